@@ -1,0 +1,215 @@
+//! Reading a batch from bytes that nobody vouches for.
+//!
+//! The stream is walked twice. The first walk reads only the framing and the flatbuffer of each
+//! message, and adds up what the buffers claim to hold once decompressed: a small body that claims
+//! gigabytes is refused before anything is allocated for it. The second walk is Arrow's own reader,
+//! with its validation on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::{MessageHeader, root_as_message};
+use arrow_schema::{ArrowError, SchemaRef};
+use thiserror::Error;
+
+use crate::header::{Header, HeaderError};
+
+/// Bounds on one batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of all buffers after decompression.
+    pub decompressed_bytes: u64,
+    /// Rows of all record batches in the stream, and values of each dictionary.
+    pub rows: u64,
+}
+
+impl Default for Limits {
+    /// 256 MiB and 2 million rows: an agent at its limit of flows sends a tenth of it.
+    fn default() -> Self {
+        Self { decompressed_bytes: 256 << 20, rows: 2_000_000 }
+    }
+}
+
+/// A batch as it was sent: its header, and the rows with whatever columns the sender wrote.
+#[derive(Debug)]
+pub struct Message {
+    /// Who sent it.
+    pub header: Header,
+    /// Columns of the batch.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: Vec<RecordBatch>,
+}
+
+/// Why bytes were refused.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// The body ends before its end-of-stream marker.
+    #[error("body is cut short at byte {at}: the Arrow IPC stream goes on beyond it")]
+    Truncated {
+        /// Where a message begins that is not all there.
+        at: usize,
+    },
+    /// Not an Arrow IPC stream.
+    #[error("body is not an Arrow IPC stream: {what} at byte {at}")]
+    NotArrow {
+        /// Where.
+        at: usize,
+        /// What is wrong there.
+        what: String,
+    },
+    /// A stream of this shape is not accepted.
+    #[error("batch holds {found} {what}, more than the limit of {limit}; send smaller batches")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much, at least.
+        found: u64,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// The header is missing or refused.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// Arrow's reader refused the contents.
+    #[error("Arrow IPC stream is damaged")]
+    Damaged(#[from] ArrowError),
+    /// Arrow's reader panicked on the contents.
+    #[error("Arrow IPC stream is damaged: its buffers contradict each other")]
+    Inconsistent,
+}
+
+/// Decodes a batch.
+///
+/// # Errors
+/// Everything in [`DecodeError`]; nothing of a refused batch may be stored. Repeating the same
+/// bytes gives the same error.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Message, DecodeError> {
+    check_framing(bytes, limits)?;
+    // Arrow's reader indexes into buffers by lengths that a hostile flatbuffer chose. It checks
+    // nearly all of them; a panic on the rest is the sender's error, not the server's.
+    catch_unwind(AssertUnwindSafe(|| read(bytes))).map_err(|_| DecodeError::Inconsistent)?
+}
+
+fn read(bytes: &[u8]) -> Result<Message, DecodeError> {
+    let reader = StreamReader::try_new(bytes, None)?;
+    let schema = reader.schema();
+    let header = Header::from_metadata(schema.metadata())?;
+    let batches = reader.collect::<Result<Vec<_>, _>>()?;
+    Ok(Message { header, schema, batches })
+}
+
+/// Walks the messages of a stream (Arrow columnar format, "Encapsulated message format").
+fn check_framing(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
+    let mut at = 0;
+    let mut decompressed = 0u64;
+    let mut rows = 0u64;
+    let mut first = true;
+    while let Some(frame) = next_frame(bytes, at)? {
+        let message = root_as_message(frame.metadata).map_err(|e| DecodeError::NotArrow {
+            at,
+            what: format!("message is not a flatbuffer ({e})"),
+        })?;
+        if first && message.header_type() != MessageHeader::Schema {
+            return Err(DecodeError::NotArrow { at, what: "first message is no schema".into() });
+        }
+        first = false;
+        let body_length = usize::try_from(message.bodyLength())
+            .map_err(|_| DecodeError::NotArrow { at, what: "negative body length".into() })?;
+        let end = frame.body.checked_add(body_length).ok_or(DecodeError::Truncated { at })?;
+        let body = bytes.get(frame.body..end).ok_or(DecodeError::Truncated { at })?;
+        let batch = match message.header_type() {
+            MessageHeader::RecordBatch => message.header_as_record_batch(),
+            MessageHeader::DictionaryBatch => {
+                message.header_as_dictionary_batch().and_then(|d| d.data())
+            }
+            _ => None,
+        };
+        if let Some(batch) = batch {
+            let length = u64::try_from(batch.length())
+                .map_err(|_| DecodeError::NotArrow { at, what: "negative row count".into() })?;
+            let counted = if message.header_type() == MessageHeader::RecordBatch {
+                rows = rows.saturating_add(length);
+                rows
+            } else {
+                length
+            };
+            within("rows", counted, limits.rows)?;
+            decompressed = decompressed.saturating_add(claimed_bytes(&batch, body, at)?);
+            within("bytes after decompression", decompressed, limits.decompressed_bytes)?;
+        }
+        at = end;
+    }
+    if first {
+        return Err(DecodeError::NotArrow { at: 0, what: "no schema message".into() });
+    }
+    Ok(())
+}
+
+struct Frame<'a> {
+    metadata: &'a [u8],
+    /// Offset of the message body.
+    body: usize,
+}
+
+/// The message that begins at `at`, or nothing at the end-of-stream marker.
+fn next_frame(bytes: &[u8], at: usize) -> Result<Option<Frame<'_>>, DecodeError> {
+    const CONTINUATION: u32 = u32::MAX;
+    let word = |offset: usize| {
+        bytes
+            .get(offset..)
+            .and_then(|rest| rest.first_chunk::<4>())
+            .map(|w| u32::from_le_bytes(*w))
+            .ok_or(DecodeError::Truncated { at })
+    };
+    if word(at)? != CONTINUATION {
+        return Err(DecodeError::NotArrow { at, what: "no continuation marker".into() });
+    }
+    let length = word(at + 4)? as usize;
+    if length == 0 {
+        return Ok(None);
+    }
+    let start = at + 8;
+    let metadata = bytes.get(start..start + length).ok_or(DecodeError::Truncated { at })?;
+    Ok(Some(Frame { metadata, body: start + length }))
+}
+
+/// What the buffers of a record batch claim to take in memory.
+fn claimed_bytes(
+    batch: &arrow_ipc::RecordBatch<'_>,
+    body: &[u8],
+    at: usize,
+) -> Result<u64, DecodeError> {
+    let mut total = 0u64;
+    for buffer in batch.buffers().iter().flatten() {
+        let range = usize::try_from(buffer.offset())
+            .ok()
+            .zip(usize::try_from(buffer.length()).ok())
+            .and_then(|(offset, length)| Some(offset..offset.checked_add(length)?));
+        let data = range.and_then(|r| body.get(r)).ok_or_else(|| DecodeError::NotArrow {
+            at,
+            what: "buffer lies outside of its message".into(),
+        })?;
+        let size = match (batch.compression(), data.first_chunk::<8>()) {
+            // A compressed buffer begins with its decompressed length; -1 says "stored as it is".
+            (Some(_), Some(prefix)) => match i64::from_le_bytes(*prefix) {
+                -1 => data.len() as u64,
+                n => u64::try_from(n).map_err(|_| DecodeError::NotArrow {
+                    at,
+                    what: "negative buffer length".into(),
+                })?,
+            },
+            _ => data.len() as u64,
+        };
+        total = total.saturating_add(size);
+    }
+    Ok(total)
+}
+
+fn within(what: &'static str, found: u64, limit: u64) -> Result<(), DecodeError> {
+    if found > limit { Err(DecodeError::TooLarge { what, found, limit }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! The contract between agents and the server: which columns a flow row has, and how a batch of
+//! rows travels.
+//!
+//! One module owns one part of it:
+//!
+//! - [`schema`]: the columns of the `flows` and `agent_loss` tables, their types and what they mean;
+//! - [`histogram`]: the log-scale buckets of the round-trip-time and connect-time columns;
+//! - [`header`]: who sent a batch, and what that sender knows to be missing from it;
+//! - [`encode`] and [`decode`]: the Arrow IPC framing, and the limits that untrusted bytes meet.
+//!
+//! ```text
+//! POST /v1/flows
+//! Content-Type: application/vnd.apache.arrow.stream
+//!
+//! Arrow IPC stream
+//!   schema message   columns of the batch, custom metadata `weir.*` (see `header`)
+//!   dictionary and record batch messages, bodies compressed with zstd
+//!   end of stream
+//! ```
+//!
+//! Columns that the server does not know are ignored and missing optional ones read as null, so
+//! that old agents and new servers mix. The version in the header changes only when a reader of the
+//! old version would misread the new one.
+
+pub mod decode;
+pub mod encode;
+pub mod header;
+pub mod histogram;
+pub mod schema;
+
+pub use decode::{DecodeError, Limits, Message, decode};
+pub use encode::{EncodeError, encode};
+pub use header::{Header, HeaderError, Loss, VERSION};
+
+/// Media type of a batch: an Arrow IPC stream (IANA `application/vnd.apache.arrow.stream`).
+pub const CONTENT_TYPE: &str = "application/vnd.apache.arrow.stream";

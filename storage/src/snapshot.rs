@@ -1,0 +1,43 @@
+//! What a reader sees: the files and memtables of one table at one moment.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use url::Url;
+
+use crate::spec::TableSpec;
+
+/// One Parquet file of a table.
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    /// Where it is in [`Snapshot::object_store`].
+    pub path: Path,
+    /// Size in bytes.
+    pub size: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// Smallest value of the time column, microseconds since the Unix epoch.
+    pub min_time: i64,
+    /// Largest value of the time column, inclusive.
+    pub max_time: i64,
+}
+
+/// The rows of one table at one moment: every acknowledged row exactly once.
+///
+/// Rows are in `files` or in `memory`, never in both. The files stay on disk at least as long as the
+/// snapshot lives.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The table.
+    pub spec: Arc<TableSpec>,
+    /// Committed files, with the table's columns (labels as plain UTF-8 in Parquet).
+    pub files: Arc<[Arc<DataFile>]>,
+    /// Rows that are not in files yet, in the table's schema.
+    pub memory: Vec<RecordBatch>,
+    /// The store that `files` are in.
+    pub object_store: Arc<dyn ObjectStore>,
+    /// Url that stands for `object_store` in a query engine's registry.
+    pub object_store_url: Url,
+}

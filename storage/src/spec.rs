@@ -1,0 +1,18 @@
+//! What the store must know of a table.
+
+use arrow::datatypes::SchemaRef;
+
+/// A table: its columns and how its rows are partitioned and sorted.
+#[derive(Debug, Clone)]
+pub struct TableSpec {
+    /// Name of the table and of its folder.
+    pub name: &'static str,
+    /// Columns. A field that is not nullable is required of every batch.
+    pub schema: SchemaRef,
+    /// The row's time: a timestamp column in microseconds, UTC. Files are dated by it.
+    pub time: &'static str,
+    /// Label columns whose hash is the `part` of a row.
+    pub workload: &'static [&'static str],
+    /// Columns that rows are sorted by within a file, `time` last.
+    pub sort: &'static [&'static str],
+}
