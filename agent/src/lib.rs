@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The node agent: measures every flow of this host and ships it.
+
+pub mod socket;

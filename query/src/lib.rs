@@ -1,1 +1,3 @@
-//! Placeholder.
+//! PromQL and SQL over the flow history, and the Prometheus HTTP API.
+
+pub mod promql;

@@ -1,0 +1,106 @@
+//! What is known of one TCP socket, however it was measured.
+//!
+//! Both measuring sources (BPF and netlink `sock_diag`) report sockets in this form. Numbers are
+//! cumulative over the socket's life; `crate::deltas` turns them into what happened in an interval.
+
+use std::net::SocketAddr;
+
+use weir_wire::histogram::BUCKETS;
+
+/// Who opened the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// This end called `connect`.
+    Client,
+    /// This end accepted.
+    Server,
+    /// The source cannot tell.
+    Unknown,
+}
+
+/// Cumulative counters of a socket. Field meanings are those of the flow columns of the same name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is the flow column of the same name")]
+pub struct Counters {
+    pub tx_bytes: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub rx_packets: u64,
+    pub retransmits: u64,
+    pub retransmits_syn: u64,
+    pub timeouts: u64,
+    pub timeouts_syn: u64,
+    pub connects: u64,
+    pub connect_failures: u64,
+    pub accepts: u64,
+    pub closes: u64,
+    pub resets: u64,
+}
+
+/// A cumulative log-scale histogram; slot `i` is bucket index `i - 1` of [`weir_wire::histogram`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram {
+    /// Sum of the measured durations, microseconds.
+    pub sum_us: u64,
+    /// Smallest and largest duration measured since the socket began, microseconds.
+    pub min_us: u64,
+    /// See `min_us`.
+    pub max_us: u64,
+    /// Counts by slot.
+    pub slots: [u32; BUCKETS],
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { sum_us: 0, min_us: 0, max_us: 0, slots: [0; BUCKETS] }
+    }
+}
+
+/// The process that made a socket, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owner {
+    /// Id of the socket's cgroup in the v2 hierarchy; 0 when not known.
+    pub cgroup: u64,
+    /// Process (thread group) id in the initial pid namespace; 0 when not known.
+    pub tgid: u32,
+    /// Name of the thread that made the socket, NUL-padded; all zero when not known.
+    pub comm: [u8; 16],
+}
+
+/// One socket as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketState {
+    /// The kernel's socket cookie, unique for the life of the machine.
+    pub cookie: u64,
+    /// Network namespace: its cookie (BPF) or its inode (`sock_diag`); only compared for equality.
+    pub netns: u64,
+    /// Who made it.
+    pub owner: Owner,
+    /// Who opened the connection.
+    pub role: Role,
+    /// Local end.
+    pub local: SocketAddr,
+    /// Peer. IPv4-mapped addresses are given as IPv4.
+    pub peer: SocketAddr,
+    /// Counters since the socket began.
+    pub counters: Counters,
+    /// Round-trip times since the socket began.
+    pub rtt: Histogram,
+    /// How long the handshake took, once it is done.
+    pub connect_time_us: Option<u64>,
+    /// The connection is established.
+    pub open: bool,
+    /// The socket is gone: this is its last report.
+    pub closed: bool,
+}
+
+/// What one collection gave.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Sockets that closed since the last collection, and all that are open.
+    pub sockets: Vec<SocketState>,
+    /// Sockets that could not be entered in the kernel's map, since the last collection.
+    pub map_insert_failures: u64,
+    /// Records that a full ring buffer dropped for good, since the last collection.
+    pub ring_drops: u64,
+}
