@@ -1,1 +1,52 @@
-fn main() {}
+//! `weir`: the flow history of a cluster.
+//!
+//! This file parses, builds and waits; each command has a module of its own.
+
+mod auth;
+mod cli;
+mod client;
+mod own_metrics;
+mod serve;
+mod table;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    // Two cryptography providers are compiled in by dependencies; TLS wants to be told which.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match command {
+        Command::Query(query) => client::query(&query),
+        Command::Sql(sql) => client::sql(&sql),
+        Command::Up(options) => runtime()?.block_on(up::up(&options)),
+        Command::Serve(options) => {
+            runtime()?.block_on(serve::serve(&options.data, &options.server))
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("threads for the server cannot be started")
+}

@@ -251,9 +251,8 @@ fn bucket_total(lists: &ListArray, row: usize) -> Option<Total> {
     if lists.is_null(row) {
         return Some(Total { count: 0, buckets: 0 });
     }
-    let (start, end) = match lists.value_offsets() {
-        offsets => (*offsets.get(row)?, *offsets.get(row + 1)?),
-    };
+    let offsets = lists.value_offsets();
+    let (start, end) = (*offsets.get(row)?, *offsets.get(row + 1)?);
     let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
     let values = lists.values().as_primitive_opt::<Int64Type>()?;
     if values.null_count() > 0 && range.clone().any(|i| values.is_null(i)) {

@@ -66,7 +66,7 @@ fn version_1_reads_as_ever() {
         let text = |column: &str, row: usize| {
             let column = batch.column_by_name(column).unwrap().as_dictionary::<Int32Type>();
             let values = column.downcast_dict::<StringArray>().unwrap();
-            (&values).into_iter().nth(row).unwrap().map(str::to_owned)
+            values.into_iter().nth(row).unwrap().map(str::to_owned)
         };
         assert_eq!(text("workload", 1).as_deref(), Some("curl"), "{name}");
         assert_eq!(text("peer_workload", 0), None, "{name}");

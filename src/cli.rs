@@ -1,0 +1,184 @@
+//! The command line of `weir`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the server listens unless told otherwise.
+pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:9470";
+const DEFAULT_URL: &str = "http://127.0.0.1:9470";
+
+/// The flow history of a cluster: who talks to whom, how much, and how well.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weir",
+    version,
+    about,
+    after_help = "\
+Start here (as root, so that the kernel may be asked):
+  weir up
+and, a few seconds later, in another terminal:
+  weir query 'topk(10, sum by (workload, peer_workload) (rate(flow_tx_bytes_total[1m])))'
+  weir sql   'SELECT workload, peer_address, sum(retransmits) FROM flows GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 10'
+Grafana: add a Prometheus data source with the URL http://127.0.0.1:9470"
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure this host and keep its history: server and agent in one process.
+    Up(Up),
+    /// Keep the history that agents on other hosts send.
+    Serve(Serve),
+    /// Ask a server in PromQL and print the answer as a table.
+    Query(Query),
+    /// Ask a server in SQL and print the answer as a table.
+    Sql(Sql),
+}
+
+/// Options of the server, shared by `up` and `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerOptions {
+    /// Address to listen on. Anything but loopback needs --token-file or --insecure.
+    #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+    /// How long rows are kept: 30d, 12h, ..., or `off` to keep everything.
+    #[arg(long, value_name = "TIME|off", default_value = "30d", value_parser = parse_retention)]
+    pub(crate) retention: Retention,
+    /// File of bearer tokens: a line `agent TOKEN` admits a sender of flows, `reader TOKEN` whoever
+    /// asks. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Listen on other than loopback addresses without tokens: everyone who reaches the port reads
+    /// and writes the history.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Rows are written to Parquet files at least this often.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    pub(crate) flush_interval: Duration,
+    /// Megabytes of rows held in memory before they are written to files. At twice as much, senders
+    /// are told to wait.
+    #[arg(long, value_name = "MIB", default_value_t = 128)]
+    pub(crate) memtable_mib: usize,
+}
+
+/// `weir up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Folder of the history; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "./weir-data")]
+    pub(crate) data: PathBuf,
+    /// How often the agent reports.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) interval: Duration,
+    /// The server's options.
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+/// `weir serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Folder of the history; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The server's options.
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+/// Where a client finds its server.
+#[derive(Debug, Args)]
+pub(crate) struct ClientOptions {
+    /// URL of the server.
+    #[arg(long, value_name = "URL", env = "WEIR_URL", default_value = DEFAULT_URL)]
+    pub(crate) url: String,
+    /// File whose first `reader` token (or only word) is sent along.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// `weir query`.
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    /// The expression, for example: sum by (workload) (rate(flow_tx_bytes_total[1m]))
+    pub(crate) expression: String,
+    /// Evaluate over this long a time up to now instead of at one moment.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) range: Option<Duration>,
+    /// Distance of the points of a range.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
+    pub(crate) step: Duration,
+    /// Evaluate at this moment (RFC 3339 or seconds since 1970) instead of now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// The server.
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// `weir sql`.
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    /// The statement, for example: SELECT count(*) FROM flows
+    pub(crate) statement: String,
+    /// Print the server's answer in this form instead of a table: json, ndjson or csv.
+    #[arg(long, value_name = "FORMAT", value_parser = ["json", "ndjson", "csv"])]
+    pub(crate) format: Option<String>,
+    /// The server.
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// How long rows are kept; `None` for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retention(pub(crate) Option<Duration>);
+
+fn parse_retention(text: &str) -> Result<Retention, String> {
+    if text == "off" {
+        return Ok(Retention(None));
+    }
+    parse_duration(text).map(|d| Retention(Some(d)))
+}
+
+/// Parses `10s`, `1h30m`, `30d`; days have 24 hours.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let help = "write a number and a unit: 500ms, 10s, 5m, 12h, 30d";
+    let span: jiff::Span = text.parse().map_err(|_| help.to_owned())?;
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .ok()
+        .and_then(|d| Duration::try_from(d).ok())
+        .filter(|d| !d.is_zero())
+        .ok_or_else(|| help.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, seconds) in [("10s", 10), ("1h30m", 5400), ("30d", 2_592_000), ("2w", 1_209_600)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "10", "-5s", "0s", "5 parsecs", "1y"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_retention("off"), Ok(Retention(None)));
+    }
+}

@@ -1,0 +1,63 @@
+//! The server's own `/metrics`, in the Prometheus text format.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use weir_ingest::Metrics;
+use weir_storage::Store;
+
+/// Routes of the server's own health: `/metrics`, `/-/healthy`, `/-/ready`.
+pub(crate) fn router(store: Arc<Store>, ingest: Arc<Metrics>) -> Router {
+    Router::new()
+        .route(
+            "/metrics",
+            get(move || async move {
+                let text = render(&store, &ingest);
+                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+                    .into_response()
+            }),
+        )
+        // The listener opens after the store has recovered, so whoever connects finds it ready.
+        .route("/-/healthy", get(async || "Weir is healthy.\n"))
+        .route("/-/ready", get(async || "Weir is ready.\n"))
+}
+
+fn render(store: &Store, ingest: &Metrics) -> String {
+    let mut out = String::new();
+    let version = env!("CARGO_PKG_VERSION");
+    family(&mut out, "weir_build_info", "gauge", "Version of this server.");
+    let _ = writeln!(out, "weir_build_info{{version=\"{version}\"}} 1");
+    for (name, help, value) in ingest.read() {
+        family(&mut out, name, "counter", help);
+        let _ = writeln!(out, "{name} {value}");
+    }
+    let stats = store.stats();
+    for (name, help, value) in [
+        ("weir_wal_bytes", "Bytes of the log that commits do not cover yet.", stats.wal_bytes),
+        ("weir_memtable_bytes", "Bytes of rows in memory.", stats.memory_bytes),
+        ("weir_memtable_rows", "Rows in memory.", stats.memory_rows),
+    ] {
+        family(&mut out, name, "gauge", help);
+        let _ = writeln!(out, "{name} {value}");
+    }
+    for (name, help, index) in [
+        ("weir_table_files", "Parquet files of a table.", 0),
+        ("weir_table_bytes", "Bytes of the Parquet files of a table.", 1),
+        ("weir_table_rows", "Rows in the Parquet files of a table.", 2),
+    ] {
+        family(&mut out, name, "gauge", help);
+        for (table, files, bytes, rows) in &stats.tables {
+            let value = [files, bytes, rows][index];
+            let _ = writeln!(out, "{name}{{table=\"{table}\"}} {value}");
+        }
+    }
+    out
+}
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}

@@ -1,0 +1,142 @@
+//! The server: opens the history, serves it, and drains on a signal.
+//!
+//! ```text
+//! open the store (lock, recovery)  ->  bind  ->  serve  ->  SIGINT or SIGTERM
+//!   -> `up` stops its agent, whose last batch still gets in
+//!   -> no new connections; those under way have 10 s
+//!   -> the store writes what is in memory to files and lets go of the directory
+//! ```
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use weir_ingest::Receiver;
+use weir_storage::{Options, Store};
+
+use crate::auth::{self, Tokens};
+use crate::cli::ServerOptions;
+use crate::own_metrics;
+
+/// Requests under way when the server is told to stop have this long.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A server that is up.
+#[derive(Debug)]
+pub(crate) struct Server {
+    address: SocketAddr,
+    store: Arc<Store>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Opens the history and listens.
+    ///
+    /// # Errors
+    /// When the address is refused, the directory cannot be used or the port is taken.
+    pub(crate) async fn start(data: &Path, options: &ServerOptions) -> anyhow::Result<Self> {
+        let tokens = options.token_file.as_deref().map(Tokens::open).transpose()?;
+        if !options.listen.ip().is_loopback() && tokens.is_none() && !options.insecure {
+            bail!(
+                "refusing to listen on {}: whoever reaches it could read and write the history; \
+                 give --token-file FILE, or --insecure if the network itself is trusted",
+                options.listen
+            );
+        }
+        // Bound first, so that a taken port is told before a long recovery, and served last.
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", options.listen))?;
+        let address = listener.local_addr()?;
+        let mut store_options = Options::new(data, weir_ingest::tables());
+        store_options.retention = options.retention.0;
+        store_options.memtable_bytes = options.memtable_mib.max(1) << 20;
+        store_options.flush_interval = options.flush_interval;
+        let store = Store::open(store_options).await?;
+        let router = router(&store, tokens);
+        let (stop, mut stopped) = watch::channel(false);
+        let service = axum::serve(listener, router).with_graceful_shutdown(async move {
+            // An error means that the sender is gone, which is a reason to stop as well.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        });
+        let task = tokio::spawn(service.into_future());
+        tracing::info!(%address, data = %data.display(), "listening");
+        Ok(Self { address, store, stop, task })
+    }
+
+    /// Where it listens; the port is the real one if 0 was asked for.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until SIGINT or SIGTERM, or until serving fails.
+    ///
+    /// # Errors
+    /// When serving fails.
+    pub(crate) async fn until_signal(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            signal = signal() => signal,
+            ended = &mut self.task => {
+                ended.context("server task failed")?.context("serving failed")
+            }
+        }
+    }
+
+    /// Drains: finishes requests under way, writes everything to files, lets go of the directory.
+    ///
+    /// # Errors
+    /// When the last files cannot be written; the log still has the rows then.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(GRACE, &mut self.task).await.is_err() {
+            tracing::warn!("requests still under way after {} s are cut off", GRACE.as_secs());
+            self.task.abort();
+        }
+        self.store.close().await.context("history was not written out; its log keeps it")?;
+        Ok(())
+    }
+}
+
+fn router(store: &Arc<Store>, tokens: Option<Arc<Tokens>>) -> Router {
+    let receiver = Receiver::new(store.clone());
+    let metrics = receiver.metrics().clone();
+    let router = weir_ingest::router(receiver)
+        .merge(weir_query::router(store.clone()))
+        .merge(own_metrics::router(store.clone(), metrics));
+    match tokens {
+        None => router,
+        Some(tokens) => router.layer(axum::middleware::from_fn_with_state(tokens, auth::require)),
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// `weir serve`.
+///
+/// # Errors
+/// When the server cannot start, or cannot drain.
+pub(crate) async fn serve(data: &Path, options: &ServerOptions) -> anyhow::Result<()> {
+    let mut server = Server::start(data, options).await?;
+    eprintln!("weir serves {} on http://{}", data.display(), server.address());
+    let ended = server.until_signal().await;
+    eprintln!("weir is writing its history out");
+    server.stop().await?;
+    ended
+}

@@ -1,0 +1,47 @@
+//! `weir up`: server and agent of one host in one process.
+
+use anyhow::Context;
+use weir_agent::run;
+
+use crate::cli::Up;
+use crate::serve::Server;
+
+/// Runs both until a signal, then drains both: the agent's last batch first.
+///
+/// # Errors
+/// When either cannot start, or the history cannot be written out.
+pub(crate) async fn up(options: &Up) -> anyhow::Result<()> {
+    let mut server = Server::start(&options.data, &options.server).await?;
+    let url = format!("http://{}", server.address());
+    let mut config = run::Config::new(&url, options.data.join("agent"));
+    config.interval = options.interval;
+    config.token_file = options.server.token_file.clone();
+    let agent = match run::spawn(config) {
+        Ok(agent) => agent,
+        Err(error) => {
+            server.stop().await?;
+            return Err(error).context("agent did not start");
+        }
+    };
+    greet(&url, options);
+    let ended = server.until_signal().await;
+    eprintln!("\nweir is writing its history out");
+    // Waits for the last batch to be acknowledged, so not on a thread that serves it.
+    tokio::task::spawn_blocking(move || agent.stop()).await?;
+    server.stop().await?;
+    ended
+}
+
+/// Says what runs and what to ask next.
+fn greet(url: &str, options: &Up) {
+    eprintln!(
+        "weir measures this host every {:?} and keeps its history in {}\n\
+         \n  PromQL and SQL:  {url}   (Grafana: a Prometheus data source with this URL)\n\
+         \n  weir query 'topk(10, sum by (workload, peer_workload, peer_address) (rate(flow_tx_bytes_total[1m])))'\n\
+         \x20 weir query 'histogram_quantile(0.95, sum by (le, workload) (rate(flow_rtt_seconds_bucket[1m])))'\n\
+         \x20 weir sql   'SELECT workload, peer_address, sum(retransmits) FROM flows GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 10'\n\
+         \nCtrl-C stops; the history stays.",
+        options.interval,
+        options.data.display(),
+    );
+}
