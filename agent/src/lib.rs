@@ -1,3 +1,25 @@
 //! The node agent: measures every flow of this host and ships it.
+//!
+//! The path of a flow, one module for each step:
+//!
+//! - [`source`]: sockets with their totals, measured by BPF or through [`sock_diag`];
+//! - [`deltas`]: from totals to what happened in an interval;
+//! - [`attribution`]: whose socket it is, and who the peer is;
+//! - [`rows`]: sockets add up to flow rows, rows become an Arrow batch;
+//! - `spool`: batches on disk until the server has them;
+//! - `ship`: delivery, with backoff while the server is away;
+//! - [`run`]: the threads around it all, [`cli`]: the command.
 
+pub mod attribution;
+pub mod cli;
+pub mod deltas;
+pub mod rows;
+pub mod run;
+mod ship;
+pub mod sock_diag;
 pub mod socket;
+pub mod source;
+mod spool;
+
+pub use run::{Config, Error, Handle, spawn};
+pub use source::Choice;

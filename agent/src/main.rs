@@ -1,1 +1,10 @@
-fn main() {}
+//! The `weir-agent` command.
+
+use clap::Parser;
+use weir_agent::cli::{Cli, log_to_stderr};
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    log_to_stderr();
+    cli.execute()
+}

@@ -1,0 +1,319 @@
+//! From sockets to workloads, at both ends.
+//!
+//! The local end, first answer wins:
+//!
+//! 1. the socket's cgroup (v2), where it is a container or a systemd service;
+//! 2. the cgroup of the process that made it, in systemd's own v1 hierarchy on hybrid hosts;
+//! 3. the name of that process, or of the thread as it was captured when the process has ended;
+//! 4. for a socket nobody is known to have made (accepted ones): the process that holds it, or that
+//!    holds the listening socket it came from;
+//! 5. `unknown` (kernel sockets, processes that ended before they were looked at).
+//!
+//! The answer is kept for the life of the socket, so that one connection never splits over two
+//! workloads. The peer of a conversation within the host is found by its reverse address pair among
+//! the host's own sockets. Addresses that are neither this host's nor known from its sockets are
+//! `external`: a private range alone does not make them part of a cluster; the server's enrichment
+//! may know better.
+
+pub mod cgroup_path;
+mod cgroups;
+mod host;
+mod listeners;
+pub mod process;
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::deltas::Delta;
+use crate::socket::{Owner, Role, SocketState};
+use cgroup_path::Named;
+use cgroups::Cgroups;
+use listeners::Holders;
+
+/// Processes that are remembered.
+const MAX_PROCESSES: usize = 65_536;
+/// Collections that a socket or an address pair is remembered after its last report.
+const KEEP: u64 = 8;
+/// Searches for the process of a socket before it stays `unknown`.
+const ATTEMPTS: u8 = 3;
+/// Digits of a container id that are shown, as the runtimes' own tools do.
+const SHORT_ID: usize = 12;
+
+/// Who is at one end of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Workload {
+    /// Column `workload`.
+    pub name: String,
+    /// Column `workload_kind`: `SystemdUnit`, `Container`, `Process` or `Unknown`.
+    pub kind: &'static str,
+    /// Column `container`: the shortened id.
+    pub container: Option<String>,
+    /// Column `pod`: the pod's uid, the only thing that its cgroup tells.
+    pub pod: Option<String>,
+}
+
+impl Workload {
+    fn unknown() -> Self {
+        Self { name: "unknown".into(), kind: "Unknown", container: None, pod: None }
+    }
+
+    fn process(name: String) -> Self {
+        Self { name, kind: "Process", container: None, pod: None }
+    }
+
+    fn of_cgroup(path: &str) -> Option<Self> {
+        Some(match cgroup_path::parse(path)? {
+            Named::Unit(name) => Self { name, kind: "SystemdUnit", container: None, pod: None },
+            Named::Container { id, pod_uid } => {
+                let short: String = id.chars().take(SHORT_ID).collect();
+                Self {
+                    name: short.clone(),
+                    kind: "Container",
+                    container: Some(short),
+                    pod: pod_uid,
+                }
+            }
+        })
+    }
+}
+
+/// Where a peer is, as far as a node can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// On this node.
+    Node,
+    /// Anywhere else.
+    External,
+}
+
+impl Scope {
+    /// Value of the column `peer_scope`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::External => "external",
+        }
+    }
+}
+
+/// What a socket did, and whose it is.
+#[derive(Debug, Clone)]
+pub struct Attributed {
+    /// What it did.
+    pub delta: Delta,
+    /// The local end.
+    pub local: Arc<Workload>,
+    /// The peer, where it is on this host and known.
+    pub peer: Option<Arc<Workload>>,
+    /// Where the peer is.
+    pub peer_scope: Scope,
+}
+
+#[derive(Debug)]
+struct Known {
+    local: Option<Arc<Workload>>,
+    peer: Option<Arc<Workload>>,
+    attempts: u8,
+    round: u64,
+}
+
+/// One end of a conversation, seen from one side. Loopback addresses mean something else in each
+/// network namespace; other addresses pass between namespaces unchanged.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Pair {
+    netns: Option<u64>,
+    local: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl Pair {
+    fn new(netns: u64, local: SocketAddr, peer: SocketAddr) -> Self {
+        let netns = (local.ip().is_loopback() || peer.ip().is_loopback()).then_some(netns);
+        Self { netns, local, peer }
+    }
+}
+
+/// Remembers whose each socket is.
+#[derive(Debug)]
+pub struct Attribution {
+    cgroups: Cgroups,
+    holders: Holders,
+    processes: HashMap<(u32, u64), Arc<Workload>>,
+    sockets: HashMap<u64, Known>,
+    pairs: HashMap<Pair, (Arc<Workload>, u64)>,
+    host: HashSet<IpAddr>,
+    unknown: Arc<Workload>,
+    round: u64,
+}
+
+impl Default for Attribution {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Attribution {
+    /// Knows nothing yet; finds the cgroup v2 mount.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            cgroups: Cgroups::new(),
+            holders: Holders::default(),
+            processes: HashMap::new(),
+            sockets: HashMap::new(),
+            pairs: HashMap::new(),
+            host: HashSet::new(),
+            unknown: Arc::new(Workload::unknown()),
+            round: 0,
+        }
+    }
+
+    /// Attributes what one collection gave.
+    pub fn attribute(&mut self, deltas: Vec<Delta>) -> Vec<Attributed> {
+        self.round += 1;
+        self.cgroups.begin();
+        self.host = host::addresses();
+        self.host.extend(deltas.iter().map(|d| d.socket.local.ip()));
+        for delta in &deltas {
+            self.resolve_by_owner(&delta.socket);
+        }
+        self.resolve_by_holder(&deltas);
+        for delta in &deltas {
+            self.remember_pair(&delta.socket);
+        }
+        let attributed = deltas.into_iter().map(|d| self.finish(d)).collect();
+        let round = self.round;
+        self.sockets.retain(|_, known| round.saturating_sub(known.round) < KEEP);
+        self.pairs.retain(|_, (_, seen)| round.saturating_sub(*seen) < KEEP);
+        attributed
+    }
+
+    fn resolve_by_owner(&mut self, socket: &SocketState) {
+        let round = self.round;
+        let known = self.sockets.entry(socket.cookie).or_insert(Known {
+            local: None,
+            peer: None,
+            attempts: 0,
+            round,
+        });
+        known.round = round;
+        if known.local.is_some() {
+            return;
+        }
+        let found = self.by_owner(&socket.owner);
+        if let Some(known) = self.sockets.get_mut(&socket.cookie) {
+            known.local = found;
+        }
+    }
+
+    fn by_owner(&mut self, owner: &Owner) -> Option<Arc<Workload>> {
+        if let Some(workload) = self.cgroups.path(owner.cgroup).and_then(Workload::of_cgroup) {
+            return Some(Arc::new(workload));
+        }
+        if let Some(workload) = self.by_process(owner.tgid) {
+            return Some(workload);
+        }
+        process::clean_name(&owner.comm).map(|name| Arc::new(Workload::process(name)))
+    }
+
+    fn by_process(&mut self, tgid: u32) -> Option<Arc<Workload>> {
+        if tgid == 0 {
+            return None;
+        }
+        let key = (tgid, process::start_time(tgid)?);
+        if let Some(workload) = self.processes.get(&key) {
+            return Some(Arc::clone(workload));
+        }
+        let paths = process::cgroups(tgid);
+        let workload = [paths.unified, paths.systemd]
+            .iter()
+            .flatten()
+            .find_map(|path| Workload::of_cgroup(path))
+            .or_else(|| process::name(tgid).map(Workload::process))?;
+        if self.processes.len() >= MAX_PROCESSES {
+            self.processes.clear();
+        }
+        let workload = Arc::new(workload);
+        self.processes.insert(key, Arc::clone(&workload));
+        Some(workload)
+    }
+
+    /// Looks for the processes that hold the sockets which nothing is known of. The search goes
+    /// through every process of the host, so it is made at most once in each collection.
+    fn resolve_by_holder(&mut self, deltas: &[Delta]) {
+        let mut unresolved: Vec<&SocketState> = Vec::new();
+        for delta in deltas {
+            let socket = &delta.socket;
+            let Some(known) = self.sockets.get_mut(&socket.cookie) else { continue };
+            if known.local.is_some() {
+                continue;
+            }
+            known.local = listener_of(&self.holders, socket);
+            if known.local.is_none() && known.attempts < ATTEMPTS {
+                known.attempts += 1;
+                unresolved.push(socket);
+            }
+        }
+        if unresolved.is_empty() {
+            return;
+        }
+        let cookies: HashSet<u64> = unresolved.iter().map(|s| s.cookie).collect();
+        let mut holders = std::mem::take(&mut self.holders);
+        holders.refresh(&cookies, |pid| self.by_process(pid));
+        for socket in unresolved {
+            let found = holders.of_socket(socket.cookie).or_else(|| listener_of(&holders, socket));
+            if let Some(known) = self.sockets.get_mut(&socket.cookie) {
+                known.local = found;
+            }
+        }
+        self.holders = holders;
+    }
+
+    fn remember_pair(&mut self, socket: &SocketState) {
+        let Some(local) = self.sockets.get(&socket.cookie).and_then(|k| k.local.clone()) else {
+            return;
+        };
+        let pair = Pair::new(socket.netns, socket.local, socket.peer);
+        self.pairs.insert(pair, (local, self.round));
+    }
+
+    fn finish(&mut self, delta: Delta) -> Attributed {
+        let socket = &delta.socket;
+        let reverse = Pair::new(socket.netns, socket.peer, socket.local);
+        let at_reverse = self.pairs.get(&reverse).map(|(workload, _)| Arc::clone(workload));
+        let on_host = at_reverse.is_some()
+            || socket.peer.ip().is_loopback()
+            || self.host.contains(&socket.peer.ip());
+        let mut local = None;
+        let mut peer = at_reverse;
+        if let Some(known) = self.sockets.get_mut(&socket.cookie) {
+            local.clone_from(&known.local);
+            if known.peer.is_none() {
+                known.peer = peer.or_else(|| {
+                    let may_listen = on_host && socket.role == Role::Client;
+                    may_listen.then(|| self.holders.listener(socket.netns, socket.peer)).flatten()
+                });
+            }
+            peer = known.peer.clone();
+        }
+        Attributed {
+            local: local.unwrap_or_else(|| Arc::clone(&self.unknown)),
+            peer,
+            peer_scope: if on_host { Scope::Node } else { Scope::External },
+            delta,
+        }
+    }
+}
+
+/// An accepted socket belongs to whoever listens.
+fn listener_of(holders: &Holders, socket: &SocketState) -> Option<Arc<Workload>> {
+    match socket.role {
+        Role::Client => None,
+        Role::Server | Role::Unknown => holders.listener(socket.netns, socket.local),
+    }
+}
+
+#[cfg(test)]
+mod tests;

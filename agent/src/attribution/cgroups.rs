@@ -1,0 +1,120 @@
+//! From the id of a cgroup to its path.
+//!
+//! In the v2 hierarchy the id of a cgroup is the inode number of its directory (the kernel's
+//! `cgroup_id`; on 64-bit kernels kernfs uses the id as inode number). The map is made by walking
+//! the mount and renewed when an unknown id turns up, at most once in each collection. Cgroups that
+//! ended between two walks keep their last path for as long as their sockets may report.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Directories that one walk visits.
+const MAX_DIRECTORIES: usize = 100_000;
+/// Paths that are kept, those of ended cgroups included.
+const MAX_KEPT: usize = 200_000;
+
+/// Paths of the v2 hierarchy by cgroup id.
+#[derive(Debug, Default)]
+pub(super) struct Cgroups {
+    mount: Option<PathBuf>,
+    paths: HashMap<u64, String>,
+    walked: bool,
+}
+
+impl Cgroups {
+    /// Finds the v2 mount. Without one nothing is known of any id.
+    pub(super) fn new() -> Self {
+        let mount = fs::read_to_string("/proc/self/mounts").ok().and_then(|m| find_mount(&m));
+        Self { mount, ..Self::default() }
+    }
+
+    #[cfg(test)]
+    fn at(mount: &Path) -> Self {
+        Self { mount: Some(mount.to_owned()), ..Self::default() }
+    }
+
+    /// A new collection begins: the hierarchy may be walked again.
+    pub(super) fn begin(&mut self) {
+        self.walked = false;
+    }
+
+    /// Path of a cgroup below the mount, beginning with `/`.
+    pub(super) fn path(&mut self, id: u64) -> Option<&str> {
+        if id == 0 {
+            return None;
+        }
+        if !self.paths.contains_key(&id) && !self.walked {
+            self.walked = true;
+            self.walk();
+        }
+        self.paths.get(&id).map(String::as_str)
+    }
+
+    fn walk(&mut self) {
+        let Some(mount) = self.mount.clone() else { return };
+        if self.paths.len() > MAX_KEPT {
+            self.paths.clear();
+        }
+        let mut pending = vec![mount.clone()];
+        let mut visited = 0;
+        while let Some(directory) = pending.pop() {
+            visited += 1;
+            if visited > MAX_DIRECTORIES {
+                tracing::warn!(limit = MAX_DIRECTORIES, "more cgroups than are mapped");
+                return;
+            }
+            if let Ok(metadata) = fs::metadata(&directory) {
+                let below = directory.strip_prefix(&mount).unwrap_or(Path::new(""));
+                self.paths.insert(metadata.ino(), format!("/{}", below.display()));
+            }
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            pending.extend(
+                entries
+                    .flatten()
+                    .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+                    .map(|e| e.path()),
+            );
+        }
+    }
+}
+
+/// The first `cgroup2` mount of a mount table (proc_mounts(5)); spaces in paths stay escaped, as no
+/// cgroup mount has any.
+fn find_mount(table: &str) -> Option<PathBuf> {
+    table.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let path = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| PathBuf::from(path))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_is_found_in_hybrid_layouts() {
+        let table = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
+                     cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                     cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(find_mount(table), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(find_mount("proc /proc proc rw 0 0\n"), None);
+    }
+
+    #[test]
+    fn ids_are_inode_numbers_and_survive_the_cgroup() {
+        let root = tempfile::tempdir().unwrap();
+        let unit = root.path().join("system.slice/nginx.service");
+        fs::create_dir_all(&unit).unwrap();
+        let id = fs::metadata(&unit).unwrap().ino();
+        let mut cgroups = Cgroups::at(root.path());
+        cgroups.begin();
+        assert_eq!(cgroups.path(id), Some("/system.slice/nginx.service"));
+        fs::remove_dir(&unit).unwrap();
+        cgroups.begin();
+        assert_eq!(cgroups.path(u64::MAX), None);
+        assert_eq!(cgroups.path(id), Some("/system.slice/nginx.service"));
+    }
+}

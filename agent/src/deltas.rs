@@ -1,0 +1,252 @@
+//! What happened in an interval, from counters that only grow.
+//!
+//! A source reports each socket with its totals since the socket began. The difference to the
+//! report before is what this interval adds, so that summing deltas gives the totals back exactly,
+//! however the reports fell.
+//!
+//! A counter below its last value means that the cookie now names another socket: its totals are
+//! then new in full. A socket that is not reported for [`FORGET_AFTER`] collections is forgotten:
+//! its last report was lost (the source counts that).
+
+use std::collections::HashMap;
+
+use weir_wire::histogram::{BUCKETS, FIRST_INDEX, upper_bound};
+
+use crate::socket::{Counters, Histogram, SocketState};
+
+/// Collections after which a socket that nobody reports any more is forgotten. More than one: the
+/// walk over a kernel map that changes meanwhile may pass an entry by.
+const FORGET_AFTER: u64 = 8;
+
+/// Durations measured in one interval.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// Sum, microseconds.
+    pub sum_us: u64,
+    /// Smallest and largest, microseconds. Exact where the socket's extremes fell into the
+    /// interval; otherwise the bounds of the outermost buckets, which are at most a factor of
+    /// sqrt(2) away.
+    pub min_us: u64,
+    /// See `min_us`.
+    pub max_us: u64,
+    /// Counts by slot, as in [`Histogram`]; empty when nothing was measured.
+    pub slots: Vec<u64>,
+}
+
+impl Durations {
+    /// One duration.
+    #[must_use]
+    pub fn one(us: u64) -> Self {
+        let mut slots = vec![0; BUCKETS];
+        let slot = usize::try_from(weir_wire::histogram::index_of(us) - FIRST_INDEX);
+        if let Some(count) = slot.ok().and_then(|s| slots.get_mut(s)) {
+            *count = 1;
+        }
+        Self { sum_us: us, min_us: us, max_us: us, slots }
+    }
+
+    /// How many durations were measured.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.slots.iter().sum()
+    }
+
+    /// Adds other durations to these.
+    pub fn add(&mut self, other: &Self) {
+        if other.slots.is_empty() {
+            return;
+        }
+        if self.slots.is_empty() {
+            self.clone_from(other);
+            return;
+        }
+        self.sum_us += other.sum_us;
+        self.min_us = self.min_us.min(other.min_us);
+        self.max_us = self.max_us.max(other.max_us);
+        for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
+            *mine += theirs;
+        }
+    }
+
+    /// The part of `now` that `before` does not have.
+    fn between(before: &Histogram, now: &Histogram) -> Self {
+        let slots: Vec<u64> = now
+            .slots
+            .iter()
+            .zip(&before.slots)
+            .map(|(n, b)| u64::from(n.saturating_sub(*b)))
+            .collect();
+        let Some(first) = slots.iter().position(|&n| n != 0) else {
+            return Self::default();
+        };
+        let last = slots.iter().rposition(|&n| n != 0).unwrap_or(first);
+        let had_any = before.slots.iter().any(|&n| n != 0);
+        let exact_min = !had_any || now.min_us < before.min_us;
+        let exact_max = !had_any || now.max_us > before.max_us;
+        let min_us = if exact_min { now.min_us } else { now.min_us.max(lower_us(first)) };
+        let max_us = if exact_max { now.max_us } else { now.max_us.min(upper_us(last)) };
+        Self {
+            sum_us: now.sum_us.saturating_sub(before.sum_us),
+            min_us,
+            max_us: max_us.max(min_us),
+            slots,
+        }
+    }
+}
+
+/// Smallest whole number of microseconds that a slot can hold.
+fn lower_us(slot: usize) -> u64 {
+    if slot == 0 { 0 } else { upper_us(slot - 1) + 1 }
+}
+
+/// Largest whole number of microseconds that a slot can hold; the last slot has no bound.
+fn upper_us(slot: usize) -> u64 {
+    if slot + 1 >= BUCKETS {
+        return u64::MAX;
+    }
+    let index = i32::try_from(slot).unwrap_or(i32::MAX).saturating_add(FIRST_INDEX);
+    upper_bound(index).floor() as u64
+}
+
+/// What one socket did in an interval.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    /// The socket, with its totals: for identity, owner, role and addresses.
+    pub socket: SocketState,
+    /// What its counters grew by.
+    pub counters: Counters,
+    /// Round-trip times measured in the interval.
+    pub rtt: Durations,
+    /// Set in the interval in which the handshake's duration became known, microseconds.
+    pub connect_time_us: Option<u64>,
+    /// The connection is open at the end of the interval.
+    pub open: bool,
+}
+
+#[derive(Debug)]
+struct Last {
+    counters: Counters,
+    rtt: Histogram,
+    connect_time_known: bool,
+    closed: bool,
+    round: u64,
+}
+
+/// The last report of every socket.
+#[derive(Debug, Default)]
+pub struct Deltas {
+    last: HashMap<u64, Last>,
+    round: u64,
+}
+
+impl Deltas {
+    /// Takes the reports of one collection; gives one delta for each socket in them.
+    pub fn advance(&mut self, sockets: Vec<SocketState>) -> Vec<Delta> {
+        self.round += 1;
+        let mut deltas: Vec<Delta> = Vec::with_capacity(sockets.len());
+        let mut index: HashMap<u64, usize> = HashMap::with_capacity(sockets.len());
+        for socket in sockets {
+            let cookie = socket.cookie;
+            let delta = self.one(socket);
+            // A socket that closed while the source walked its map can be in a collection twice.
+            match index.get(&cookie).and_then(|&i| deltas.get_mut(i)) {
+                Some(earlier) => {
+                    earlier.counters = combine(&earlier.counters, &delta.counters, |a, b| a + b);
+                    earlier.rtt.add(&delta.rtt);
+                    earlier.connect_time_us = earlier.connect_time_us.or(delta.connect_time_us);
+                    earlier.open = delta.open;
+                    earlier.socket = delta.socket;
+                }
+                None => {
+                    index.insert(cookie, deltas.len());
+                    deltas.push(delta);
+                }
+            }
+        }
+        let round = self.round;
+        self.last.retain(|_, last| {
+            round.saturating_sub(last.round) < if last.closed { 2 } else { FORGET_AFTER }
+        });
+        deltas
+    }
+
+    /// Sockets that are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.last.len()
+    }
+
+    /// Nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+
+    fn one(&mut self, socket: SocketState) -> Delta {
+        let known = self.last.get(&socket.cookie).filter(|last| !went_back(last, &socket));
+        let (counters, rtt, connect_time_known, was_closed) = match known {
+            Some(last) => (
+                combine(&socket.counters, &last.counters, u64::saturating_sub),
+                Durations::between(&last.rtt, &socket.rtt),
+                last.connect_time_known,
+                last.closed,
+            ),
+            None => (
+                socket.counters,
+                Durations::between(&Histogram::default(), &socket.rtt),
+                false,
+                false,
+            ),
+        };
+        let closed = socket.closed || was_closed;
+        self.last.insert(
+            socket.cookie,
+            Last {
+                counters: socket.counters,
+                rtt: socket.rtt.clone(),
+                connect_time_known: connect_time_known || socket.connect_time_us.is_some(),
+                closed,
+                round: self.round,
+            },
+        );
+        Delta {
+            counters,
+            rtt,
+            connect_time_us: socket.connect_time_us.filter(|_| !connect_time_known),
+            open: socket.open && !closed,
+            socket,
+        }
+    }
+}
+
+/// The cookie names another socket than before.
+fn went_back(last: &Last, socket: &SocketState) -> bool {
+    let mut back = socket.rtt.slots.iter().zip(&last.rtt.slots).any(|(now, before)| now < before);
+    combine(&socket.counters, &last.counters, |now, before| {
+        back |= now < before;
+        0
+    });
+    back
+}
+
+/// Applies `f` to each pair of counters.
+pub(crate) fn combine(a: &Counters, b: &Counters, mut f: impl FnMut(u64, u64) -> u64) -> Counters {
+    Counters {
+        tx_bytes: f(a.tx_bytes, b.tx_bytes),
+        rx_bytes: f(a.rx_bytes, b.rx_bytes),
+        tx_packets: f(a.tx_packets, b.tx_packets),
+        rx_packets: f(a.rx_packets, b.rx_packets),
+        retransmits: f(a.retransmits, b.retransmits),
+        retransmits_syn: f(a.retransmits_syn, b.retransmits_syn),
+        timeouts: f(a.timeouts, b.timeouts),
+        timeouts_syn: f(a.timeouts_syn, b.timeouts_syn),
+        connects: f(a.connects, b.connects),
+        connect_failures: f(a.connect_failures, b.connect_failures),
+        accepts: f(a.accepts, b.accepts),
+        closes: f(a.closes, b.closes),
+        resets: f(a.resets, b.resets),
+    }
+}
+
+#[cfg(test)]
+mod tests;

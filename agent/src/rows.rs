@@ -1,0 +1,209 @@
+//! From what sockets did to flow rows.
+//!
+//! Sockets that share a key add up to one row: many short connections of one client are one flow.
+//! The ephemeral port of the connecting side folds to 0: the client's local port, the server's peer
+//! port, and where the role is not known the larger of the two ports that lies in the host's
+//! ephemeral range.
+//!
+//! A flow has a row in an interval when something happened in it, when its number of open
+//! connections changed, and at least once a minute while connections are open, so that `active`
+//! stays known of idle ones without a row each interval.
+
+mod columns;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+
+use crate::attribution::{Attributed, Scope, Workload};
+use crate::deltas::{Durations, combine};
+use crate::socket::{Counters, Role};
+
+/// Longest time between two rows of a flow with open connections, microseconds.
+const IDLE_ROW_EVERY_US: i64 = 60_000_000;
+
+/// Who observes.
+#[derive(Debug, Clone, Default)]
+pub struct Observer {
+    /// Column `node`.
+    pub node: String,
+    /// Column `cluster`.
+    pub cluster: Option<String>,
+    /// Column `zone`.
+    pub zone: Option<String>,
+}
+
+/// What makes two sockets the same flow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The local end.
+    pub local: Arc<Workload>,
+    /// The peer, where it is known.
+    pub peer: Option<Arc<Workload>>,
+    /// Local address.
+    pub address: IpAddr,
+    /// Local port, 0 when folded.
+    pub port: u16,
+    /// Peer address.
+    pub peer_address: IpAddr,
+    /// Peer port, 0 when folded.
+    pub peer_port: u16,
+    /// Where the peer is.
+    pub scope: Scope,
+    /// Value of the column `role`.
+    pub role: &'static str,
+}
+
+/// What happened in one flow.
+#[derive(Debug, Clone, Default)]
+pub struct Row {
+    /// Sums of the sockets' deltas.
+    pub counters: Counters,
+    /// Open connections at the end.
+    pub active: u64,
+    /// Round-trip times.
+    pub rtt: Durations,
+    /// Durations of handshakes.
+    pub connect_time: Durations,
+}
+
+/// The interval of a batch, microseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// Begin, inclusive.
+    pub start_us: i64,
+    /// End, exclusive.
+    pub end_us: i64,
+}
+
+#[derive(Debug)]
+struct Level {
+    active: u64,
+    last_row_us: i64,
+}
+
+/// Makes rows, and remembers how many connections each flow had open.
+#[derive(Debug)]
+pub struct Rows {
+    ephemeral: RangeInclusive<u16>,
+    levels: HashMap<Key, Level>,
+}
+
+impl Rows {
+    /// `ephemeral`: the host's range of ports for connecting sockets.
+    #[must_use]
+    pub fn new(ephemeral: RangeInclusive<u16>) -> Self {
+        Self { ephemeral, levels: HashMap::new() }
+    }
+
+    /// The rows of one interval, sorted by key.
+    pub fn aggregate(&mut self, sockets: &[Attributed], interval: Interval) -> BTreeMap<Key, Row> {
+        let mut all: BTreeMap<Key, Row> = BTreeMap::new();
+        for socket in sockets {
+            let row = all.entry(self.key(socket)).or_default();
+            row.counters = combine(&row.counters, &socket.delta.counters, u64::saturating_add);
+            row.active += u64::from(socket.delta.open);
+            row.rtt.add(&socket.delta.rtt);
+            if let Some(us) = socket.delta.connect_time_us {
+                row.connect_time.add(&Durations::one(us));
+            }
+        }
+        // A flow whose last socket vanished without a report still has to come down to 0.
+        for (key, level) in &self.levels {
+            if level.active > 0 && !all.contains_key(key) {
+                all.insert(key.clone(), Row::default());
+            }
+        }
+        all.retain(|key, row| self.wanted(key, row, interval.end_us));
+        all
+    }
+
+    /// Decides if a flow has a row, and takes note of it.
+    fn wanted(&mut self, key: &Key, row: &Row, end_us: i64) -> bool {
+        let before = self.levels.get(key);
+        let overdue = before.is_some_and(|b| {
+            // Either way: a clock that was set back must not silence idle flows.
+            end_us.abs_diff(b.last_row_us) >= IDLE_ROW_EVERY_US.unsigned_abs()
+        });
+        let changed = row.active != before.map_or(0, |b| b.active);
+        let wanted = row.happened() || changed || (row.active > 0 && overdue);
+        if row.active == 0 {
+            self.levels.remove(key);
+        } else if wanted {
+            self.levels.insert(key.clone(), Level { active: row.active, last_row_us: end_us });
+        }
+        wanted
+    }
+
+    fn key(&self, socket: &Attributed) -> Key {
+        let state = &socket.delta.socket;
+        let (mut port, mut peer_port) = (state.local.port(), state.peer.port());
+        let role = match state.role {
+            Role::Client => {
+                port = 0;
+                "client"
+            }
+            Role::Server => {
+                peer_port = 0;
+                "server"
+            }
+            Role::Unknown => {
+                let larger = if port >= peer_port { &mut port } else { &mut peer_port };
+                if self.ephemeral.contains(larger) {
+                    *larger = 0;
+                }
+                "unknown"
+            }
+        };
+        Key {
+            local: Arc::clone(&socket.local),
+            peer: socket.peer.clone(),
+            address: state.local.ip().to_canonical(),
+            port,
+            peer_address: state.peer.ip().to_canonical(),
+            peer_port,
+            scope: socket.peer_scope,
+            role,
+        }
+    }
+}
+
+impl Row {
+    fn happened(&self) -> bool {
+        self.counters != Counters::default()
+            || !self.rtt.slots.is_empty()
+            || !self.connect_time.slots.is_empty()
+    }
+}
+
+/// The rows as a batch in the columns of [`weir_wire::schema::FLOWS`].
+///
+/// # Errors
+/// When Arrow refuses the columns: a defect of this crate.
+pub fn batch(
+    rows: &BTreeMap<Key, Row>,
+    observer: &Observer,
+    interval: Interval,
+) -> Result<RecordBatch, ArrowError> {
+    columns::build(rows, observer, interval)
+}
+
+/// The host's range of ports for connecting sockets (ip(7), `ip_local_port_range`), or the kernel's
+/// default.
+#[must_use]
+pub fn ephemeral_ports() -> RangeInclusive<u16> {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|text| {
+            let mut bounds = text.split_ascii_whitespace().map(str::parse);
+            Some(bounds.next()?.ok()?..=bounds.next()?.ok()?)
+        })
+        .unwrap_or(32768..=60999)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! The running agent: one thread measures, one delivers.
+//!
+//! At each multiple of the interval on the wall clock, the measuring thread
+//!
+//! 1. collects the sockets from the source;
+//! 2. turns totals into deltas, attributes them, adds them up to rows;
+//! 3. puts them into the spool as a batch with the next sequence number, also when there are no
+//!    rows: a batch that says "nothing happened, nothing was lost" is not silence.
+//!
+//! It never waits for the network. The delivering thread is [`crate::ship`].
+
+mod clock;
+mod measure;
+
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::rows::Observer;
+use crate::ship::{Shipper, Stop, Target};
+use crate::source::{Choice, Source, SourceError};
+use crate::spool::{Spool, SpoolError};
+use measure::Measure;
+
+/// Shortest and longest interval.
+pub const INTERVAL_LIMITS: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(3600));
+
+/// How an agent runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Base URL of the server, `http://` or `https://`.
+    pub server: String,
+    /// Length of an interval, 1 s to 1 h.
+    pub interval: Duration,
+    /// Directory of the spool; made when missing.
+    pub spool: PathBuf,
+    /// Bound on the spool's batches, bytes.
+    pub spool_bytes: u64,
+    /// File with the bearer token for the server.
+    pub token_file: Option<PathBuf>,
+    /// Name of this node; the host name when not given.
+    pub node: Option<String>,
+    /// Name of the cluster that this node belongs to.
+    pub cluster: Option<String>,
+    /// Availability zone of this node.
+    pub zone: Option<String>,
+    /// How to measure.
+    pub source: Choice,
+    /// How long [`Handle::stop`] tries to deliver what is left.
+    pub drain: Duration,
+}
+
+impl Config {
+    /// The defaults: 10 s, 256 MiB, automatic source.
+    #[must_use]
+    pub fn new(server: impl Into<String>, spool: impl Into<PathBuf>) -> Self {
+        Self {
+            server: server.into(),
+            interval: Duration::from_secs(10),
+            spool: spool.into(),
+            spool_bytes: 256 << 20,
+            token_file: None,
+            node: None,
+            cluster: None,
+            zone: None,
+            source: Choice::Auto,
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why an agent does not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The server is not a URL that batches can be posted to.
+    #[error("server `{0}` is no URL; give http://HOST:PORT or https://HOST:PORT")]
+    Server(String),
+    /// The interval is out of bounds.
+    #[error("interval {0:?} is not between 1 s and 1 h")]
+    Interval(Duration),
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Nothing can be measured.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The system gives no more threads.
+    #[error("agent thread cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running agent. Dropping it ends measuring without a last delivery.
+#[derive(Debug)]
+pub struct Handle {
+    /// Dropped to end the measuring thread.
+    measuring: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+    shipping: Option<JoinHandle<()>>,
+    stop: Stop,
+    spool: Spool,
+    drain: Duration,
+}
+
+/// Starts measuring and delivering.
+///
+/// # Errors
+/// When the configuration is refused, the spool is in use, or nothing can be measured.
+pub fn spawn(config: Config) -> Result<Handle, Error> {
+    let host = config.server.strip_prefix("http://").or(config.server.strip_prefix("https://"));
+    if host.is_none_or(|h| h.is_empty() || h.starts_with('/')) {
+        return Err(Error::Server(config.server));
+    }
+    if config.interval < INTERVAL_LIMITS.0 || config.interval > INTERVAL_LIMITS.1 {
+        return Err(Error::Interval(config.interval));
+    }
+    let node = config.node.clone().unwrap_or_else(host_name);
+    let spool = Spool::open(&config.spool, config.spool_bytes, &node)?;
+    let source = Source::start(config.source)?;
+    let observer = Observer { node, cluster: config.cluster, zone: config.zone };
+    tracing::info!(
+        agent = spool.agent(), server = config.server, interval = ?config.interval,
+        spool = %config.spool.display(), waiting = spool.len(), "measuring"
+    );
+    let stop = Stop::default();
+    let target = Target { server: config.server, token_file: config.token_file };
+    let shipper = Shipper::new(target, spool.clone(), stop.clone());
+    let shipping = named("weir-ship", move || shipper.run())?;
+    let (sender, receiver) = mpsc::channel();
+    let measure = Measure::new(source, observer, spool.clone());
+    let measuring = named("weir-measure", move || measure.run(config.interval, &receiver))?;
+    Ok(Handle {
+        measuring: Some((sender, measuring)),
+        shipping: Some(shipping),
+        stop,
+        spool,
+        drain: config.drain,
+    })
+}
+
+fn named(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new().name(name.into()).spawn(body).map_err(Error::Thread)
+}
+
+impl Handle {
+    /// Collects once more, delivers what it can within [`Config::drain`], and ends. What is left
+    /// waits in the spool for the next start.
+    pub fn stop(mut self) {
+        self.end_measuring();
+        self.stop.by(Instant::now() + self.drain, &self.spool);
+        if let Some(shipping) = self.shipping.take() {
+            drop(shipping.join());
+        }
+        self.spool.retry_memory();
+        let waiting = self.spool.len();
+        if waiting > 0 {
+            tracing::warn!(waiting, "server did not take every batch, the rest waits in the spool");
+        }
+    }
+
+    /// Batches that wait for delivery.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.spool.len()
+    }
+
+    fn end_measuring(&mut self) {
+        if let Some((sender, measuring)) = self.measuring.take() {
+            drop(sender);
+            drop(measuring.join());
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.end_measuring();
+        self.stop.by(Instant::now(), &self.spool);
+    }
+}
+
+/// The kernel's host name.
+#[must_use]
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! The measuring thread.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arrow_array::RecordBatch;
+use weir_wire::{Header, Loss};
+
+use super::clock;
+use crate::attribution::Attribution;
+use crate::deltas::Deltas;
+use crate::rows::{self, Observer, Rows};
+use crate::source::Source;
+use crate::spool::{Batch, Spool};
+
+/// How often the source is asked to empty the kernel's buffers between two collections.
+const POLL: Duration = Duration::from_millis(200);
+/// Rows of one batch; an interval with more becomes several.
+const MAX_BATCH_ROWS: usize = 200_000;
+
+/// Everything between the source and the spool.
+pub(super) struct Measure {
+    source: Source,
+    deltas: Deltas,
+    attribution: Attribution,
+    rows: Rows,
+    observer: Observer,
+    spool: Spool,
+    boot: String,
+    sequence: i64,
+    began: Instant,
+    previous_end_us: Option<i64>,
+    /// Losses of the source that no batch has declared yet.
+    losses: BTreeMap<&'static str, u64>,
+    failing: bool,
+}
+
+impl Measure {
+    pub(super) fn new(source: Source, observer: Observer, spool: Spool) -> Self {
+        Self {
+            source,
+            deltas: Deltas::default(),
+            attribution: Attribution::new(),
+            rows: Rows::new(rows::ephemeral_ports()),
+            observer,
+            spool,
+            boot: uuid::Uuid::new_v4().to_string(),
+            sequence: 0,
+            began: Instant::now(),
+            previous_end_us: None,
+            losses: BTreeMap::new(),
+            failing: false,
+        }
+    }
+
+    /// Measures until the other end of `stop` is dropped, and once more then.
+    pub(super) fn run(mut self, interval: Duration, stop: &Receiver<()>) {
+        loop {
+            let next = Instant::now() + clock::until_next(wall_us(), interval);
+            let stopped = self.wait(next, stop);
+            self.tick();
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    /// True when told to stop.
+    fn wait(&mut self, until: Instant, stop: &Receiver<()>) -> bool {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            match stop.recv_timeout(left.min(POLL)) {
+                Err(RecvTimeoutError::Timeout) => self.source.poll(),
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+    }
+
+    /// One interval, from the source to the spool.
+    fn tick(&mut self) {
+        let collected = match self.source.collect() {
+            Ok(collected) => collected,
+            Err(error) => {
+                // The next collection covers this interval too: totals only grow.
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "sockets could not be collected"
+                    );
+                }
+                return;
+            }
+        };
+        if std::mem::take(&mut self.failing) {
+            tracing::info!("sockets are collected again");
+        }
+        let now = Instant::now();
+        let (interval, step) =
+            clock::interval(self.previous_end_us, wall_us(), now.duration_since(self.began));
+        if let Some(step_us) = step {
+            tracing::warn!(step_us, "wall clock was set, history has a gap or an overlap there");
+        }
+        self.began = now;
+        self.previous_end_us = Some(interval.end_us);
+        self.lost(Loss::MapInsertFailures, collected.map_insert_failures);
+        self.lost(Loss::RingDrops, collected.ring_drops);
+        let attributed = self.attribution.attribute(self.deltas.advance(collected.sockets));
+        let rows = self.rows.aggregate(&attributed, interval);
+        match rows::batch(&rows, &self.observer, interval) {
+            Ok(batch) => self.spool_all(&batch),
+            Err(error) => {
+                tracing::error!(%error, rows = rows.len(), "rows could not be made into a batch")
+            }
+        }
+    }
+
+    fn lost(&mut self, reason: Loss, count: u64) {
+        if count > 0 {
+            *self.losses.entry(reason.name()).or_insert(0) += count;
+        }
+    }
+
+    fn spool_all(&mut self, batch: &RecordBatch) {
+        let mut at = 0;
+        loop {
+            let length = (batch.num_rows() - at).min(MAX_BATCH_ROWS);
+            self.spool_one(&batch.slice(at, length));
+            at += length;
+            if at >= batch.num_rows() {
+                return;
+            }
+        }
+    }
+
+    fn spool_one(&mut self, rows: &RecordBatch) {
+        let declared = self.spool.undeclared_losses();
+        let mut losses = declared.clone();
+        for (reason, count) in std::mem::take(&mut self.losses) {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            let total = losses.entry(reason.to_owned()).or_insert(0);
+            *total = total.saturating_add(count);
+        }
+        self.sequence += 1;
+        let header = Header {
+            agent: self.spool.agent().to_owned(),
+            boot: self.boot.clone(),
+            sequence: self.sequence,
+            losses: losses.clone(),
+        };
+        match weir_wire::encode(&header, rows) {
+            Ok(body) => {
+                let batch = Batch {
+                    agent: header.agent,
+                    boot: header.boot,
+                    sequence: header.sequence,
+                    rows: rows.num_rows() as u64,
+                    losses,
+                    body,
+                };
+                self.spool.push(batch, &declared);
+            }
+            Err(error) => {
+                tracing::error!(%error, rows = rows.num_rows(), "batch could not be encoded");
+            }
+        }
+    }
+}
+
+/// Microseconds since the Unix epoch; 0 on a clock before it.
+fn wall_us() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,208 @@
+//! Delivery: one thread, oldest batch first, one batch under way.
+//!
+//! 1. take the oldest batch of the spool;
+//! 2. POST it to `{server}/v1/flows`;
+//! 3. 2xx: remove it. A status that speaks of the batch itself: set it aside and count it. Anything
+//!    else, and every failure to connect: keep it, wait, try again.
+//!
+//! A request whose answer is lost is repeated, and the server takes it once, by its sequence number.
+
+mod backoff;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::spool::{Outgoing, Spool};
+use backoff::{Backoff, Verdict};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that is out of memory or disk may be slow; an answer after this is not waited for.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest part of an error's text that is read.
+const MAX_MESSAGE: u64 = 4096;
+
+/// Where batches go.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// Base URL of the server.
+    pub(crate) server: String,
+    /// File with the bearer token, read again for each request, so that it can be replaced.
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// Set once, when delivery must come to its end by a moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop(Arc<Mutex<Option<Instant>>>);
+
+impl Stop {
+    /// Deliver what there is until `deadline`, then end.
+    pub(crate) fn by(&self, deadline: Instant, spool: &Spool) {
+        *self.0.lock() = Some(deadline);
+        spool.wake();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        *self.0.lock()
+    }
+}
+
+#[derive(Debug, Error)]
+enum SendError {
+    #[error("token file {path} cannot be read: {source}")]
+    Token { path: PathBuf, source: io::Error },
+    #[error("token file {path} is empty or not one line of visible characters")]
+    TokenText { path: PathBuf },
+    #[error("{0}")]
+    Http(#[from] ureq::Error),
+    #[error("server answered {status}: {message}")]
+    Status { status: u16, message: String, retry_after: Option<Duration> },
+}
+
+/// The delivering side.
+pub(crate) struct Shipper {
+    http: ureq::Agent,
+    url: String,
+    target: Target,
+    spool: Spool,
+    stop: Stop,
+    backoff: Backoff,
+    failing: bool,
+    last_refusal: Option<String>,
+}
+
+impl Shipper {
+    pub(crate) fn new(target: Target, spool: Spool, stop: Stop) -> Self {
+        let http = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .user_agent(concat!("weir-agent/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent();
+        let url = format!("{}/v1/flows", target.server.trim_end_matches('/'));
+        Self {
+            http,
+            url,
+            target,
+            spool,
+            stop,
+            backoff: Backoff::default(),
+            failing: false,
+            last_refusal: None,
+        }
+    }
+
+    /// Delivers until told to stop.
+    pub(crate) fn run(mut self) {
+        loop {
+            if self.stop.deadline().is_some_and(|d| Instant::now() >= d) {
+                return;
+            }
+            let stop = self.stop.clone();
+            let Some(outgoing) = self.spool.next(|| stop.deadline().is_some()) else { return };
+            if let Some(wait) = self.one(&outgoing) {
+                self.spool.returned();
+                let was_stopping = self.stop.deadline().is_some();
+                let mut until = Instant::now() + wait;
+                if let Some(deadline) = self.stop.deadline() {
+                    until = until.min(deadline);
+                }
+                // A stop cuts the wait short, for one more attempt at once.
+                self.spool.sleep(until, || !was_stopping && stop.deadline().is_some());
+            }
+        }
+    }
+
+    /// Tries one batch; how long to wait when it has to stay.
+    fn one(&mut self, outgoing: &Outgoing) -> Option<Duration> {
+        let sequence = outgoing.batch.sequence;
+        let error = match self.send(outgoing) {
+            Ok(()) => {
+                self.spool.delivered(outgoing);
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(waiting = self.spool.len(), "server takes batches again");
+                }
+                tracing::debug!(sequence, rows = outgoing.batch.rows, "batch delivered");
+                self.backoff.reset();
+                return None;
+            }
+            Err(error) => error,
+        };
+        let mut asked = None;
+        if let SendError::Status { status, message, retry_after } = &error {
+            if backoff::verdict(*status) == Verdict::Refused {
+                // The same complaint about batch after batch is worth one line.
+                if self.last_refusal.as_ref() != Some(message) {
+                    tracing::error!(
+                        sequence,
+                        status,
+                        message,
+                        "server refused a batch for good, set aside in refused/"
+                    );
+                    self.last_refusal = Some(message.clone());
+                }
+                self.spool.refused(outgoing);
+                self.backoff.reset();
+                return None;
+            }
+            asked = *retry_after;
+        }
+        let wait = self.backoff.failed(rand::random(), asked);
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(url = self.url, %error, waiting = self.spool.len(), "server takes no batches, they wait in the spool");
+        } else {
+            tracing::debug!(%error, ?wait, "batch not delivered");
+        }
+        Some(wait)
+    }
+
+    fn send(&self, outgoing: &Outgoing) -> Result<(), SendError> {
+        let remaining = self.stop.deadline().map(|d| d.saturating_duration_since(Instant::now()));
+        let timeout = remaining
+            .map_or(REQUEST_TIMEOUT, |r| r.clamp(Duration::from_millis(100), REQUEST_TIMEOUT));
+        let mut request = self
+            .http
+            .post(&self.url)
+            .config()
+            .timeout_global(Some(timeout))
+            .build()
+            .header("content-type", weir_wire::CONTENT_TYPE);
+        if let Some(token) = self.token()? {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.send(outgoing.batch.body.as_slice())?;
+        let status = response.status().as_u16();
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|v| v.to_str().ok())
+            .and_then(backoff::retry_after);
+        // Read to its end also when it is good: only then is the connection used again.
+        let body = response.body_mut().with_config().limit(MAX_MESSAGE).lossy_utf8(true);
+        let message = body.read_to_string().unwrap_or_default().trim().to_owned();
+        match backoff::verdict(status) {
+            Verdict::Delivered => Ok(()),
+            _ => Err(SendError::Status { status, message, retry_after }),
+        }
+    }
+
+    fn token(&self) -> Result<Option<String>, SendError> {
+        let Some(path) = &self.target.token_file else { return Ok(None) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SendError::Token { path: path.clone(), source })?;
+        let token = text.trim();
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(SendError::TokenText { path: path.clone() });
+        }
+        Ok(Some(token.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

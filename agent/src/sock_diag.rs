@@ -1,0 +1,86 @@
+//! Measuring without BPF: the kernel's own `tcp_info` of every socket, through netlink `sock_diag`.
+//!
+//! One collection:
+//!
+//! 1. dump the sockets of every network namespace that may be entered ([`namespaces`], [`netlink`],
+//!    [`message`]);
+//! 2. compare with the last dump ([`track`]): what was there when measuring began is a baseline and
+//!    counts nothing, what has vanished is closed;
+//! 3. name the process of each new socket through `/proc/*/fd`.
+//!
+//! Needs Linux 4.2 and no privilege for the agent's own namespace. What it cannot see: connections
+//! that open and close between two collections, the last bytes of a connection before it closed,
+//! how long handshakes take, resets, and, before Linux 6.7, retransmission timeouts. Round-trip
+//! times are one reading of the smoothed estimate per collection and socket.
+
+pub(crate) mod message;
+pub(crate) mod namespaces;
+mod netlink;
+mod track;
+
+use std::collections::HashSet;
+use std::io;
+
+use thiserror::Error;
+
+use crate::attribution::process;
+use crate::socket::Collected;
+
+/// Why sockets could not be read.
+#[derive(Debug, Error)]
+pub enum SockDiagError {
+    /// The dump of this process's own network namespace failed.
+    #[error(
+        "sockets cannot be read through netlink sock_diag; the kernel needs CONFIG_INET_DIAG (modprobe tcp_diag)"
+    )]
+    Dump(#[source] io::Error),
+}
+
+/// The fallback source. [`SockDiag::start`] takes the baseline.
+#[derive(Debug)]
+pub struct SockDiag {
+    tracker: track::Tracker,
+}
+
+impl SockDiag {
+    /// Takes the baseline: whatever sockets did until now is not counted.
+    ///
+    /// # Errors
+    /// When the kernel has no `sock_diag` for TCP.
+    pub fn start() -> Result<Self, SockDiagError> {
+        let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
+        let mut tracker = track::Tracker::default();
+        tracker.baseline(&dumped);
+        let mut source = Self { tracker };
+        source.name_owners();
+        Ok(source)
+    }
+
+    /// Every open socket, and those that have gone since the last collection.
+    ///
+    /// # Errors
+    /// When the dump fails; the next call covers the time since the last one that succeeded.
+    pub fn collect(&mut self) -> Result<Collected, SockDiagError> {
+        let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
+        self.tracker.update(&dumped);
+        self.name_owners();
+        Ok(Collected { sockets: self.tracker.report(), ..Collected::default() })
+    }
+
+    /// One line for the log: how far this source sees.
+    #[must_use]
+    pub fn blind_spots() -> &'static str {
+        "measuring through sock_diag: connections shorter than the interval, the last bytes before a \
+         close, handshake times and resets are not seen; timeouts need Linux 6.7"
+    }
+
+    fn name_owners(&mut self) {
+        let unnamed: HashSet<u64> = self.tracker.unnamed().collect();
+        if !unnamed.is_empty() {
+            self.tracker.name(&process::socket_holders(&unnamed));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Dumps of every network namespace that this process may enter.
+//!
+//! Namespaces are found through `/proc/*/ns/net`, one representative process for each inode. A
+//! namespace that no process is in (kept alive by a bind mount alone) has no sockets of its own to
+//! speak of and is not visited. Entering one takes `CAP_SYS_ADMIN`; it is done on a thread that ends
+//! afterwards, so that no other thread ever finds itself in the wrong namespace.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+
+use super::message::DiagSocket;
+use super::netlink;
+
+/// Namespaces visited in one collection. A node runs some hundred pods; beyond the bound the rest is
+/// not visited and said so.
+const MAX_NAMESPACES: usize = 1024;
+
+/// The sockets of one namespace.
+pub(crate) struct Namespace {
+    /// Inode of the namespace.
+    pub(crate) inode: u64,
+    /// Its cookie, where the kernel tells it (Linux 5.14).
+    pub(crate) cookie: Option<u64>,
+    pub(crate) sockets: Vec<DiagSocket>,
+}
+
+/// What one round of dumps gave.
+#[derive(Default)]
+pub(crate) struct Dumped {
+    pub(crate) namespaces: Vec<Namespace>,
+    /// Namespaces that exist and could not be read this time.
+    pub(crate) unread: Vec<u64>,
+}
+
+/// Inode of this process's own network namespace.
+pub(crate) fn own_inode() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/self/ns/net")?.ino())
+}
+
+/// Dumps this process's namespace and all others that it may enter.
+///
+/// # Errors
+/// Only when the process's own namespace cannot be dumped; others that fail are listed as unread.
+pub(crate) fn dump_all() -> io::Result<Dumped> {
+    let own = own_inode()?;
+    let mut dumped = Dumped::default();
+    dumped.namespaces.push(Namespace {
+        inode: own,
+        cookie: netlink::namespace_cookie(),
+        sockets: netlink::dump()?,
+    });
+    let others = find(own);
+    if others.is_empty() {
+        return Ok(dumped);
+    }
+    let visits = std::thread::Builder::new()
+        .name("weir-netns".into())
+        .spawn(move || {
+            others.into_iter().map(|(inode, file)| (inode, visit(inode, &file))).collect::<Vec<_>>()
+        })?
+        .join()
+        .unwrap_or_default();
+    for (inode, visit) in visits {
+        match visit {
+            Ok(namespace) => dumped.namespaces.push(namespace),
+            Err(error) => {
+                tracing::debug!(inode, %error, "network namespace could not be read");
+                dumped.unread.push(inode);
+            }
+        }
+    }
+    Ok(dumped)
+}
+
+/// Every other namespace with a handle to it.
+fn find(own: u64) -> HashMap<u64, File> {
+    let mut found = HashMap::new();
+    let Ok(processes) = fs::read_dir("/proc") else { return found };
+    for entry in processes.flatten() {
+        if !entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        let path = entry.path().join("ns/net");
+        // Processes end while they are looked at, and those of other users are closed to us.
+        let Ok(inode) = fs::metadata(&path).map(|m| m.ino()) else { continue };
+        if inode == own || found.contains_key(&inode) {
+            continue;
+        }
+        if found.len() >= MAX_NAMESPACES {
+            tracing::warn!(limit = MAX_NAMESPACES, "more network namespaces than are visited");
+            break;
+        }
+        if let Ok(file) = File::open(&path) {
+            found.insert(inode, file);
+        }
+    }
+    found
+}
+
+fn visit(inode: u64, file: &File) -> io::Result<Namespace> {
+    // SAFETY: the descriptor is open; the call changes the namespace of this thread alone.
+    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Namespace { inode, cookie: netlink::namespace_cookie(), sockets: netlink::dump()? })
+}
