@@ -21,7 +21,7 @@ lint:
 
 # Rebuild the BPF object after a change to agent-ebpf.
 bpf:
-    scripts/build-bpf
+    agent-ebpf/build-bpf
 
 # A day of history: ingest, size, query latency.
 bench:

@@ -2,6 +2,8 @@
 //!
 //! This file parses, builds and waits; each command has a module of its own.
 
+#![forbid(unsafe_code)]
+
 mod auth;
 mod cli;
 mod client;

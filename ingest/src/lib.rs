@@ -11,6 +11,8 @@
 //!   200 {"status":"stored"}          or "repeated" for a sequence seen before
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod check;
 mod http;
 mod loss;

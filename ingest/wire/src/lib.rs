@@ -22,6 +22,8 @@
 //! that old agents and new servers mix. The version in the header changes only when a reader of the
 //! old version would misread the new one.
 
+#![forbid(unsafe_code)]
+
 pub mod decode;
 pub mod encode;
 pub mod header;
