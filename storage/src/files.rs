@@ -26,8 +26,8 @@ use crate::window;
 pub(crate) enum FilesError {
     #[error("cannot arrange the rows of a file: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
-    #[error("cannot write a Parquet file: {0}")]
-    Parquet(#[from] parquet::errors::ParquetError),
+    #[error("cannot write {}: {source}", path.display())]
+    Parquet { path: std::path::PathBuf, source: parquet::errors::ParquetError },
     #[error(transparent)]
     File(#[from] FileError),
     #[error("column `{0}` is not what the table's specification says")]

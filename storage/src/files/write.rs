@@ -28,9 +28,10 @@ const PAGE_ROWS: usize = 8 * 1024;
 /// Rows that are put in order at a time.
 const CHUNK: usize = 32 * 1024;
 
-fn properties(spec: &TableSpec) -> Result<WriterProperties, FilesError> {
+fn properties(spec: &TableSpec) -> WriterProperties {
+    let level = ZstdLevel::try_new(3).unwrap_or_default();
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(PAGE_ROWS)
@@ -59,7 +60,7 @@ fn properties(spec: &TableSpec) -> Result<WriterProperties, FilesError> {
             _ => {}
         }
     }
-    Ok(properties.build())
+    properties.build()
 }
 
 /// Writes the given rows of a batch, in the given order. Returns the file's size and statistics.
@@ -91,18 +92,20 @@ fn write_tmp(
 ) -> Result<(u64, FileStats), FilesError> {
     let file = OpenOptions::new().write(true).create_new(true).open(tmp).at("create", tmp)?;
     let options =
-        ArrowWriterOptions::new().with_properties(properties(spec)?).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(file, spec.schema.clone(), options)?;
+        ArrowWriterOptions::new().with_properties(properties(spec)).with_skip_arrow_metadata(true);
+    let parquet = |source| FilesError::Parquet { path: tmp.to_owned(), source };
+    let mut writer = ArrowWriter::try_new_with_options(file, spec.schema.clone(), options)
+        .map_err(parquet)?;
     let mut stats = Collector::new(spec);
     let mut offset = 0;
     while offset < rows.len() {
         let length = CHUNK.min(rows.len() - offset);
         let chunk = take_record_batch(batch, &rows.slice(offset, length))?;
         stats.add(spec, &chunk)?;
-        writer.write(&chunk)?;
+        writer.write(&chunk).map_err(parquet)?;
         offset += length;
     }
-    let file = writer.into_inner()?;
+    let file = writer.into_inner().map_err(parquet)?;
     file.sync_all().at("sync", tmp)?;
     let size = file.metadata().at("read", tmp)?.len();
     Ok((size, stats.finish()))
