@@ -1,17 +1,53 @@
-//! The embedded history store: a write-ahead log, memtables, and sorted Parquet files committed to a
-//! Delta Lake table.
+//! The embedded history store: a write-ahead log, memtables, and sorted Parquet files committed to
+//! Delta Lake tables.
 //!
 //! It knows table specifications (schema, time column, workload columns, sort order), not flows.
 //! Rows are durable and visible from the moment [`Store::append`] returns.
+//!
+//! The way of a row, one module each:
+//!
+//! - `store`: the face; [`conform()`] brings a batch into its table's shape;
+//! - `wal`: one thread makes groups of entries durable; `sources` recognises repetitions;
+//! - `state`, `memory`: rows become visible, within a bound of bytes;
+//! - `flush`, `files`: rows become sorted Parquet files, cut by `window` and `part`;
+//! - `delta`: files and log position become part of the table in one commit;
+//! - `retention`: whole files go by age; `open` puts everything together again after a stop or a
+//!   crash; `background` decides when to do what.
+//!
+//! `paths` has the layout of the data directory, `durable` the rules for files that survive a power
+//! failure.
 
+mod background;
+mod clock;
 mod conform;
+mod delta;
+mod directory;
+mod durable;
+mod entry;
 mod error;
+mod faults;
+mod files;
+mod flush;
+mod inner;
+mod memory;
+mod open;
+mod options;
+mod part;
+mod paths;
+mod retention;
 mod snapshot;
+mod sources;
 mod spec;
+mod state;
 mod store;
+mod wal;
+mod window;
 
+pub use clock::Clock;
 pub use conform::{ConformError, conform};
+pub use entry::{Appended, Entry, Part, Source};
 pub use error::{Error, ErrorKind};
+pub use options::Options;
 pub use snapshot::{DataFile, Snapshot};
 pub use spec::TableSpec;
-pub use store::{Appended, Entry, Options, Part, Source, Stats, Store};
+pub use store::{Stats, Store};

@@ -1,97 +1,41 @@
 //! The store: one data directory, several tables.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use bytes::Bytes;
-use object_store::memory::InMemory;
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use url::Url;
 
+use crate::background::{self, Schedule};
 use crate::conform::conform;
+use crate::entry::{Appended, Entry};
 use crate::error::{Error, ErrorKind};
+use crate::faults::Faults;
+use crate::files::order::times;
+use crate::flush::{self, FlushError, Table};
+use crate::inner::Inner;
+use crate::memory::size_of;
+use crate::open::{self, Opened};
+use crate::options::Options;
+use crate::retention::Graveyard;
 use crate::snapshot::Snapshot;
 use crate::spec::TableSpec;
+use crate::state::Incoming;
+use crate::wal::writer::{self, Append, Shared, Writer};
 
-/// How to open a store.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The data directory; made if it is not there.
-    pub dir: PathBuf,
-    /// The tables that it has.
-    pub tables: Vec<TableSpec>,
-    /// Rows older than this are removed, file by file; `None` keeps everything.
-    pub retention: Option<Duration>,
-    /// Bytes of rows in memory at which they are written to files. At twice this, appends fail with
-    /// [`ErrorKind::Busy`].
-    pub memtable_bytes: usize,
-    /// Rows stay in memory no longer than this.
-    pub flush_interval: Duration,
-}
-
-impl Options {
-    /// Options for a directory with these tables: no retention, 128 MiB in memory, a flush every
-    /// five minutes.
-    #[must_use]
-    pub fn new(dir: impl Into<PathBuf>, tables: Vec<TableSpec>) -> Self {
-        Self {
-            dir: dir.into(),
-            tables,
-            retention: None,
-            memtable_bytes: 128 << 20,
-            flush_interval: Duration::from_secs(300),
-        }
-    }
-}
-
-/// Who sent an entry; repeats of one are stored once.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Source {
-    /// Stable id of the sender.
-    pub agent: String,
-    /// Id of this run of the sender.
-    pub boot: String,
-    /// Grows with each entry of one (agent, boot).
-    pub sequence: i64,
-}
-
-/// Rows of one table, in both forms.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// Name of the table.
-    pub table: &'static str,
-    /// Arrow IPC stream, as the log keeps it.
-    pub ipc: Bytes,
-    /// What `ipc` decodes to.
-    pub batches: Vec<RecordBatch>,
-}
-
-/// What is appended as a whole or not at all.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Who sent it, if repeats are to be recognised.
-    pub source: Option<Source>,
-    /// Rows by table.
-    pub parts: Vec<Part>,
-}
-
-/// What became of an appended entry. Either way it is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appended {
-    /// It is stored now.
-    Stored,
-    /// It had been stored before.
-    Repeated,
-}
+/// Last microsecond that a row may be dated: the calendar of files ends with the year 9999.
+const MAX_TIME: i64 = 253_402_207_200_000_000;
 
 /// Figures for the server's own metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
     /// Bytes of the log that commits do not cover yet.
     pub wal_bytes: u64,
+    /// Segments of the log.
+    pub wal_segments: u64,
     /// Bytes of rows in memory.
     pub memory_bytes: u64,
     /// Rows in memory.
@@ -101,10 +45,31 @@ pub struct Stats {
 }
 
 /// An open data directory.
+///
+/// Opening and everything that commits needs a multi-threaded Tokio runtime. Dropping the store
+/// without [`Store::close`] loses nothing that was acknowledged: the next open replays the log.
 #[derive(Debug)]
 pub struct Store {
-    tables: HashMap<&'static str, (Arc<TableSpec>, Mutex<Vec<RecordBatch>>)>,
-    sources: Mutex<HashMap<(String, String), i64>>,
+    inner: Arc<Inner>,
+    specs: std::collections::HashMap<&'static str, Arc<TableSpec>>,
+    object_store: Arc<dyn ObjectStore>,
+    object_store_url: Url,
+    running: Mutex<Option<Running>>,
+}
+
+/// What runs while the store is open.
+#[derive(Debug)]
+struct Running {
+    append: mpsc::Sender<Append>,
+    wal_ended: oneshot::Receiver<()>,
+    stop: watch::Sender<()>,
+    background: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.background.abort();
+    }
 }
 
 impl Store {
@@ -112,52 +77,124 @@ impl Store {
     ///
     /// # Errors
     /// [`ErrorKind::Directory`] when another process holds it or it is damaged;
-    /// [`ErrorKind::Unavailable`] when the disk refuses.
+    /// [`ErrorKind::Unavailable`] when the disk refuses; [`ErrorKind::Invalid`] when a table's
+    /// specification cannot be kept.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
-        let tables = options
-            .tables
-            .into_iter()
-            .map(|spec| (spec.name, (Arc::new(spec), Mutex::default())))
-            .collect();
-        Ok(Arc::new(Self { tables, sources: Mutex::default() }))
+        Self::open_with(options, Faults::default()).await
+    }
+
+    pub(crate) async fn open_with(options: Options, faults: Faults) -> Result<Arc<Self>, Error> {
+        let Opened { dir, lock, tables, state, segments, budget, next_lsn } =
+            open::open(&options).await?;
+        let refused = |e: Box<dyn std::error::Error + Send + Sync>| {
+            Error::with_source(ErrorKind::Unavailable, "cannot open the data directory", e)
+        };
+        let object_store =
+            LocalFileSystem::new_with_prefix(dir.tables()).map_err(|e| refused(e.into()))?;
+        let object_store_url = Url::parse("weir://tables/").map_err(|e| refused(e.into()))?;
+        let specs = state.tables.iter().map(|(name, t)| (*name, t.spec.clone())).collect();
+        let inner = Arc::new(Inner {
+            dir: dir.clone(),
+            clock: options.clock.clone(),
+            retention: options.retention,
+            removal_grace: options.removal_grace,
+            state: Arc::new(Mutex::new(state)),
+            wal: Arc::new(Shared::default()),
+            budget,
+            grown: Arc::new(Notify::new()),
+            tables: tokio::sync::Mutex::new(
+                tables.into_iter().map(|(name, log)| (name, Table::new(log))).collect(),
+            ),
+            graveyard: Mutex::new(Graveyard::default()),
+            lock: lock.clone(),
+        });
+        *inner.wal.segments.lock() = segments;
+        let (append, wal_ended) = writer::spawn(Writer {
+            dir,
+            state: inner.state.clone(),
+            shared: inner.wal.clone(),
+            clock: options.clock,
+            grown: inner.grown.clone(),
+            faults,
+            next_lsn,
+            lock,
+        })
+        .map_err(|e| refused(e.into()))?;
+        let schedule = Schedule::new(options.memtable_bytes, options.flush_interval);
+        let (stop, stopped) = watch::channel(());
+        let background = tokio::spawn(background::run(inner.clone(), schedule, stopped));
+        Ok(Arc::new(Self {
+            inner,
+            specs,
+            object_store: Arc::new(object_store),
+            object_store_url,
+            running: Mutex::new(Some(Running { append, wal_ended, stop, background })),
+        }))
     }
 
     /// The specification of a table.
     #[must_use]
     pub fn spec(&self, table: &str) -> Option<&Arc<TableSpec>> {
-        self.tables.get(table).map(|(spec, _)| spec)
+        self.specs.get(table)
     }
 
     /// Makes an entry durable and visible.
+    ///
+    /// A caller that goes away does not take an entry back that is on its way to the log.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for rows that do not fit, [`ErrorKind::Busy`] at the memory bound,
     /// [`ErrorKind::Unavailable`] when the log cannot be written, [`ErrorKind::Closed`] after close.
     /// After an error nothing of the entry is visible.
     pub async fn append(&self, entry: Entry) -> Result<Appended, Error> {
-        if let Some(Source { agent, boot, sequence }) = entry.source {
-            let mut sources = self.sources.lock();
-            let highest = sources.entry((agent, boot)).or_insert(-1);
-            if sequence <= *highest {
-                return Ok(Appended::Repeated);
-            }
-            *highest = sequence;
+        let queue = match &*self.running.lock() {
+            Some(running) => running.append.clone(),
+            None => return Err(closed()),
+        };
+        if let Some(source) = &entry.source
+            && self.inner.state.lock().sources.is_repeated(source)
+        {
+            // Recorded sequences are durable.
+            return Ok(Appended::Repeated);
         }
+        let mut rows = Vec::with_capacity(entry.parts.len());
+        let mut ipc = Vec::with_capacity(entry.parts.len());
         for part in entry.parts {
-            let Some((spec, memory)) = self.tables.get(part.table) else {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format!("there is no table `{}`", part.table),
-                ));
-            };
+            let spec = self.specs.get(part.table).ok_or_else(|| no_table(part.table))?;
+            let mut batches = Vec::with_capacity(part.batches.len());
             for batch in &part.batches {
                 let batch = conform(spec, batch).map_err(|e| {
                     Error::with_source(ErrorKind::Invalid, "batch does not fit its table", e)
                 })?;
-                memory.lock().push(batch);
+                let times = times(spec, &batch).map_err(|e| {
+                    Error::with_source(ErrorKind::Invalid, "batch does not fit its table", e)
+                })?;
+                if let Some(row) = times.iter().position(|t| !(0..=MAX_TIME).contains(t)) {
+                    return Err(Error::new(
+                        ErrorKind::Invalid,
+                        format!(
+                            "column `{}` of table `{}` is before 1970 or after 9999 in row {row}",
+                            spec.time, spec.name
+                        ),
+                    ));
+                }
+                batches.push(batch);
             }
+            let bytes = batches.iter().map(size_of).sum();
+            let Some(reserved) = self.inner.budget.reserve(bytes) else {
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    "rows arrive faster than they can be written to files; send them again in a second",
+                ));
+            };
+            rows.push(Incoming { table: spec.name, batches, reserved });
+            ipc.push((spec.name, part.ipc));
         }
-        Ok(Appended::Stored)
+        let (reply, replied) = oneshot::channel();
+        let append = Append { source: entry.source, ipc, rows, reply };
+        queue.send(append).await.map_err(|_| closed())?;
+        drop(queue);
+        replied.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// The rows of a table as they are now.
@@ -165,17 +202,14 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Invalid`] when there is no such table.
     pub fn snapshot(&self, table: &str) -> Result<Snapshot, Error> {
-        let Some((spec, memory)) = self.tables.get(table) else {
-            return Err(Error::new(ErrorKind::Invalid, format!("there is no table `{table}`")));
-        };
-        let url = Url::parse("memory:///")
-            .map_err(|e| Error::with_source(ErrorKind::Invalid, "url of the store", e))?;
+        let state = self.inner.state.lock();
+        let table = state.tables.get(table).ok_or_else(|| no_table(table))?;
         Ok(Snapshot {
-            spec: spec.clone(),
-            files: Arc::from([]),
-            memory: memory.lock().clone(),
-            object_store: Arc::new(InMemory::new()),
-            object_store_url: url,
+            spec: table.spec.clone(),
+            files: table.files.clone(),
+            memory: table.memory(),
+            object_store: self.object_store.clone(),
+            object_store_url: self.object_store_url.clone(),
         })
     }
 
@@ -184,20 +218,87 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the disk refuses; the rows stay in memory and in the log.
     pub async fn flush(&self) -> Result<(), Error> {
-        Ok(())
+        self.spawn(flush::flush).await.map_err(cannot_flush)
+    }
+
+    /// Removes what is beyond retention now. The store does so by itself from time to time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the disk refuses.
+    pub async fn expire(&self) -> Result<(), Error> {
+        self.spawn(flush::expire).await.map_err(|e| {
+            Error::with_source(ErrorKind::Unavailable, "cannot remove files beyond retention", e)
+        })
     }
 
     /// Flushes and lets go of the directory. Appends fail from then on; snapshots stay readable.
     ///
     /// # Errors
-    /// As [`Store::flush`].
+    /// As [`Store::flush`]; the store is closed all the same, and the next open replays the log.
     pub async fn close(&self) -> Result<(), Error> {
-        self.flush().await
+        let Some(mut running) = self.running.lock().take() else { return Ok(()) };
+        // The log's thread ends when every sender is gone: this one, and those of appends under way.
+        let (unused, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut running.append, unused));
+        let _ = (&mut running.wal_ended).await;
+        let _ = running.stop.send(());
+        let _ = (&mut running.background).await;
+        let flushed = self.spawn(flush::flush).await.map_err(cannot_flush);
+        self.inner.lock.release();
+        flushed
+    }
+
+    /// Runs to the end even if the caller goes away: a commit is not left half known.
+    async fn spawn<F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<(), FlushError>
+    where
+        F: Future<Output = Result<(), FlushError>> + Send + 'static,
+    {
+        tokio::spawn(work(self.inner.clone())).await?
     }
 
     /// Figures for the server's own metrics.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let (wal_bytes, wal_segments) = {
+            let segments = self.inner.wal.segments.lock();
+            (segments.bytes(), u64::try_from(segments.len()).unwrap_or(u64::MAX))
+        };
+        let state = self.inner.state.lock();
+        let mut tables: Vec<_> = state
+            .tables
+            .iter()
+            .map(|(name, t)| {
+                let files = u64::try_from(t.files.len()).unwrap_or(u64::MAX);
+                let bytes = t.files.iter().map(|f| f.size).sum();
+                (*name, files, bytes, t.files.iter().map(|f| f.rows).sum())
+            })
+            .collect();
+        tables.sort_unstable();
+        Stats {
+            wal_bytes,
+            wal_segments,
+            memory_bytes: u64::try_from(self.inner.budget.used()).unwrap_or(u64::MAX),
+            memory_rows: state.tables.values().map(|t| t.memory_rows()).sum(),
+            tables,
+        }
     }
 }
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store is closed")
+}
+
+fn no_table(name: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("there is no table `{name}`"))
+}
+
+fn cannot_flush(error: FlushError) -> Error {
+    Error::with_source(
+        ErrorKind::Unavailable,
+        "rows cannot be written to files; they stay in memory and in the log",
+        error,
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! The commit log of one table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltalake_core::kernel::transaction::CommitBuilder;
+use deltalake_core::kernel::transaction::CommitProperties;
+use deltalake_core::kernel::{Action, Add, Remove, StructField, StructType, Transaction};
+use deltalake_core::logstore::LogStoreRef;
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::{DeltaTableBuilder, DeltaTableError};
+use object_store::path::Path;
+use thiserror::Error;
+use url::Url;
+
+use super::schema::{self, DATE, PART, SpecError};
+use super::store::DurableStore;
+use crate::directory::DirectoryLock;
+use crate::files::{NewFile, stats};
+use crate::part::PartCount;
+use crate::paths::DataDir;
+use crate::snapshot::DataFile;
+use crate::spec::TableSpec;
+
+/// Application transaction whose version is the LSN up to which a table's rows are in files.
+pub(crate) const WAL_APP: &str = "weir/wal";
+/// Table property: number of parts that new files are split into.
+const PARTS: &str = "weir.parts";
+/// Commits between two checkpoints.
+pub(crate) const CHECKPOINT_EVERY: u32 = 50;
+/// How long superfluous log files stay, for readers of the table that are at work.
+pub(crate) const KEEP_LOG: Duration = Duration::from_secs(24 * 3600);
+
+/// Why a table's log cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum LogError {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error("table log {url}: {source}")]
+    Delta { url: Url, source: DeltaTableError },
+    #[error("{0} is no path that a table can have")]
+    Path(std::path::PathBuf),
+    #[error(
+        "table {url}: column `{column}` is {found} in its log and {expected} in this version of weir; use the version that wrote it"
+    )]
+    Column { url: Url, column: String, found: String, expected: String },
+    #[error("table {url} is partitioned or configured by someone else: {what}")]
+    Foreign { url: Url, what: &'static str },
+}
+
+/// A table's log, loaded.
+#[derive(Debug)]
+pub(crate) struct TableLog {
+    url: Url,
+    store: LogStoreRef,
+    state: DeltaTableState,
+    spec: Arc<TableSpec>,
+    files: HashMap<String, Arc<DataFile>>,
+    parts: PartCount,
+    lsn: u64,
+}
+
+impl TableLog {
+    /// Loads the table's log; creates the table if there is none.
+    pub(crate) async fn open(
+        dir: &DataDir,
+        lock: &Arc<DirectoryLock>,
+        spec: Arc<TableSpec>,
+    ) -> Result<Self, LogError> {
+        let path = dir.table(spec.name);
+        crate::durable::create_dir(&path).map_err(|_| LogError::Path(path.clone()))?;
+        let path = path.canonicalize().map_err(|_| LogError::Path(path.clone()))?;
+        let url = Url::from_directory_path(&path).map_err(|()| LogError::Path(path))?;
+        let delta = |source| LogError::Delta { url: url.clone(), source };
+        let columns = schema::columns(&spec)?;
+        let store = DeltaTableBuilder::from_url(url.clone())
+            .map_err(delta)?
+            .with_storage_backend(
+                Arc::new(DurableStore::new(dir.clone(), lock.clone())),
+                url.clone(),
+            )
+            .build_storage()
+            .map_err(delta)?;
+        if !store.is_delta_table_location().await.map_err(delta)? {
+            create(&store, &columns).await.map_err(delta)?;
+        }
+        let state = DeltaTableState::try_new(store.as_ref(), None).await.map_err(delta)?;
+        let mut log =
+            Self { url, store, state, spec, files: HashMap::new(), parts: PartCount::ONE, lsn: 0 };
+        log.evolve(columns).await?;
+        log.read_state().await?;
+        Ok(log)
+    }
+
+    fn delta(&self, source: DeltaTableError) -> LogError {
+        LogError::Delta { url: self.url.clone(), source }
+    }
+
+    /// Adds the columns that this version has and the table has not; refuses other differences.
+    async fn evolve(&mut self, wanted: Vec<StructField>) -> Result<(), LogError> {
+        let table = self.state.schema();
+        let mut columns: Vec<StructField> = table.fields().cloned().collect();
+        let mut added = false;
+        for field in wanted {
+            match table.field(field.name()) {
+                Some(found) if found.data_type() == field.data_type() => {}
+                Some(found) => {
+                    return Err(LogError::Column {
+                        url: self.url.clone(),
+                        column: field.name().clone(),
+                        found: found.data_type().to_string(),
+                        expected: field.data_type().to_string(),
+                    });
+                }
+                None => {
+                    // Old files do not have it: it reads as null from them.
+                    columns.push(StructField::new(field.name(), field.data_type().clone(), true));
+                    added = true;
+                }
+            }
+        }
+        if added {
+            let schema =
+                StructType::try_new(columns).map_err(|e| self.delta(DeltaTableError::from(e)))?;
+            let metadata = deltalake_core::kernel::MetadataExt::with_schema(
+                self.state.metadata().clone(),
+                &schema,
+            )
+            .map_err(|e| self.delta(e.into()))?;
+            self.commit_actions(vec![Action::Metadata(metadata)], Vec::new(), write_operation())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Files, position and part count as the loaded version has them.
+    async fn read_state(&mut self) -> Result<(), LogError> {
+        let foreign = |what| LogError::Foreign { url: self.url.clone(), what };
+        if self.state.metadata().partition_columns() != [DATE, PART] {
+            return Err(foreign("the partition columns are not date and part"));
+        }
+        let parts = match self.state.metadata().configuration().get(PARTS) {
+            None => Some(PartCount::ONE),
+            Some(text) => text.parse().ok().and_then(PartCount::new),
+        };
+        self.parts = parts.ok_or_else(|| foreign("weir.parts is not a power of two"))?;
+        let lsn = self
+            .state
+            .transaction_version(self.store.as_ref(), WAL_APP)
+            .await
+            .map_err(|e| self.delta(e))?;
+        self.lsn = lsn.and_then(|lsn| u64::try_from(lsn).ok()).unwrap_or(0);
+        let mut files = HashMap::new();
+        for view in self.state.log_data().iter() {
+            let path = view.path().into_owned();
+            let file = match self.files.get(&path) {
+                Some(known) => known.clone(),
+                None => {
+                    let stats = view.stats().and_then(|s| stats::parse(&s, self.spec.time));
+                    // A file that another writer added may come without statistics.
+                    let (rows, min_time, max_time) = stats.unwrap_or((0, i64::MIN, i64::MAX));
+                    Arc::new(self.data_file(
+                        &path,
+                        u64::try_from(view.size()).unwrap_or_default(),
+                        rows,
+                        min_time,
+                        max_time,
+                    ))
+                }
+            };
+            files.insert(path, file);
+        }
+        self.files = files;
+        Ok(())
+    }
+
+    fn data_file(
+        &self,
+        path: &str,
+        size: u64,
+        rows: u64,
+        min_time: i64,
+        max_time: i64,
+    ) -> DataFile {
+        DataFile {
+            path: Path::from_iter(std::iter::once(self.spec.name).chain(path.split('/'))),
+            size,
+            rows,
+            min_time,
+            max_time,
+        }
+    }
+
+    /// LSN up to which the table's rows are in files.
+    pub(crate) fn lsn(&self) -> u64 {
+        self.lsn
+    }
+
+    /// Number of parts that new files are split into.
+    pub(crate) fn parts(&self) -> PartCount {
+        self.parts
+    }
+
+    /// The table's files, oldest first.
+    pub(crate) fn files(&self) -> Arc<[Arc<DataFile>]> {
+        let mut files: Vec<_> = self.files.values().cloned().collect();
+        files.sort_unstable_by(|a, b| {
+            (a.min_time, a.path.as_ref()).cmp(&(b.min_time, b.path.as_ref()))
+        });
+        files.into()
+    }
+
+    /// Whether a path below the table's folder is one of its files.
+    pub(crate) fn has_file(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// Loads what has been committed since, by an attempt of our own that reported an error or by
+    /// another program.
+    pub(crate) async fn reload(&mut self) -> Result<(), LogError> {
+        self.state =
+            DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(|e| self.delta(e))?;
+        self.read_state().await
+    }
+
+    /// Commits new files together with the LSN up to which the table's rows are now in files.
+    ///
+    /// After an error the commit may have happened all the same: [`TableLog::reload`] tells.
+    pub(crate) async fn add(
+        &mut self,
+        new: &[NewFile],
+        lsn: u64,
+        now: i64,
+    ) -> Result<(), LogError> {
+        let millis = now.div_euclid(1000);
+        let actions = new.iter().map(|file| Action::Add(add_action(file, millis))).collect();
+        let position = i64::try_from(lsn).unwrap_or(i64::MAX);
+        let txn = Transaction::new_with_last_update(WAL_APP, position, Some(millis));
+        let expected = self.state.version() + 1;
+        self.commit_actions(actions, vec![txn], write_operation()).await?;
+        if self.state.version() != expected {
+            return self.read_state().await;
+        }
+        self.lsn = lsn;
+        for file in new {
+            let stats = &file.stats;
+            let data =
+                self.data_file(&file.path, file.size, stats.rows, stats.min_time, stats.max_time);
+            self.files.insert(file.path.clone(), Arc::new(data));
+        }
+        Ok(())
+    }
+
+    /// Commits that files are no longer part of the table. They stay on disk.
+    pub(crate) async fn remove(
+        &mut self,
+        gone: &[Arc<DataFile>],
+        now: i64,
+    ) -> Result<(), LogError> {
+        let prefix = format!("{}/", self.spec.name);
+        let gone: std::collections::HashSet<&str> =
+            gone.iter().filter_map(|f| f.path.as_ref().strip_prefix(&prefix)).collect();
+        let actions = self
+            .state
+            .log_data()
+            .iter()
+            .filter(|view| gone.contains(view.path().as_ref()))
+            .map(|view| {
+                Action::Remove(Remove {
+                    deletion_timestamp: Some(now.div_euclid(1000)),
+                    ..view.remove_action(true)
+                })
+            })
+            .collect();
+        let operation = DeltaOperation::Delete { predicate: None };
+        self.commit_actions(actions, Vec::new(), operation).await?;
+        self.files.retain(|path, _| !gone.contains(path.as_str()));
+        Ok(())
+    }
+
+    async fn commit_actions(
+        &mut self,
+        actions: Vec<Action>,
+        transactions: Vec<Transaction>,
+        operation: DeltaOperation,
+    ) -> Result<(), LogError> {
+        let properties = CommitProperties::default().with_application_transactions(transactions);
+        let prepared = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(&self.state), self.store.clone(), operation)
+            .into_prepared_commit_future()
+            .await
+            .map_err(|e| self.delta(e))?;
+        let committed = prepared.await.map_err(|e| self.delta(e))?;
+        let version = committed.version;
+        // From here on the commit is a fact: checkpoint and cleaning up may fail without undoing it.
+        match committed.await {
+            Ok(done) => self.state = done.snapshot(),
+            Err(error) => {
+                tracing::warn!(table = self.spec.name, version, %error, "cannot checkpoint the table's log");
+                self.state
+                    .update(self.store.as_ref(), Some(version))
+                    .await
+                    .map_err(|e| self.delta(e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_operation() -> DeltaOperation {
+    DeltaOperation::Write {
+        mode: SaveMode::Append,
+        partition_by: Some(vec![DATE.to_owned(), PART.to_owned()]),
+        predicate: None,
+    }
+}
+
+async fn create(store: &LogStoreRef, columns: &[StructField]) -> Result<(), DeltaTableError> {
+    let hours = KEEP_LOG.as_secs() / 3600;
+    let configuration = [
+        ("delta.checkpointInterval", CHECKPOINT_EVERY.to_string()),
+        ("delta.logRetentionDuration", format!("interval {hours} hours")),
+        ("delta.enableExpiredLogCleanup", "true".to_owned()),
+        (PARTS, PartCount::ONE.get().to_string()),
+    ];
+    CreateBuilder::new()
+        .with_log_store(store.clone())
+        .with_columns(columns.iter().cloned())
+        .with_partition_columns([DATE, PART])
+        .with_configuration(configuration.map(|(key, value)| (key, Some(value))))
+        .with_raise_if_key_not_exists(false)
+        .await
+        .map(|_| ())
+}
+
+fn add_action(file: &NewFile, now_millis: i64) -> Add {
+    Add {
+        path: file.path.clone(),
+        partition_values: HashMap::from([
+            (DATE.to_owned(), Some(file.partition.date.clone())),
+            (PART.to_owned(), Some(file.partition.part.to_string())),
+        ]),
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
+        modification_time: now_millis,
+        data_change: true,
+        stats: Some(file.stats.json.clone()),
+        ..Add::default()
+    }
+}

@@ -1,0 +1,112 @@
+//! Writing one Parquet file.
+//!
+//! Labels are plain UTF-8 strings to every reader: the Arrow schema is not embedded, since it would
+//! make readers restore our dictionaries. Pages are dictionary-encoded where values repeat; whole
+//! numbers that do not, and all times, are delta-encoded. Statistics and the page index are on.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::DataType;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::FilesError;
+use super::stats::{Collector, FileStats};
+use crate::durable::{self, At, Taken};
+use crate::spec::TableSpec;
+
+/// Rows of a row group.
+const ROW_GROUP: usize = 128 * 1024;
+/// Rows of a page: what a selective read has to decode at least.
+const PAGE_ROWS: usize = 8 * 1024;
+/// Rows that are put in order at a time.
+const CHUNK: usize = 32 * 1024;
+
+fn properties(spec: &TableSpec) -> WriterProperties {
+    let level = ZstdLevel::try_new(3).unwrap_or_default();
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_coerce_types(true)
+        .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
+    for field in spec.schema.fields() {
+        let column = match field.data_type() {
+            DataType::List(_) => ColumnPath::from(vec![
+                field.name().clone(),
+                "list".to_owned(),
+                "element".to_owned(),
+            ]),
+            _ => ColumnPath::from(field.name().as_str()),
+        };
+        match field.data_type() {
+            DataType::Timestamp(..) => {
+                properties = properties
+                    .set_column_dictionary_enabled(column.clone(), false)
+                    .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+            }
+            // The encoding of pages that the dictionary does not pay for.
+            DataType::Int32 | DataType::Int64 | DataType::List(_) => {
+                properties = properties.set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+            }
+            _ => {}
+        }
+    }
+    properties.build()
+}
+
+/// Writes the given rows of a batch, in the given order. Returns the file's size and statistics.
+pub(crate) fn write_file(
+    tmp: &Path,
+    path: &Path,
+    spec: &TableSpec,
+    batch: &RecordBatch,
+    rows: &UInt32Array,
+) -> Result<(u64, FileStats), FilesError> {
+    let written = write_tmp(tmp, spec, batch, rows).and_then(|written| {
+        if let Some(folder) = path.parent() {
+            durable::create_dir(folder)?;
+        }
+        durable::publish(tmp, path, Taken::Refuse)?;
+        Ok(written)
+    });
+    if written.is_err() {
+        let _ = durable::remove(tmp);
+    }
+    written
+}
+
+fn write_tmp(
+    tmp: &Path,
+    spec: &TableSpec,
+    batch: &RecordBatch,
+    rows: &UInt32Array,
+) -> Result<(u64, FileStats), FilesError> {
+    let file = OpenOptions::new().write(true).create_new(true).open(tmp).at("create", tmp)?;
+    let options =
+        ArrowWriterOptions::new().with_properties(properties(spec)).with_skip_arrow_metadata(true);
+    let parquet = |source| FilesError::Parquet { path: tmp.to_owned(), source };
+    let mut writer = ArrowWriter::try_new_with_options(file, spec.schema.clone(), options)
+        .map_err(parquet)?;
+    let mut stats = Collector::new(spec);
+    let mut offset = 0;
+    while offset < rows.len() {
+        let length = CHUNK.min(rows.len() - offset);
+        let chunk = take_record_batch(batch, &rows.slice(offset, length))?;
+        stats.add(spec, &chunk)?;
+        writer.write(&chunk).map_err(parquet)?;
+        offset += length;
+    }
+    let file = writer.into_inner().map_err(parquet)?;
+    file.sync_all().at("sync", tmp)?;
+    let size = file.metadata().at("read", tmp)?.len();
+    Ok((size, stats.finish()))
+}

@@ -1,0 +1,171 @@
+//! Moving rows from memory to files.
+//!
+//! 1. Freeze: the active memtables are closed under the state's lock; the log goes on in a new
+//!    segment.
+//! 2. For each table: sort its frozen rows, write them as files (synced), commit the files together
+//!    with the LSN up to which they hold the table's rows, and show the files in place of the
+//!    memtables in one step.
+//! 3. Save who sent what, then remove the log segments that no table needs any more.
+//!
+//! A failure leaves everything where it was: rows in memory and in the log. When the commit itself
+//! reported an error, it may have happened: the table's log is loaded anew before the next attempt,
+//! and its LSN tells. A crash between the steps leaves files that no commit names (removed at open)
+//! or log entries that commits cover already (not replayed).
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::delta::log::{LogError, TableLog};
+use crate::durable::{self, FileError};
+use crate::files::{self, FilesError};
+use crate::inner::Inner;
+use crate::snapshot::DataFile;
+
+/// Why rows could not be moved to files, or files not be removed.
+#[derive(Debug, Error)]
+pub(crate) enum FlushError {
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the work was cut short: {0}")]
+    Cancelled(#[from] tokio::task::JoinError),
+}
+
+/// A table's log, and what an attempt of unknown outcome left behind.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) log: TableLog,
+    /// Files of a commit that reported an error.
+    doubtful: Option<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(log: TableLog) -> Self {
+        Self { log, doubtful: None }
+    }
+
+    /// Finds out what became of a commit that reported an error.
+    async fn settle(&mut self, inner: &Inner, name: &'static str) -> Result<(), FlushError> {
+        let Some(paths) = &self.doubtful else { return Ok(()) };
+        self.log.reload().await?;
+        inner.committed(name, self.log.files(), self.log.lsn());
+        let unused = paths.iter().map(String::as_str).filter(|path| !self.log.has_file(path));
+        if let Some(spec) = inner.spec(name) {
+            files::remove_files(&inner.dir, &spec, unused);
+        }
+        self.doubtful = None;
+        Ok(())
+    }
+}
+
+/// Moves every row that is in memory now to files.
+pub(crate) async fn flush(inner: Arc<Inner>) -> Result<(), FlushError> {
+    let mut tables = inner.tables.lock().await;
+    if inner.state.lock().freeze() {
+        inner.wal.rotate();
+    }
+    let mut outcome = Ok(());
+    for (name, table) in tables.iter_mut() {
+        if let Err(error) = flush_table(&inner, name, table).await
+            && outcome.is_ok()
+        {
+            outcome = Err(error);
+        }
+    }
+    // Also after a failure: tables that did commit need less of the log now.
+    let worker = inner.clone();
+    tokio::task::spawn_blocking(move || trim_log(&worker)).await??;
+    outcome
+}
+
+async fn flush_table(
+    inner: &Arc<Inner>,
+    name: &'static str,
+    table: &mut Table,
+) -> Result<(), FlushError> {
+    table.settle(inner, name).await?;
+    let (spec, frozen) = {
+        let state = inner.state.lock();
+        let Some(state) = state.tables.get(name) else { return Ok(()) };
+        (state.spec.clone(), state.frozen())
+    };
+    let Some(lsn) = frozen.iter().map(|m| m.last_lsn).max() else { return Ok(()) };
+    let parts = table.log.parts();
+    let worker = inner.clone();
+    let new = tokio::task::spawn_blocking(move || {
+        let batches: Vec<_> = frozen.iter().flat_map(|m| m.batches.iter().cloned()).collect();
+        // Once the rows are in files nothing but the state may hold the memtables.
+        drop(frozen);
+        files::write_files(&worker.dir, &spec, parts, &batches)
+    })
+    .await??;
+    table.doubtful = Some(new.iter().map(|f| f.path.clone()).collect());
+    table.log.add(&new, lsn, inner.clock.now()).await?;
+    inner.committed(name, table.log.files(), lsn);
+    table.doubtful = None;
+    let rows: u64 = new.iter().map(|f| f.stats.rows).sum();
+    tracing::debug!(table = name, rows, files = new.len(), lsn, "flushed");
+    Ok(())
+}
+
+/// Removes log segments that commits cover.
+fn trim_log(inner: &Inner) -> Result<(), FlushError> {
+    let (mut sources, last_lsn, needed) = {
+        let state = inner.state.lock();
+        (state.sources.clone(), state.last_lsn, state.needed_lsn())
+    };
+    let removable = inner.wal.segments.lock().removable(needed);
+    if removable.is_empty() {
+        return Ok(());
+    }
+    let now = inner.clock.now();
+    sources.forget(now);
+    sources.save(&inner.dir.new_tmp(), &inner.dir.sources(), last_lsn)?;
+    inner.state.lock().sources.forget(now);
+    for lsn in removable {
+        durable::remove(&inner.dir.segment(lsn))?;
+        inner.wal.segments.lock().forget(lsn);
+    }
+    durable::sync_dir(&inner.dir.wal())?;
+    Ok(())
+}
+
+/// Removes the files that retention lets go of: from the tables by commit, from disk once nobody
+/// reads them.
+pub(crate) async fn expire(inner: Arc<Inner>) -> Result<(), FlushError> {
+    let now = inner.clock.now();
+    if let Some(keep) = inner.retention {
+        let mut tables = inner.tables.lock().await;
+        for (name, table) in tables.iter_mut() {
+            table.settle(&inner, name).await?;
+            let gone: Vec<Arc<DataFile>> = crate::retention::expired(&table.log.files(), keep, now);
+            if gone.is_empty() {
+                continue;
+            }
+            table.doubtful = Some(Vec::new());
+            table.log.remove(&gone, now).await?;
+            table.doubtful = None;
+            inner.committed(name, table.log.files(), table.log.lsn());
+            tracing::info!(table = name, files = gone.len(), "removed files beyond retention");
+            inner.graveyard.lock().bury(gone, now);
+        }
+    }
+    let dead = inner.graveyard.lock().take_unread(inner.removal_grace, now);
+    if dead.is_empty() {
+        return Ok(());
+    }
+    tokio::task::spawn_blocking(move || {
+        for file in dead {
+            let path = inner.dir.tables().join(file.path.as_ref());
+            if let Err(error) = durable::remove(&path) {
+                tracing::warn!(%error, "a removed file stays on disk until the next start");
+            }
+        }
+    })
+    .await?;
+    Ok(())
+}

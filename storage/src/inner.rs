@@ -1,0 +1,50 @@
+//! What the store, its background task and its blocking workers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::directory::DirectoryLock;
+use crate::flush::Table;
+use crate::memory::Budget;
+use crate::paths::DataDir;
+use crate::retention::Graveyard;
+use crate::snapshot::DataFile;
+use crate::spec::TableSpec;
+use crate::state::State;
+use crate::wal::writer::Shared;
+
+/// What the store, its background task and its blocking workers share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) dir: DataDir,
+    pub(crate) clock: Clock,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) removal_grace: Duration,
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) wal: Arc<Shared>,
+    pub(crate) budget: Arc<Budget>,
+    /// Told when rows became visible.
+    pub(crate) grown: Arc<Notify>,
+    /// The tables' logs. Whoever commits holds all of them.
+    pub(crate) tables: tokio::sync::Mutex<Vec<(&'static str, Table)>>,
+    pub(crate) graveyard: Mutex<Graveyard>,
+    /// Last field: everything above is done when the directory is let go.
+    pub(crate) lock: Arc<DirectoryLock>,
+}
+
+impl Inner {
+    pub(crate) fn spec(&self, table: &str) -> Option<Arc<TableSpec>> {
+        self.state.lock().tables.get(table).map(|t| t.spec.clone())
+    }
+
+    /// Shows the outcome of a commit.
+    pub(crate) fn committed(&self, table: &str, files: Arc<[Arc<DataFile>]>, lsn: u64) {
+        if let Some(table) = self.state.lock().tables.get_mut(table) {
+            table.committed(files, lsn);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Opening a data directory.
+//!
+//! 1. Lock the directory, check its version, empty its `tmp`.
+//! 2. Load each table's log: its files, and the LSN up to which they hold its rows.
+//! 3. Remove data files that no table names: a crash came between writing and committing them, or
+//!    between removing them from the table and from disk.
+//! 4. Load who sent what, and replay the log: each entry's rows enter memory for those tables whose
+//!    files do not hold them yet.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use thiserror::Error;
+
+use crate::conform::{ConformError, conform};
+use crate::delta::log::TableLog;
+use crate::directory::{self, DirectoryError, DirectoryLock};
+use crate::durable::{self, At, FileError};
+use crate::error::{Error, ErrorKind};
+use crate::memory::{Budget, size_of};
+use crate::options::Options;
+use crate::paths::DataDir;
+use crate::sources::{Sources, SourcesError};
+use crate::spec::TableSpec;
+use crate::state::{Incoming, State, TableState};
+use crate::wal::format::StoredEntry;
+use crate::wal::recovery::{RecoveryError, recover};
+use crate::wal::segments::Segments;
+
+/// An entry of the log that cannot become rows.
+#[derive(Debug, Error)]
+pub(crate) enum ReplayError {
+    #[error("its batch for table `{table}` does not decode: {source}")]
+    Decode { table: &'static str, source: arrow::error::ArrowError },
+    #[error("this version of weir has no table `{table}`; use the version that wrote it")]
+    Unknown { table: String },
+    #[error("its batch does not fit: {0}")]
+    Conform(#[from] ConformError),
+}
+
+/// Everything that was found.
+pub(crate) struct Opened {
+    pub(crate) dir: DataDir,
+    pub(crate) lock: Arc<DirectoryLock>,
+    pub(crate) tables: Vec<(&'static str, TableLog)>,
+    pub(crate) state: State,
+    pub(crate) segments: Segments,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) next_lsn: u64,
+}
+
+/// Opens a directory and brings everything in it up to date.
+pub(crate) async fn open(options: &Options) -> Result<Opened, Error> {
+    let dir = DataDir::new(options.dir.clone());
+    let (dir, lock) = blocking(move || {
+        let lock = directory::acquire(&dir).map_err(from_directory)?;
+        // The process may change its working directory.
+        let dir = dir.root().canonicalize().at("find", dir.root()).map_err(unavailable)?;
+        Ok((DataDir::new(dir), Arc::new(lock)))
+    })
+    .await?;
+    let mut tables: Vec<(&'static str, TableLog)> = Vec::new();
+    let mut state = State { tables: HashMap::new(), sources: Sources::default(), last_lsn: 0 };
+    for spec in &options.tables {
+        let spec = Arc::new(spec.clone());
+        let log = TableLog::open(&dir, &lock, spec.clone()).await.map_err(|e| {
+            let message = format!("cannot open table `{}` in {}", spec.name, dir.root().display());
+            Error::with_source(ErrorKind::Directory, message, e)
+        })?;
+        if state.tables.insert(spec.name, TableState::new(spec.clone(), log.files())).is_some() {
+            let message = format!("table `{}` is specified twice", spec.name);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        tables.push((spec.name, log));
+    }
+    let budget = Budget::new(options.memtable_bytes.saturating_mul(2));
+    blocking(move || {
+        for (name, log) in &tables {
+            remove_orphans(&dir, name, log).map_err(unavailable)?;
+        }
+        let (segments, next_lsn) = replay(&dir, &tables, &mut state, &budget)?;
+        Ok(Opened { dir, lock, tables, state, segments, budget, next_lsn })
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
+        Err(Error::with_source(ErrorKind::Unavailable, "opening was cut short", e))
+    })
+}
+
+fn from_directory(error: DirectoryError) -> Error {
+    match error {
+        DirectoryError::File(e) => unavailable(e),
+        refused => {
+            Error::with_source(ErrorKind::Directory, "cannot use the data directory", refused)
+        }
+    }
+}
+
+fn unavailable(error: FileError) -> Error {
+    Error::with_source(ErrorKind::Unavailable, "cannot open the data directory", error)
+}
+
+/// Removes data files below a table's folder that are not part of the table.
+fn remove_orphans(dir: &DataDir, table: &str, log: &TableLog) -> Result<(), FileError> {
+    let root = dir.table(table);
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).at("read folder", &folder)? {
+            let entry = entry.at("read folder", &folder)?;
+            let path = entry.path();
+            let below = path.strip_prefix(&root).ok().and_then(Path::to_str);
+            if entry.file_type().at("read", &path)?.is_dir() {
+                // Only partition folders: the log's own folder holds Parquet files too.
+                if entry.file_name().to_string_lossy().contains('=') {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|e| e == "parquet")
+                && below.is_some_and(|below| !log.has_file(below))
+            {
+                tracing::info!(path = %path.display(), "removed a data file that no commit names");
+                durable::remove(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn replay(
+    dir: &DataDir,
+    tables: &[(&'static str, TableLog)],
+    state: &mut State,
+    budget: &Arc<Budget>,
+) -> Result<(Segments, u64), Error> {
+    let (sources, covered) = Sources::load(&dir.sources()).map_err(|e| match e {
+        SourcesError::File(e) => unavailable(e),
+        damaged => {
+            Error::with_source(ErrorKind::Directory, "cannot use the data directory", damaged)
+        }
+    })?;
+    state.sources = sources;
+    state.last_lsn = tables.iter().map(|(_, log)| log.lsn()).fold(covered, u64::max);
+    let mut rows = 0u64;
+    let recovered = recover(dir, covered, |lsn, entry| {
+        rows += replay_entry(tables, state, budget, lsn, entry)?;
+        Ok::<(), ReplayError>(())
+    })
+    .map_err(|e| match e {
+        RecoveryError::File(e) => unavailable(e),
+        damaged => Error::with_source(ErrorKind::Directory, "cannot replay the log", damaged),
+    })?;
+    if rows > 0 {
+        tracing::info!(rows, "replayed the log");
+    }
+    let next_lsn = recovered.end_lsn.unwrap_or(0).max(state.last_lsn + 1);
+    Ok((recovered.segments, next_lsn))
+}
+
+fn replay_entry(
+    tables: &[(&'static str, TableLog)],
+    state: &mut State,
+    budget: &Arc<Budget>,
+    lsn: u64,
+    entry: StoredEntry<'_>,
+) -> Result<u64, ReplayError> {
+    if let Some(source) = &entry.source {
+        state.sources.record(source, entry.arrived);
+    }
+    let mut incoming = Vec::new();
+    let mut rows = 0;
+    for part in entry.parts {
+        let Some((name, log)) = tables.iter().find(|(name, _)| *name == part.table) else {
+            return Err(ReplayError::Unknown { table: part.table.to_owned() });
+        };
+        let Some(spec) = state.tables.get(name).map(|t| t.spec.clone()) else { continue };
+        if lsn <= log.lsn() {
+            continue;
+        }
+        let batches = decode(&spec, part.ipc)?;
+        rows += batches.iter().map(|b| u64::try_from(b.num_rows()).unwrap_or(0)).sum::<u64>();
+        let reserved = budget.force(batches.iter().map(size_of).sum());
+        incoming.push(Incoming { table: name, batches, reserved });
+    }
+    state.apply(lsn, incoming);
+    Ok(rows)
+}
+
+fn decode(spec: &TableSpec, ipc: &[u8]) -> Result<Vec<RecordBatch>, ReplayError> {
+    let fail = |source| ReplayError::Decode { table: spec.name, source };
+    let mut batches = Vec::new();
+    for batch in StreamReader::try_new(ipc, None).map_err(fail)? {
+        batches.push(conform(spec, &batch.map_err(fail)?)?);
+    }
+    Ok(batches)
+}

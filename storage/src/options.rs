@@ -1,0 +1,47 @@
+//! How to open a store.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::spec::TableSpec;
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data directory; made if it is not there.
+    pub dir: PathBuf,
+    /// The tables that it has.
+    pub tables: Vec<TableSpec>,
+    /// Rows older than this are removed, file by file; `None` keeps everything.
+    pub retention: Option<Duration>,
+    /// Bytes of rows in memory at which they are written to files. At twice this, appends fail with
+    /// [`crate::ErrorKind::Busy`].
+    pub memtable_bytes: usize,
+    /// Rows stay in memory no longer than this.
+    pub flush_interval: Duration,
+    /// Files that retention removes stay on disk at least this long, for readers of the directory
+    /// other than this store's snapshots (which hold their files by themselves).
+    pub removal_grace: Duration,
+    /// Where the current time comes from: arrival of entries, retention, commit times.
+    pub clock: Clock,
+}
+
+impl Options {
+    /// Keeps everything, 128 MiB of rows in memory, ten minutes until rows are in files.
+    ///
+    /// A flush makes one file for each two-hour window and table that it has rows of: a shorter
+    /// interval makes more and smaller files.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, tables: Vec<TableSpec>) -> Self {
+        Self {
+            dir: dir.into(),
+            tables,
+            retention: None,
+            memtable_bytes: 128 << 20,
+            flush_interval: Duration::from_secs(600),
+            removal_grace: Duration::from_secs(60),
+            clock: Clock::system(),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Every path of the data directory is built here.
+//!
+//! ```text
+//! DIR/LOCK                      held (flock) by the process that has the directory open; its pid
+//! DIR/FORMAT                    name and version of the layout
+//! DIR/tmp/                      files being written; emptied at open
+//! DIR/wal/LSN.wal               log segments, named after their first LSN (20 digits)
+//! DIR/wal/sources               highest sequence of each sender
+//! DIR/tables/NAME/              a Delta table
+//!   _delta_log/
+//!   date=YYYY-MM-DD/part=NN/STARTHHMM-UUID.parquet
+//! ```
+
+use std::path::{Path, PathBuf};
+
+/// Extension of a log segment.
+const SEGMENT: &str = "wal";
+
+/// The data directory.
+#[derive(Debug, Clone)]
+pub(crate) struct DataDir(PathBuf);
+
+impl DataDir {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self(dir)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("LOCK")
+    }
+
+    pub(crate) fn format(&self) -> PathBuf {
+        self.0.join("FORMAT")
+    }
+
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.0.join("tmp")
+    }
+
+    /// A new name in the directory of unfinished files.
+    pub(crate) fn new_tmp(&self) -> PathBuf {
+        self.tmp().join(uuid::Uuid::new_v4().simple().to_string())
+    }
+
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.0.join("wal")
+    }
+
+    pub(crate) fn segment(&self, first_lsn: u64) -> PathBuf {
+        self.wal().join(format!("{first_lsn:020}.{SEGMENT}"))
+    }
+
+    /// The first LSN of a segment, from its path; `None` for other files.
+    pub(crate) fn segment_lsn(path: &Path) -> Option<u64> {
+        if path.extension()? != SEGMENT {
+            return None;
+        }
+        let stem = path.file_stem()?.to_str()?;
+        if stem.len() == 20 { stem.parse().ok() } else { None }
+    }
+
+    pub(crate) fn sources(&self) -> PathBuf {
+        self.wal().join("sources")
+    }
+
+    pub(crate) fn tables(&self) -> PathBuf {
+        self.0.join("tables")
+    }
+
+    pub(crate) fn table(&self, name: &str) -> PathBuf {
+        self.tables().join(name)
+    }
+}
+
+/// Values of the partition columns of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Partition {
+    /// UTC date of the rows, `YYYY-MM-DD`.
+    pub(crate) date: String,
+    /// Number of the part.
+    pub(crate) part: u32,
+}
+
+impl Partition {
+    /// Folder of the partition below its table.
+    pub(crate) fn folder(&self) -> String {
+        format!("date={}/part={:02}", self.date, self.part)
+    }
+
+    /// Path of a new data file below its table; `start` names the window, as `HHMM`.
+    pub(crate) fn new_file(&self, start: &str) -> String {
+        format!("{}/{start}-{}.parquet", self.folder(), uuid::Uuid::new_v4().simple())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_told_from_other_files() {
+        let dir = DataDir::new("/d".into());
+        assert_eq!(DataDir::segment_lsn(&dir.segment(42)), Some(42));
+        for other in ["/d/wal/sources", "/d/wal/42.wal", "/d/wal/x.wal", "/d/wal/.wal"] {
+            assert_eq!(DataDir::segment_lsn(Path::new(other)), None, "{other}");
+        }
+    }
+}

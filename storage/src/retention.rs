@@ -1,0 +1,75 @@
+//! Which files are too old to keep. No I/O.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::snapshot::DataFile;
+
+/// Files whose newest row is older than `keep`. A file of unknown age stays.
+pub(crate) fn expired(files: &[Arc<DataFile>], keep: Duration, now: i64) -> Vec<Arc<DataFile>> {
+    let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+    let oldest = now.saturating_sub(keep);
+    files.iter().filter(|f| f.max_time < oldest).cloned().collect()
+}
+
+/// How often to look: files span hours, so hours of retention need minutes of precision.
+pub(crate) fn interval(keep: Duration) -> Duration {
+    (keep / 100).clamp(Duration::from_secs(1), Duration::from_secs(600))
+}
+
+/// Files that a commit removed and that may still be read.
+#[derive(Debug, Default)]
+pub(crate) struct Graveyard(Vec<(Arc<DataFile>, i64)>);
+
+impl Graveyard {
+    /// Enters files that were removed at `now` (microseconds).
+    pub(crate) fn bury(&mut self, files: Vec<Arc<DataFile>>, now: i64) {
+        self.0.extend(files.into_iter().map(|f| (f, now)));
+    }
+
+    /// Takes out the files that no snapshot holds and whose grace is over.
+    pub(crate) fn take_unread(&mut self, grace: Duration, now: i64) -> Vec<Arc<DataFile>> {
+        let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
+        let (go, stay) = self.0.drain(..).partition(|(file, at)| {
+            // The graveyard's own reference is the last one: no new one can come about.
+            Arc::strong_count(file) == 1 && now.saturating_sub(*at) >= grace
+        });
+        self.0 = stay;
+        let go: Vec<(Arc<DataFile>, i64)> = go;
+        go.into_iter().map(|(file, _)| file).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::path::Path;
+
+    use super::*;
+
+    fn file(max_time: i64) -> Arc<DataFile> {
+        Arc::new(DataFile { path: Path::from("t/f"), size: 1, rows: 1, min_time: 0, max_time })
+    }
+
+    #[test]
+    fn whole_files_expire_by_their_newest_row() {
+        let second = 1_000_000;
+        let files = [file(10 * second), file(20 * second), file(i64::MAX)];
+        let keep = Duration::from_secs(10);
+        assert_eq!(expired(&files, keep, 20 * second).len(), 0);
+        assert_eq!(expired(&files, keep, 20 * second + 1).len(), 1);
+        assert_eq!(expired(&files, keep, 1000 * second).len(), 2, "unknown age stays");
+    }
+
+    #[test]
+    fn removed_files_wait_for_readers_and_grace() {
+        let mut graveyard = Graveyard::default();
+        let read = file(1);
+        graveyard.bury(vec![read.clone(), file(2)], 0);
+        let grace = Duration::from_secs(1);
+        assert!(graveyard.take_unread(grace, 999_999).is_empty());
+        assert_eq!(graveyard.take_unread(grace, 1_000_000).len(), 1);
+        drop(read);
+        assert_eq!(graveyard.take_unread(grace, 1_000_000).len(), 1);
+        assert!(graveyard.0.is_empty());
+    }
+}

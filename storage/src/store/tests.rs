@@ -1,0 +1,335 @@
+//! The store as its callers see it, over real directories.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use arrow::array::{
+    Array, AsArray, DictionaryArray, Int64Array, ListArray, RecordBatch, TimestampMicrosecondArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimeUnit};
+use arrow::ipc::writer::StreamWriter;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::*;
+use crate::clock::Clock;
+use crate::entry::{Part, Source};
+
+mod crash;
+mod disk;
+mod history;
+
+/// 2026-11-22T00:00:00Z, in microseconds.
+const MIDNIGHT: i64 = 1_795_305_600_000_000;
+const SECOND: i64 = 1_000_000;
+const HOUR: i64 = 3600 * SECOND;
+
+fn label() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+fn time() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn spec(name: &'static str) -> TableSpec {
+    let buckets = DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)));
+    TableSpec {
+        name,
+        schema: Arc::new(Schema::new(vec![
+            Field::new("end", time(), false),
+            Field::new("namespace", label(), true),
+            Field::new("workload", label(), false),
+            Field::new("n", DataType::Int64, false),
+            Field::new("buckets", buckets, true),
+        ])),
+        time: "end",
+        workload: &["namespace", "workload"],
+        sort: &["namespace", "workload", "end"],
+    }
+}
+
+/// Rows of (time, workload, n); the namespace is null for every third, the buckets are [n, n + 1].
+fn batch(rows: &[(i64, &str, i64)]) -> RecordBatch {
+    let namespace: DictionaryArray<Int32Type> =
+        rows.iter().map(|(_, _, n)| (n % 3 != 0).then_some("ns")).collect();
+    let workload: DictionaryArray<Int32Type> = rows.iter().map(|(_, w, _)| Some(*w)).collect();
+    let buckets = ListArray::from_iter_primitive::<Int64Type, _, _>(
+        rows.iter().map(|(_, _, n)| Some([Some(*n), Some(n + 1)])),
+    );
+    RecordBatch::try_new(
+        spec("flows").schema,
+        vec![
+            Arc::new(
+                TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| r.0))
+                    .with_timezone("UTC"),
+            ),
+            Arc::new(namespace),
+            Arc::new(workload),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.2))),
+            Arc::new(buckets),
+        ],
+    )
+    .unwrap()
+}
+
+fn part(table: &'static str, batch: RecordBatch) -> Part {
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    Part { table, ipc: Bytes::from(writer.into_inner().unwrap()), batches: vec![batch] }
+}
+
+fn source(agent: &str, sequence: i64) -> Option<Source> {
+    Some(Source { agent: agent.into(), boot: "boot".into(), sequence })
+}
+
+/// One row in `flows` and one in `loss`, both with `n` = `n`.
+fn entry(source: Option<Source>, n: i64) -> Entry {
+    let rows = [(MIDNIGHT + n * SECOND, "web", n)];
+    Entry { source, parts: vec![part("flows", batch(&rows)), part("loss", batch(&rows))] }
+}
+
+fn options(dir: &Path) -> Options {
+    Options {
+        flush_interval: Duration::from_secs(3600),
+        removal_grace: Duration::ZERO,
+        clock: Clock::new(|| MIDNIGHT + 24 * HOUR),
+        ..Options::new(dir, vec![spec("flows"), spec("loss")])
+    }
+}
+
+async fn open(dir: &Path) -> Arc<Store> {
+    open_when_free(options(dir)).await
+}
+
+/// A store that was dropped lets the directory go when its last write is done.
+async fn open_when_free(options: Options) -> Arc<Store> {
+    open_with_faults(options, Faults::default()).await
+}
+
+async fn open_with_faults(options: Options, faults: Faults) -> Arc<Store> {
+    loop {
+        match Store::open_with(options.clone(), faults.clone()).await {
+            Err(e) if e.kind() == ErrorKind::Directory && e.to_string().contains("in use") => {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
+fn read_file(store: &Store, path: &str) -> Vec<RecordBatch> {
+    let file = std::fs::File::open(store.inner.dir.tables().join(path)).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
+}
+
+/// How often each `n` is there, in files and in memory together.
+fn counts(store: &Store, table: &str) -> BTreeMap<i64, usize> {
+    let snapshot = store.snapshot(table).unwrap();
+    let mut counts = BTreeMap::new();
+    let files = snapshot.files.iter().flat_map(|f| read_file(store, f.path.as_ref()));
+    for batch in files.chain(snapshot.memory.iter().cloned()) {
+        let n = batch.column_by_name("n").unwrap().as_primitive::<Int64Type>();
+        for n in n.values() {
+            *counts.entry(*n).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn once(range: std::ops::Range<i64>) -> BTreeMap<i64, usize> {
+    range.map(|n| (n, 1)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_visible_at_once_and_survive() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for n in 0..10 {
+        let entry = entry(source("a", n), n);
+        assert_eq!(store.append(entry).await.unwrap(), Appended::Stored);
+        assert_eq!(counts(&store, "flows"), once(0..n + 1));
+    }
+    assert!(store.stats().wal_bytes > 0);
+    drop(store);
+    let store = open(dir.path()).await;
+    assert_eq!(counts(&store, "flows"), once(0..10));
+    assert_eq!(store.stats().memory_rows, 20);
+    store.close().await.unwrap();
+    let error = store.append(entry(None, 0)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert_eq!(counts(&store, "flows"), once(0..10), "snapshots outlive close");
+    let again = open(dir.path()).await;
+    assert_eq!(counts(&again, "loss"), once(0..10));
+    let stats = again.stats();
+    assert_eq!((stats.memory_rows, stats.wal_bytes, stats.wal_segments), (0, 0, 0));
+    assert_eq!(
+        stats.tables.iter().map(|t| (t.0, t.3)).collect::<Vec<_>>(),
+        [("flows", 10), ("loss", 10)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repetitions_are_stored_once_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for n in 0..3 {
+        store.append(entry(source("a", n), n)).await.unwrap();
+    }
+    let repeat = |store: Arc<Store>| async move {
+        for n in 0..3 {
+            let got = store.append(entry(source("a", n), n)).await.unwrap();
+            assert_eq!(got, Appended::Repeated, "{n}");
+        }
+        assert_eq!(counts(&store, "flows"), once(0..3));
+    };
+    repeat(store.clone()).await;
+    drop(store);
+    let store = open(dir.path()).await;
+    repeat(store.clone()).await;
+    store.flush().await.unwrap();
+    repeat(store.clone()).await;
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(dir.path()).await;
+    repeat(store.clone()).await;
+    assert_eq!(store.append(entry(source("a", 3), 3)).await.unwrap(), Appended::Stored);
+    assert_eq!(store.append(entry(source("b", 0), 4)).await.unwrap(), Appended::Stored);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_appends_share_syncs_and_none_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let tasks: Vec<_> = (0..200)
+        .map(|n| {
+            let store = store.clone();
+            // Every entry is sent twice at the same time.
+            tokio::spawn(async move {
+                let (a, b) = tokio::join!(
+                    store.append(entry(source(&format!("a{n}"), 7), n)),
+                    store.append(entry(source(&format!("a{n}"), 7), n)),
+                );
+                let mut got = [a.unwrap(), b.unwrap()];
+                got.sort_by_key(|g| *g == Appended::Repeated);
+                assert_eq!(got, [Appended::Stored, Appended::Repeated]);
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(counts(&store, "flows"), once(0..200));
+    drop(store);
+    assert_eq!(counts(&*open(dir.path()).await, "loss"), once(0..200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_is_refused_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut wrong = entry(source("a", 0), 1);
+    wrong.parts[1].batches = vec![batch(&[(-1, "web", 1)])];
+    assert_eq!(store.append(wrong).await.unwrap_err().kind(), ErrorKind::Invalid);
+    let mut wrong = entry(source("a", 0), 1);
+    wrong.parts[1].batches = vec![wrong.parts[1].batches[0].project(&[0, 1, 2]).unwrap()];
+    assert_eq!(store.append(wrong).await.unwrap_err().kind(), ErrorKind::Invalid);
+    let mut wrong = entry(source("a", 0), 1);
+    wrong.parts[1].table = "nowhere";
+    assert_eq!(store.append(wrong).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert!(counts(&store, "flows").is_empty());
+    assert_eq!(store.stats().memory_bytes, 0, "nothing stays reserved");
+    assert_eq!(store.append(entry(source("a", 0), 1)).await.unwrap(), Appended::Stored);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    // Hold the tables' logs so that no flush can make room.
+    let store = open_when_free(Options { memtable_bytes: 20_000, ..options(dir.path()) }).await;
+    let held = store.inner.tables.lock().await;
+    let mut stored = 0;
+    let error = loop {
+        match store.append(entry(None, stored)).await {
+            Ok(_) => stored += 1,
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(store.stats().memory_bytes <= 40_000);
+    assert_eq!(counts(&store, "flows"), once(0..stored));
+    drop(held);
+    // The background flush is due by size.
+    while store.append(entry(None, stored)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(counts(&store, "flows"), once(0..stored + 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_is_told_who_holds_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = open(dir.path()).await;
+    let error = Store::open(options(dir.path())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Directory);
+    let text = error.to_string();
+    assert!(text.contains(&dir.path().display().to_string()), "{text}");
+    assert!(text.contains(&std::process::id().to_string()), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_sorted_cut_by_window_and_read_as_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let rows: Vec<(i64, &str, i64)> = (0..1000)
+        .map(|n| {
+            let workload = ["web", "api", "db"][n as usize % 3];
+            (MIDNIGHT - HOUR + (n * 7919 % 1000) * 8 * SECOND, workload, n)
+        })
+        .collect();
+    for chunk in rows.chunks(100) {
+        let part = part("flows", batch(chunk));
+        store.append(Entry { source: None, parts: vec![part] }).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    let snapshot = store.snapshot("flows").unwrap();
+    assert!(snapshot.memory.is_empty());
+    assert_eq!(snapshot.files.iter().map(|f| f.rows).sum::<u64>(), 1000);
+    let folders: Vec<_> = snapshot
+        .files
+        .iter()
+        .map(|f| f.path.prefix_matches(&"flows/date=2026-11-21/part=00".into()))
+        .collect();
+    assert_eq!(folders, [true, false], "{:?}", snapshot.files);
+    for file in snapshot.files.iter() {
+        let batches = read_file(&store, file.path.as_ref());
+        let batch = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
+        assert_eq!(batch.num_rows() as u64, file.rows);
+        assert_eq!(
+            batch.schema().field_with_name("workload").unwrap().data_type(),
+            &DataType::Utf8
+        );
+        let end = cast(batch.column_by_name("end").unwrap(), &DataType::Int64).unwrap();
+        let end = end.as_primitive::<Int64Type>();
+        assert_eq!(end.values().iter().min(), Some(&file.min_time));
+        assert_eq!(end.values().iter().max(), Some(&file.max_time));
+        let namespace = batch.column_by_name("namespace").unwrap().as_string::<i32>();
+        let workload = batch.column_by_name("workload").unwrap().as_string::<i32>();
+        let keys: Vec<_> = (0..batch.num_rows())
+            .map(|i| {
+                (namespace.is_valid(i).then(|| namespace.value(i)), workload.value(i), end.value(i))
+            })
+            .collect();
+        assert!(keys.is_sorted());
+        let n = batch.column_by_name("n").unwrap().as_primitive::<Int64Type>();
+        let buckets = batch.column_by_name("buckets").unwrap().as_list::<i32>();
+        for (i, n) in n.values().iter().enumerate() {
+            assert_eq!(rows[*n as usize], (end.value(i), workload.value(i), *n));
+            let list = buckets.value(i);
+            assert_eq!(list.as_primitive::<Int64Type>().values(), &[*n, n + 1]);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Reading the log back at open.
+//!
+//! 1. The segments are read in order of their first LSN.
+//! 2. A segment counts up to the first LSN of the next one: what an abandoned segment holds beyond
+//!    that was never acknowledged (its write or sync failed, and the entries moved on).
+//! 3. In the last segment, a torn tail is cut off: that is what a crash leaves of a frame that was
+//!    not acknowledged. Everything else that does not check out stops the open.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::format::{self, FormatError, HEADER, StoredEntry};
+use super::segments::Segments;
+use crate::durable::{self, At, FileError};
+use crate::paths::DataDir;
+
+/// Why the log cannot be read.
+#[derive(Debug, Error)]
+pub(crate) enum RecoveryError<E: std::error::Error> {
+    #[error(
+        "{} is damaged at byte {offset}: {reason}; acknowledged rows are in it, so it is not skipped: restore the file from a copy, or move the files of the wal folder away to go on without their rows",
+        path.display()
+    )]
+    Damaged { path: PathBuf, offset: usize, reason: FormatError },
+    #[error(
+        "log segments with entries {from} to {to} are missing before {}; restore them from a copy, or move the files of the wal folder away to go on without their rows",
+        path.display()
+    )]
+    Gap { path: PathBuf, from: u64, to: u64 },
+    #[error("cannot replay entry {lsn} of {}: {source}", path.display())]
+    Entry { path: PathBuf, lsn: u64, source: E },
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// What the log held.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) segments: Segments,
+    /// LSN after the last entry; `None` when there is no segment.
+    pub(crate) end_lsn: Option<u64>,
+}
+
+/// Reads all segments and gives each entry to `replay`, in order of LSN.
+///
+/// Up to `covered` (an LSN) everything is in committed files: missing segments below it are no loss.
+pub(crate) fn recover<E: std::error::Error>(
+    dir: &DataDir,
+    covered: u64,
+    mut replay: impl FnMut(u64, StoredEntry<'_>) -> Result<(), E>,
+) -> Result<Recovered, RecoveryError<E>> {
+    let mut paths = Vec::new();
+    let folder = dir.wal();
+    for entry in fs::read_dir(&folder).at("read folder", &folder)? {
+        let path = entry.at("read folder", &folder)?.path();
+        if let Some(lsn) = DataDir::segment_lsn(&path) {
+            paths.push((lsn, path));
+        }
+    }
+    paths.sort_unstable();
+    let mut segments = Segments::default();
+    let mut reached = covered.saturating_add(1);
+    let mut end_lsn = None;
+    let mut rest = paths.iter().peekable();
+    while let Some((first_lsn, path)) = rest.next() {
+        let next = rest.peek().map(|(lsn, _)| *lsn);
+        if *first_lsn > reached {
+            return Err(RecoveryError::Gap {
+                path: path.clone(),
+                from: reached,
+                to: *first_lsn - 1,
+            });
+        }
+        let Some(end) = read_segment(path, *first_lsn, next, &mut segments, &mut replay)? else {
+            continue;
+        };
+        end_lsn = Some(end);
+        reached = reached.max(end);
+    }
+    Ok(Recovered { segments, end_lsn })
+}
+
+/// Reads one segment; returns the LSN after its last valid entry, or `None` if it had none and was
+/// removed.
+fn read_segment<E: std::error::Error>(
+    path: &Path,
+    first_lsn: u64,
+    next: Option<u64>,
+    segments: &mut Segments,
+    replay: &mut impl FnMut(u64, StoredEntry<'_>) -> Result<(), E>,
+) -> Result<Option<u64>, RecoveryError<E>> {
+    let bytes = fs::read(path).at("read", path)?;
+    let damaged = |offset, reason| RecoveryError::Damaged { path: path.to_owned(), offset, reason };
+    let header = match format::decode_header(&bytes) {
+        Ok(header) if header.first_lsn == first_lsn => header,
+        // The header is synced before the first frame: without frames nothing can be lost.
+        Err(_) if next.is_none() && bytes.len() <= HEADER => {
+            tracing::warn!(path = %path.display(), "removed a log segment that was never begun");
+            durable::remove(path)?;
+            return Ok(None);
+        }
+        Ok(_) => return Err(damaged(0, FormatError::Malformed("the segment's first LSN"))),
+        Err(reason) => return Err(damaged(0, reason)),
+    };
+    let mut offset = HEADER;
+    let mut lsn = first_lsn;
+    while offset < bytes.len() && next.is_none_or(|next| lsn < next) {
+        let rest = bytes.get(offset..).unwrap_or(&[]);
+        let frame = match format::decode_frame(header.salt, rest) {
+            Ok(frame) if frame.lsn == lsn => frame,
+            Ok(_) => return Err(damaged(offset, FormatError::Malformed("the order of LSNs"))),
+            Err(_) if next.is_none() && format::is_torn_tail(header.salt, rest) => {
+                cut(path, offset, bytes.len())?;
+                break;
+            }
+            Err(reason) => return Err(damaged(offset, reason)),
+        };
+        for entry in format::decode_entries(&frame).map_err(|reason| damaged(offset, reason))? {
+            replay(lsn, entry).map_err(|source| RecoveryError::Entry {
+                path: path.to_owned(),
+                lsn,
+                source,
+            })?;
+            lsn += 1;
+        }
+        offset += frame.size();
+    }
+    if lsn == first_lsn {
+        durable::remove(path)?;
+        return Ok(None);
+    }
+    let bytes = u64::try_from(offset).unwrap_or(u64::MAX);
+    segments.set(first_lsn, lsn, bytes, true);
+    Ok(Some(lsn))
+}
+
+fn cut(path: &Path, good: usize, length: usize) -> Result<(), FileError> {
+    tracing::warn!(
+        path = %path.display(), offset = good, bytes = length - good,
+        "cut a torn tail off the log: a write that was never acknowledged"
+    );
+    let file = OpenOptions::new().write(true).open(path).at("open", path)?;
+    let good = u64::try_from(good).unwrap_or(u64::MAX);
+    file.set_len(good).and_then(|()| file.sync_all()).at("truncate", path)
+}
+
+#[cfg(test)]
+mod tests;
