@@ -1,1 +1,150 @@
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, RecordBatch};
+use weir_wire::{Limits, Message, decode};
+
+use super::*;
+use crate::ship::receiver::{Receiver, Request};
+
+fn config(receiver: &Receiver, spool: &std::path::Path) -> Config {
+    Config {
+        interval: Duration::from_secs(1),
+        source: Choice::SockDiag,
+        node: Some("test-node".into()),
+        cluster: Some("c".into()),
+        ..Config::new(receiver.url(), spool)
+    }
+}
+
+fn messages(requests: &[Request]) -> Vec<Message> {
+    requests.iter().map(|r| decode(&r.body, &Limits::default()).unwrap()).collect()
+}
+
+fn text(batch: &RecordBatch, name: &str, row: usize) -> Option<String> {
+    let column = batch.column_by_name(name).unwrap().as_dictionary::<Int32Type>();
+    let key = column.key(row)?;
+    Some(column.values().as_string::<i32>().value(key).to_owned())
+}
+
+fn number(batch: &RecordBatch, name: &str, row: usize) -> i64 {
+    batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(row)
+}
+
+fn port(batch: &RecordBatch, name: &str, row: usize) -> i32 {
+    batch.column_by_name(name).unwrap().as_primitive::<Int32Type>().value(row)
+}
+
+/// Sum of a counter over every row of the connection to `server_port`, by role.
+fn sum(messages: &[Message], role: &str, server_port: u16, counter: &str) -> i64 {
+    let port_column = if role == "server" { "port" } else { "peer_port" };
+    let mut sum = 0;
+    for batch in messages.iter().flat_map(|m| &m.batches) {
+        for row in 0..batch.num_rows() {
+            if text(batch, "role", row).as_deref() == Some(role)
+                && port(batch, port_column, row) == i32::from(server_port)
+            {
+                sum += number(batch, counter, row);
+            }
+        }
+    }
+    sum
+}
+
+#[test]
+fn a_connection_of_this_process_arrives_at_the_server_byte_for_byte() {
+    let receiver = Receiver::start([]);
+    let spool = tempfile::tempdir().unwrap();
+    let handle = spawn(config(&receiver, spool.path())).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server_port = listener.local_addr().unwrap().port();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut server = listener.accept().unwrap().0;
+    client.write_all(&[1; 100_000]).unwrap();
+    server.read_exact(&mut [0; 100_000]).unwrap();
+    server.write_all(&[2; 777]).unwrap();
+    client.read_exact(&mut [0; 777]).unwrap();
+
+    let got = |r: &[Request]| sum(&messages(r), "client", server_port, "tx_bytes") == 100_000;
+    receiver.wait(got);
+    // More on the open connection comes as a delta of its own.
+    client.write_all(&[3; 23]).unwrap();
+    server.read_exact(&mut [0; 23]).unwrap();
+    receiver.wait(|r| sum(&messages(r), "server", server_port, "rx_bytes") == 100_023);
+    drop((client, server));
+    handle.stop();
+
+    let messages = messages(&receiver.requests());
+    for (role, tx, rx) in [("client", 100_023, 777), ("server", 777, 100_023)] {
+        assert_eq!(sum(&messages, role, server_port, "tx_bytes"), tx, "{role}");
+        assert_eq!(sum(&messages, role, server_port, "rx_bytes"), rx, "{role}");
+        assert_eq!(sum(&messages, role, server_port, "closes"), 1, "{role}");
+        assert!(sum(&messages, role, server_port, "rtt_count") >= 1, "{role}");
+    }
+    assert_eq!(sum(&messages, "client", server_port, "connects"), 1);
+    assert_eq!(sum(&messages, "server", server_port, "accepts"), 1);
+
+    let mut seen = 0;
+    for batch in messages.iter().flat_map(|m| &m.batches) {
+        for row in 0..batch.num_rows() {
+            if port(batch, "peer_port", row) != i32::from(server_port) {
+                continue;
+            }
+            seen += 1;
+            assert_eq!(text(batch, "node", row).as_deref(), Some("test-node"));
+            assert_eq!(text(batch, "peer_scope", row).as_deref(), Some("node"));
+            assert_eq!(text(batch, "address", row).as_deref(), Some("127.0.0.1"));
+            assert_eq!(port(batch, "port", row), 0);
+            // Both ends are this process.
+            let workload = text(batch, "workload", row);
+            assert_ne!(workload.as_deref(), Some("unknown"));
+            assert_eq!(text(batch, "peer_workload", row), workload);
+        }
+    }
+    assert!(seen >= 2);
+}
+
+#[test]
+fn batches_are_numbered_and_join_in_time_also_across_a_restart() {
+    let spool = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start([]);
+    let first = spawn(config(&receiver, spool.path())).unwrap();
+    assert!(matches!(
+        spawn(config(&receiver, spool.path())),
+        Err(Error::Spool(SpoolError::Locked(_)))
+    ));
+    receiver.wait(|r| r.len() >= 2);
+    first.stop();
+    let boundary = receiver.requests().len();
+    assert!(boundary >= 3, "the last interval is delivered too");
+    spawn(config(&receiver, spool.path())).unwrap().stop();
+    let messages = messages(&receiver.requests());
+    assert_eq!(messages.len(), boundary + 1);
+    let (before, after) = messages.split_at(boundary);
+    assert!(before.iter().zip(1..).all(|(m, n)| m.header.sequence == n));
+    assert!(after.iter().all(|m| m.header.agent == before[0].header.agent));
+    assert!(after.iter().all(|m| m.header.boot != before[0].header.boot));
+    let times = |name: &str| -> Vec<i64> {
+        let batches = before.iter().flat_map(|m| &m.batches).filter(|b| b.num_rows() > 0);
+        batches
+            .map(|b| {
+                let column = b.column_by_name(name).unwrap();
+                column.as_primitive::<TimestampMicrosecondType>().value(0)
+            })
+            .collect()
+    };
+    assert!(times("start").iter().zip(times("end")).all(|(start, end)| *start < end));
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused() {
+    let spool = tempfile::tempdir().unwrap();
+    for server in ["", "weir:9470", "http://", "https:///x", "ftp://h"] {
+        let config = Config::new(server, spool.path());
+        assert!(matches!(spawn(config), Err(Error::Server(_))), "{server}");
+    }
+    let config = Config { interval: Duration::ZERO, ..Config::new("http://h", spool.path()) };
+    assert!(matches!(spawn(config), Err(Error::Interval(_))));
+}
