@@ -1,3 +1,5 @@
 //! The node agent: measures every flow of this host and ships it.
 
+pub mod bpf;
+pub mod cgroup_mount;
 pub mod socket;

@@ -1,0 +1,6 @@
+//! The BPF programs against the kernel's own books: real programs in network namespaces, compared
+//! with `nstat`, `ss -ti` and `iperf3 --json`. Needs root; skipped elsewhere, visibly.
+
+mod lab;
+mod transfer;
+mod watch;
