@@ -1,13 +1,16 @@
-//! A laboratory: two network namespaces joined by a veth pair, gone when dropped.
+//! A laboratory: two network namespaces joined by a link, gone when dropped.
 
 use std::fs::File;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::path::{self, Path};
 
 /// The tests measure rates on a whole machine: one at a time.
 static SERIAL: Mutex<()> = Mutex::new(());
@@ -15,38 +18,43 @@ static SERIAL: Mutex<()> = Mutex::new(());
 /// Set where a test must not be skipped.
 const REQUIRE: &str = "WEIR_REQUIRE_KERNEL";
 
-/// What a veth pair does with segments.
+/// What joins the two namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offloads {
-    /// Segments of up to 64 KiB cross whole, as on any default veth: one loss is many segments.
-    On,
-    /// Every segment crosses alone, as on a wire.
-    Off,
+pub(crate) enum Link {
+    /// A veth pair; segments of up to 64 KiB cross whole, as by default: one loss is many segments.
+    Veth,
+    /// A veth pair without offloads: every segment crosses alone, as on a wire.
+    VethSegmented,
+    /// A path that takes this long in each direction.
+    Delayed(Duration),
 }
 
 /// One of the two namespaces.
 #[derive(Debug, Clone)]
-pub struct Namespace {
-    pub name: String,
-    pub device: String,
-    pub address: Ipv4Addr,
+pub(crate) struct Namespace {
+    pub(crate) name: String,
+    pub(crate) device: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) address6: Ipv6Addr,
     /// The kernel's cookie, as the programs report it.
-    pub cookie: u64,
+    pub(crate) cookie: u64,
 }
 
-pub struct Lab {
-    pub a: Namespace,
-    pub b: Namespace,
+pub(crate) struct Lab {
+    pub(crate) a: Namespace,
+    pub(crate) b: Namespace,
+    /// Carries packets on a delayed link.
+    path: Option<Path>,
     _serial: MutexGuard<'static, ()>,
 }
 
 /// A child process that does not outlive its test.
-pub struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Lab {
     /// Builds it; `None`, with the reason on standard error, if this machine cannot. Then the test is
     /// skipped, or fails if `WEIR_REQUIRE_KERNEL=1` says so.
-    pub fn build(tools: &[&str], offloads: Offloads) -> Option<Self> {
+    pub(crate) fn build(tools: &[&str], link: Link) -> Option<Self> {
         if let Some(reason) = missing(tools) {
             let required = std::env::var_os(REQUIRE).is_some_and(|v| v == "1");
             assert!(!required, "{REQUIRE}=1, but {reason}");
@@ -61,26 +69,40 @@ impl Lab {
             name: format!("weir-{pid}-{number}{end}"),
             device: format!("weir{end}"),
             address: Ipv4Addr::new(10, 213, number, last),
+            address6: Ipv6Addr::new(0xfd00, 0x213, number.into(), 0, 0, 0, 0, last.into()),
             cookie: 0,
         };
-        let mut lab = Self { a: namespace("a", 1), b: namespace("b", 2), _serial: serial };
+        let mut lab = Self { a: namespace("a", 1), b: namespace("b", 2), path: None, _serial: serial };
         for end in [&lab.a, &lab.b] {
             run("ip", &["netns", "add", &end.name]);
         }
         let (a, b) = (&lab.a, &lab.b);
-        run("ip", &[
-            "-n", &a.name, "link", "add", &a.device, "type", "veth", "peer", "name", &b.device,
-            "netns", &b.name,
-        ]);
+        let path = match link {
+            Link::Veth | Link::VethSegmented => {
+                let peer = ["type", "veth", "peer", "name", &b.device, "netns", &b.name];
+                run("ip", &[&["-n", &a.name, "link", "add", &a.device], &peer[..]].concat());
+                None
+            }
+            Link::Delayed(delay) => {
+                let [a, b] = [a, b].map(|end| {
+                    let device = end.device.clone();
+                    end.enter(move || path::tun(&device)).join().unwrap()
+                });
+                Some(Path::join(a, b, delay))
+            }
+        };
         for end in [a, b] {
             let address = format!("{}/24", end.address);
             run("ip", &["-n", &end.name, "address", "add", &address, "dev", &end.device]);
+            let address6 = format!("{}/64", end.address6);
+            run("ip", &["-n", &end.name, "address", "add", &address6, "dev", &end.device, "nodad"]);
             run("ip", &["-n", &end.name, "link", "set", "lo", "up"]);
             run("ip", &["-n", &end.name, "link", "set", &end.device, "up"]);
-            if offloads == Offloads::Off {
+            if link == Link::VethSegmented {
                 end.run("ethtool", &["-K", &end.device, "tso", "off", "gso", "off", "gro", "off"]);
             }
         }
+        lab.path = path;
         lab.a.cookie = lab.a.enter(netns_cookie).join().unwrap();
         lab.b.cookie = lab.b.enter(netns_cookie).join().unwrap();
         Some(lab)
@@ -89,6 +111,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        self.path = None;
         for end in [&self.a, &self.b] {
             // Also after a failure in `build`, when there may be nothing to delete.
             let _ = Command::new("ip").args(["netns", "delete", &end.name]).output();
@@ -98,21 +121,21 @@ impl Drop for Lab {
 
 impl Namespace {
     /// Runs a program to its end and returns its standard output.
-    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
         let mut all = vec!["netns", "exec", &self.name, program];
         all.extend(arguments);
         run("ip", &all)
     }
 
     /// Starts a program in the background.
-    pub fn start(&self, program: &str, arguments: &[&str]) -> Running {
+    pub(crate) fn start(&self, program: &str, arguments: &[&str]) -> Running {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, program]).args(arguments);
         Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
     /// Runs a function on a thread of its own inside the namespace.
-    pub fn enter<T: Send + 'static>(
+    pub(crate) fn enter<T: Send + 'static>(
         &self,
         function: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
@@ -126,12 +149,12 @@ impl Namespace {
     }
 
     /// Loads nftables rules.
-    pub fn nft(&self, rules: &str) {
+    pub(crate) fn nft(&self, rules: &str) {
         self.run("nft", &[rules]);
     }
 
     /// A counter of this namespace's TCP, by its name in nstat(8).
-    pub fn counter(&self, name: &str) -> u64 {
+    pub(crate) fn counter(&self, name: &str) -> u64 {
         let out = self.run("nstat", &["-asz", name]);
         let line = out.lines().find(|line| line.starts_with(name));
         line.and_then(|line| line.split_whitespace().nth(1)).unwrap().parse().unwrap()
@@ -140,7 +163,7 @@ impl Namespace {
 
 impl Running {
     /// Waits for the end; standard output.
-    pub fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         let stdout = io::read_to_string(self.0.stdout.take().unwrap()).unwrap();
         let stderr = io::read_to_string(self.0.stderr.take().unwrap()).unwrap();
         let status = self.0.wait().unwrap();

@@ -2,5 +2,10 @@
 //! with `nstat`, `ss -ti` and `iperf3 --json`. Needs root; skipped elsewhere, visibly.
 
 mod lab;
+mod life;
+mod path;
+mod pressure;
+mod short;
+mod stream;
 mod transfer;
 mod watch;

@@ -9,25 +9,25 @@ use weir_agent::bpf::{BpfCollector, Options};
 use weir_agent::socket::{Counters, SocketState};
 
 /// A collector at work on a thread of its own.
-pub struct Watch {
+pub(crate) struct Watch {
     stop: Sender<()>,
     thread: JoinHandle<Seen>,
 }
 
 /// All that was reported.
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Last report of each connection: of those that ended, then of those that are open.
-    pub last: Vec<SocketState>,
+    pub(crate) last: Vec<SocketState>,
     /// Each collection's reports.
-    pub collections: Vec<Vec<SocketState>>,
-    pub map_insert_failures: u64,
-    pub ring_drops: u64,
+    pub(crate) collections: Vec<Vec<SocketState>>,
+    pub(crate) map_insert_failures: u64,
+    pub(crate) ring_drops: u64,
 }
 
 impl Watch {
     /// Attaches, and collects every `interval` until stopped.
-    pub fn start(options: Options, interval: Duration) -> Self {
+    pub(crate) fn start(options: Options, interval: Duration) -> Self {
         let mut collector = BpfCollector::start(&options).unwrap_or_else(|e| panic!("{e:?}"));
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -64,7 +64,7 @@ impl Watch {
     }
 
     /// Waits for stragglers (a last ACK, a TIME-WAIT), then takes the final collection.
-    pub fn stop(self) -> Seen {
+    pub(crate) fn stop(self) -> Seen {
         thread::sleep(Duration::from_millis(300));
         self.stop.send(()).unwrap();
         self.thread.join().unwrap()
@@ -73,19 +73,19 @@ impl Watch {
 
 impl Seen {
     /// Last reports of the connections of a network namespace.
-    pub fn of(&self, netns: u64) -> Vec<&SocketState> {
+    pub(crate) fn of(&self, netns: u64) -> Vec<&SocketState> {
         self.last.iter().filter(|s| s.netns == netns).collect()
     }
 }
 
 /// Adds one counter up.
-pub fn sum(sockets: &[&SocketState], counter: impl Fn(&Counters) -> u64) -> u64 {
+pub(crate) fn sum(sockets: &[&SocketState], counter: impl Fn(&Counters) -> u64) -> u64 {
     sockets.iter().map(|s| counter(&s.counters)).sum()
 }
 
 /// A quantile out of the histogram, microseconds: interpolated within the bucket on its log scale,
 /// as `histogram_quantile` does for native histograms.
-pub fn quantile(socket: &SocketState, q: f64) -> f64 {
+pub(crate) fn quantile(socket: &SocketState, q: f64) -> f64 {
     let total: u32 = socket.rtt.slots.iter().sum();
     let mut rank = q * f64::from(total);
     for (slot, &count) in socket.rtt.slots.iter().enumerate() {
