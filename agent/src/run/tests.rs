@@ -9,10 +9,10 @@ use weir_wire::{Limits, Message, decode};
 use super::*;
 use crate::ship::receiver::{Receiver, Request};
 
-fn config(receiver: &Receiver, spool: &std::path::Path) -> Config {
+fn config(receiver: &Receiver, spool: &std::path::Path, source: Choice) -> Config {
     Config {
         interval: Duration::from_secs(1),
-        source: Choice::SockDiag,
+        source,
         node: Some("test-node".into()),
         cluster: Some("c".into()),
         ..Config::new(receiver.url(), spool)
@@ -54,10 +54,33 @@ fn sum(messages: &[Message], role: &str, server_port: u16, counter: &str) -> i64
 }
 
 #[test]
-fn a_connection_of_this_process_arrives_at_the_server_byte_for_byte() {
+fn a_connection_arrives_at_the_server_byte_for_byte_through_sock_diag() {
+    a_connection_arrives_byte_for_byte(Choice::SockDiag);
+}
+
+#[test]
+fn a_connection_arrives_at_the_server_byte_for_byte_through_bpf() {
+    match crate::bpf::BpfCollector::start(&crate::bpf::Options::default()) {
+        Ok(_) => a_connection_arrives_byte_for_byte(Choice::Bpf),
+        Err(error) if std::env::var_os("CI").is_some() => panic!("BPF is refused: {error}"),
+        Err(error) => eprintln!("skipped: {error}"),
+    }
+}
+
+fn a_connection_arrives_byte_for_byte(source: Choice) {
+    let before = TcpListener::bind("127.0.0.1:0").unwrap();
+    let before_port = before.local_addr().unwrap().port();
+    let mut old_client = TcpStream::connect(before.local_addr().unwrap()).unwrap();
+    let mut old_server = before.accept().unwrap().0;
+    old_client.write_all(&[9; 5000]).unwrap();
+    old_server.read_exact(&mut [0; 5000]).unwrap();
+
     let receiver = Receiver::start([]);
     let spool = tempfile::tempdir().unwrap();
-    let handle = spawn(config(&receiver, spool.path())).unwrap();
+    let handle = spawn(config(&receiver, spool.path(), source)).unwrap();
+    // A connection that was open already counts from now on.
+    old_client.write_all(&[9; 50]).unwrap();
+    old_server.read_exact(&mut [0; 50]).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server_port = listener.local_addr().unwrap().port();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -69,6 +92,7 @@ fn a_connection_of_this_process_arrives_at_the_server_byte_for_byte() {
 
     let got = |r: &[Request]| sum(&messages(r), "client", server_port, "tx_bytes") == 100_000;
     receiver.wait(got);
+    receiver.wait(|r| sum(&messages(r), "client", before_port, "tx_bytes") == 50);
     // More on the open connection comes as a delta of its own.
     client.write_all(&[3; 23]).unwrap();
     server.read_exact(&mut [0; 23]).unwrap();
@@ -77,6 +101,7 @@ fn a_connection_of_this_process_arrives_at_the_server_byte_for_byte() {
     handle.stop();
 
     let messages = messages(&receiver.requests());
+    assert_eq!(sum(&messages, "client", before_port, "connects"), 0);
     for (role, tx, rx) in [("client", 100_023, 777), ("server", 777, 100_023)] {
         assert_eq!(sum(&messages, role, server_port, "tx_bytes"), tx, "{role}");
         assert_eq!(sum(&messages, role, server_port, "rx_bytes"), rx, "{role}");
@@ -110,16 +135,16 @@ fn a_connection_of_this_process_arrives_at_the_server_byte_for_byte() {
 fn batches_are_numbered_and_join_in_time_also_across_a_restart() {
     let spool = tempfile::tempdir().unwrap();
     let receiver = Receiver::start([]);
-    let first = spawn(config(&receiver, spool.path())).unwrap();
+    let first = spawn(config(&receiver, spool.path(), Choice::SockDiag)).unwrap();
     assert!(matches!(
-        spawn(config(&receiver, spool.path())),
+        spawn(config(&receiver, spool.path(), Choice::SockDiag)),
         Err(Error::Spool(SpoolError::Locked(_)))
     ));
     receiver.wait(|r| r.len() >= 2);
     first.stop();
     let boundary = receiver.requests().len();
     assert!(boundary >= 3, "the last interval is delivered too");
-    spawn(config(&receiver, spool.path())).unwrap().stop();
+    spawn(config(&receiver, spool.path(), Choice::SockDiag)).unwrap().stop();
     let messages = messages(&receiver.requests());
     assert_eq!(messages.len(), boundary + 1);
     let (before, after) = messages.split_at(boundary);
