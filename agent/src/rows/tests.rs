@@ -106,10 +106,7 @@ fn columns_are_those_of_the_schema() {
     let observer = Observer { node: "n1".into(), cluster: None, zone: Some("z".into()) };
     let batch = batch(&rows, &observer, at(10)).unwrap();
     for field in batch.schema().fields() {
-        assert_eq!(
-            weir_wire::schema::FLOWS.field_with_name(field.name()).unwrap(),
-            field.as_ref()
-        );
+        assert_eq!(weir_wire::schema::FLOWS.field_with_name(field.name()).unwrap(), field.as_ref());
     }
     for column in weir_wire::schema::FLOW_COLUMNS.iter().filter(|c| c.required) {
         assert_eq!(batch.column_by_name(column.name).unwrap().null_count(), 0, "{}", column.name);
@@ -123,7 +120,8 @@ fn columns_are_those_of_the_schema() {
     assert_eq!(text("peer_node").as_deref(), Some("n1"));
     assert_eq!(text("address").as_deref(), Some("::1"));
     assert_eq!(text("cluster"), None);
-    let number = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
+    let number =
+        |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
     assert_eq!((number("tx_bytes"), number("rtt_count"), number("rtt_max_us")), (9, 1, 1500));
     assert!(batch.column_by_name("connect_time_min_us").unwrap().is_null(0));
     let buckets = batch.column_by_name("rtt_buckets").unwrap().as_list::<i32>().value(0);
