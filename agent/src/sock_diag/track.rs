@@ -259,3 +259,6 @@ fn counters(socket: &DiagSocket, info: &TcpInfo, role: Role) -> Counters {
         ..Counters::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
