@@ -119,11 +119,11 @@ fn columns_are_those_of_the_schema() {
     assert_eq!(text("peer_workload").as_deref(), Some("nginx"));
     assert_eq!(text("peer_node").as_deref(), Some("n1"));
     assert_eq!(text("address").as_deref(), Some("::1"));
-    assert_eq!(text("cluster"), None);
+    assert!(batch.column_by_name("cluster").is_none(), "null in every row");
     let number =
         |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
     assert_eq!((number("tx_bytes"), number("rtt_count"), number("rtt_max_us")), (9, 1, 1500));
-    assert!(batch.column_by_name("connect_time_min_us").unwrap().is_null(0));
+    assert!(batch.column_by_name("connect_time_min_us").is_none());
     let buckets = batch.column_by_name("rtt_buckets").unwrap().as_list::<i32>().value(0);
     assert_eq!(buckets.as_primitive::<Int64Type>().values().as_ref(), &[1]);
     let offset = batch.column_by_name("rtt_offset").unwrap().as_primitive::<Int32Type>().value(0);
