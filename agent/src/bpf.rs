@@ -176,11 +176,7 @@ impl BpfCollector {
     }
 
     /// Takes a closed socket, for which the ring had no room, out of the map.
-    fn take_waiting(
-        &mut self,
-        cookie: u64,
-        open: &mut Vec<SocketState>,
-    ) -> Result<(), BpfError> {
+    fn take_waiting(&mut self, cookie: u64, open: &mut Vec<SocketState>) -> Result<(), BpfError> {
         let fd = self.sockets.fd().as_fd();
         let Some(socket) = batch::take(fd, cookie).map_err(BpfError::Lookup)? else {
             return Ok(());
@@ -229,4 +225,3 @@ fn step<T>(
 ) -> Result<T, BpfError> {
     result.map_err(|source| BpfError::Program { program, source: Box::new(source) })
 }
-

@@ -83,7 +83,8 @@ mod tests {
             40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
             41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
         assert_eq!(find_in(hybrid), Some("/sys/fs/cgroup/unified".into()));
-        let bound_first = b"50 1 0:38 /system.slice /mnt/part rw shared:1 master:2 - cgroup2 x rw\n\
+        let bound_first =
+            b"50 1 0:38 /system.slice /mnt/part rw shared:1 master:2 - cgroup2 x rw\n\
             51 1 0:38 / /mnt/with\\040space\\134 rw - cgroup2 cgroup2 rw\n";
         assert_eq!(find_in(bound_first), Some("/mnt/with space\\".into()));
         let only_part = b"50 1 0:38 /system.slice /mnt/part rw - cgroup2 x rw\n";

@@ -11,9 +11,9 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
     BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_RTO_CB,
-    BPF_SOCK_OPS_RTO_CB_FLAG, BPF_SOCK_OPS_RTT_CB, BPF_SOCK_OPS_RTT_CB_FLAG,
-    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
-    BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock_ops,
+    BPF_SOCK_OPS_RTO_CB_FLAG, BPF_SOCK_OPS_RTT_CB, BPF_SOCK_OPS_RTT_CB_FLAG, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
+    bpf_sock_ops,
 };
 use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_ns};
 use aya_ebpf::programs::SockOpsContext;
@@ -96,7 +96,9 @@ fn accepted(context: &SockOpsContext) {
 #[inline(always)]
 fn begin<'a>(context: &SockOpsContext, cookie: u64) -> Option<&'a mut Socket> {
     let socket = maps::insert(cookie)?;
-    let _ = context.set_cb_flags((field!(context.ops, bpf_sock_ops.bpf_sock_ops_cb_flags: u32) | CALLBACKS) as i32);
+    let _ = context.set_cb_flags(
+        (field!(context.ops, bpf_sock_ops.bpf_sock_ops_cb_flags: u32) | CALLBACKS) as i32,
+    );
     (socket.local_address, socket.peer_address) = read::addresses(context);
     (socket.local_port, socket.peer_port) = read::ports(context);
     socket.netns = unsafe { bpf_get_netns_cookie(context.as_ptr()) };
@@ -149,7 +151,8 @@ fn listen(context: &SockOpsContext) {
     let Some(owner) = OWNERS.get_ptr(&cookie(context)) else { return };
     let owner: Owner = unsafe { *owner };
     let netns = unsafe { bpf_get_netns_cookie(context.as_ptr()) };
-    let listener = Listener { netns, port: field!(context.ops, bpf_sock_ops.local_port: u32), reserved: 0 };
+    let listener =
+        Listener { netns, port: field!(context.ops, bpf_sock_ops.local_port: u32), reserved: 0 };
     let _ = LISTENERS.insert(&listener, &owner, 0);
 }
 

@@ -72,7 +72,8 @@ impl Lab {
             address6: Ipv6Addr::new(0xfd00, 0x213, number.into(), 0, 0, 0, 0, last.into()),
             cookie: 0,
         };
-        let mut lab = Self { a: namespace("a", 1), b: namespace("b", 2), path: None, _serial: serial };
+        let mut lab =
+            Self { a: namespace("a", 1), b: namespace("b", 2), path: None, _serial: serial };
         for end in [&lab.a, &lab.b] {
             run("ip", &["netns", "add", &end.name]);
         }
@@ -180,8 +181,7 @@ impl Drop for Running {
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {
-    let Output { status, stdout, stderr } =
-        Command::new(program).args(arguments).output().unwrap();
+    let Output { status, stdout, stderr } = Command::new(program).args(arguments).output().unwrap();
     let stdout = String::from_utf8(stdout).unwrap();
     let stderr = String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{program} {arguments:?}: {status}: {stdout}{stderr}");

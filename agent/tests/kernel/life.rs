@@ -149,7 +149,10 @@ fn unanswered_syns_are_timeouts_of_the_handshake() {
     let watch = watch();
     let address = SocketAddr::from((lab.b.address, 81));
     let patience = Duration::from_millis(3500);
-    lab.a.enter(move || TcpStream::connect_timeout(&address, patience).unwrap_err()).join().unwrap();
+    lab.a
+        .enter(move || TcpStream::connect_timeout(&address, patience).unwrap_err())
+        .join()
+        .unwrap();
     let seen = watch.stop();
     let c = only(&seen, &lab.a).counters;
     assert!(c.retransmits >= 2, "{c:?}");
