@@ -1,11 +1,22 @@
 //! `sock_ops`: what happens to a TCP socket from `connect` or accept to its end.
 //!
-//! The kernel calls with the socket's lock held. Retransmitted segments are read from the socket's
-//! own total, which it raises by the same number and in the same place as `TcpRetransSegs`
-//! (`__tcp_retransmit_skb`); for an accepted socket it begins with the SYN-ACKs resent
-//! (`req->num_retrans`). Timeouts are calls of `RTO_CB`, which `tcp_write_timeout` makes once for
-//! each `TCPTimeouts` of a socket in any state but LISTEN. SYN-ACK timers run on the listener, which
-//! makes no call, so `TCPTimeouts` of a server's namespace can be larger.
+//! The kernel calls with the socket's lock held.
+//!
+//! Retransmitted segments are read from the socket's own total, which the kernel raises by the same
+//! number and in the same place as `TcpRetransSegs` (`__tcp_retransmit_skb`); the total of an accepted
+//! socket begins with the SYN-ACKs resent (`req->num_retrans`). SYN-ACKs resent for handshakes that
+//! were never completed are in `TcpRetransSegs` alone: there is no socket to count them at.
+//!
+//! Timeouts are calls of `RTO_CB`. `tcp_retransmit_timer` raises `TcpExtTCPTimeouts` and at once calls
+//! `tcp_write_timeout`, which calls back, also when it then gives up; so the two are equal, with these
+//! exceptions, in all of which the kernel's counter is the larger one:
+//! - SYN-ACK timers (`tcp_syn_ack_timeout`, fast open included) run on the request, for which no
+//!   program is called;
+//! - an orphan that is killed because there are too many or memory is short
+//!   (`tcp_out_of_resources`) is killed before the call;
+//! - the counter is the namespace's, and includes sockets that are not measured.
+//!
+//! Tail loss probes and window probes are timeouts to neither.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
