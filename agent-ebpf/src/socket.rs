@@ -222,10 +222,10 @@ impl Socket {
         }
     }
 
-    /// Enters a measured round-trip time.
+    /// Enters a measured round-trip time; less than the clock's unit counts as one microsecond.
     #[inline(always)]
     pub fn measure_rtt(&mut self, us: u32) {
-        // No sample yet: the sum may be 0 after samples of 0, which are then also the minimum.
+        let us = if us == 0 { 1 } else { us };
         if us < self.rtt_min_us || self.rtt_sum_us == 0 {
             self.rtt_min_us = us;
         }

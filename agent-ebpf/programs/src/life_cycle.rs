@@ -1,19 +1,30 @@
 //! `sock_ops`: what happens to a TCP socket from `connect` or accept to its end.
 //!
-//! The kernel calls with the socket's lock held. Retransmitted segments are read from the socket's
-//! own total, which it raises by the same number and in the same place as `TcpRetransSegs`
-//! (`__tcp_retransmit_skb`); for an accepted socket it begins with the SYN-ACKs resent
-//! (`req->num_retrans`). Timeouts are calls of `RTO_CB`, which `tcp_write_timeout` makes once for
-//! each `TCPTimeouts` of a socket in any state but LISTEN. SYN-ACK timers run on the listener, which
-//! makes no call, so `TCPTimeouts` of a server's namespace can be larger.
+//! The kernel calls with the socket's lock held.
+//!
+//! Retransmitted segments are read from the socket's own total, which the kernel raises by the same
+//! number and in the same place as `TcpRetransSegs` (`__tcp_retransmit_skb`); the total of an accepted
+//! socket begins with the SYN-ACKs resent (`req->num_retrans`). SYN-ACKs resent for handshakes that
+//! were never completed are in `TcpRetransSegs` alone: there is no socket to count them at.
+//!
+//! Timeouts are calls of `RTO_CB`. `tcp_retransmit_timer` raises `TcpExtTCPTimeouts` and at once calls
+//! `tcp_write_timeout`, which calls back, also when it then gives up; so the two are equal, with these
+//! exceptions, in all of which the kernel's counter is the larger one:
+//! - SYN-ACK timers (`tcp_syn_ack_timeout`, fast open included) run on the request, for which no
+//!   program is called;
+//! - an orphan that is killed because there are too many or memory is short
+//!   (`tcp_out_of_resources`) is killed before the call;
+//! - the counter is the namespace's, and includes sockets that are not measured.
+//!
+//! Tail loss probes and window probes are timeouts to neither.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
     BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_RTO_CB,
-    BPF_SOCK_OPS_RTO_CB_FLAG, BPF_SOCK_OPS_RTT_CB, BPF_SOCK_OPS_RTT_CB_FLAG,
-    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
-    BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock_ops,
+    BPF_SOCK_OPS_RTO_CB_FLAG, BPF_SOCK_OPS_RTT_CB, BPF_SOCK_OPS_RTT_CB_FLAG, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
+    bpf_sock_ops,
 };
 use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_ns};
 use aya_ebpf::programs::SockOpsContext;
@@ -96,7 +107,9 @@ fn accepted(context: &SockOpsContext) {
 #[inline(always)]
 fn begin<'a>(context: &SockOpsContext, cookie: u64) -> Option<&'a mut Socket> {
     let socket = maps::insert(cookie)?;
-    let _ = context.set_cb_flags((field!(context.ops, bpf_sock_ops.bpf_sock_ops_cb_flags: u32) | CALLBACKS) as i32);
+    let _ = context.set_cb_flags(
+        (field!(context.ops, bpf_sock_ops.bpf_sock_ops_cb_flags: u32) | CALLBACKS) as i32,
+    );
     (socket.local_address, socket.peer_address) = read::addresses(context);
     (socket.local_port, socket.peer_port) = read::ports(context);
     socket.netns = unsafe { bpf_get_netns_cookie(context.as_ptr()) };
@@ -149,7 +162,8 @@ fn listen(context: &SockOpsContext) {
     let Some(owner) = OWNERS.get_ptr(&cookie(context)) else { return };
     let owner: Owner = unsafe { *owner };
     let netns = unsafe { bpf_get_netns_cookie(context.as_ptr()) };
-    let listener = Listener { netns, port: field!(context.ops, bpf_sock_ops.local_port: u32), reserved: 0 };
+    let listener =
+        Listener { netns, port: field!(context.ops, bpf_sock_ops.local_port: u32), reserved: 0 };
     let _ = LISTENERS.insert(&listener, &owner, 0);
 }
 

@@ -22,8 +22,10 @@ pub static LISTENERS: LruHashMap<Listener, Owner> = LruHashMap::with_max_entries
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNT, 0);
 
-/// What an entry begins as: too large for the BPF stack, so it lies in read-only data.
-static ZERO: Socket = Socket::ZERO;
+/// What an entry begins as: too large for the BPF stack, so it lies in read-only data. A mangled name
+/// would depend on the directory of the build, and the object must not.
+#[unsafe(no_mangle)]
+static WEIR_ZERO: Socket = Socket::ZERO;
 
 /// The agent polls the ring by time, so no event needs to wake it (`BPF_RB_NO_WAKEUP`).
 const NO_WAKEUP: u64 = 1;
@@ -41,7 +43,7 @@ pub fn open_socket<'a>(cookie: u64) -> Option<&'a mut Socket> {
 /// Enters a socket that has begun, all zero; the caller fills it in and its `cookie` last.
 #[inline(always)]
 pub fn insert<'a>(cookie: u64) -> Option<&'a mut Socket> {
-    if SOCKETS.insert(&cookie, &ZERO, u64::from(BPF_NOEXIST)).is_err() {
+    if SOCKETS.insert(&cookie, &WEIR_ZERO, u64::from(BPF_NOEXIST)).is_err() {
         // A socket can connect again after it was closed. Its former record may still be here
         // because the ring was full.
         if let Some(former) = SOCKETS.get_ptr_mut(&cookie) {
@@ -51,7 +53,7 @@ pub fn insert<'a>(cookie: u64) -> Option<&'a mut Socket> {
             }
             let _ = SOCKETS.remove(&cookie);
         }
-        if SOCKETS.insert(&cookie, &ZERO, u64::from(BPF_NOEXIST)).is_err() {
+        if SOCKETS.insert(&cookie, &WEIR_ZERO, u64::from(BPF_NOEXIST)).is_err() {
             count(Loss::InsertFailed);
             return None;
         }

@@ -220,3 +220,46 @@ fn timeouts_of_an_established_connection() {
     let servers = seen.of(lab.b.cookie);
     assert_eq!(sum(&servers, |c| c.rx_bytes), 17);
 }
+
+/// A closed window is probed by a timer of its own, which is not a retransmission timeout.
+#[test]
+fn window_probes_are_no_timeouts() {
+    let Some(lab) = Lab::build(&TOOLS, Link::Veth) else { return };
+    let watch = watch();
+    let address = SocketAddr::from((lab.b.address, 7006));
+    let listener = lab.b.enter(move || TcpListener::bind(address).unwrap()).join().unwrap();
+    let mut client = lab.a.enter(move || TcpStream::connect(address).unwrap()).join().unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    client.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    for _ in 0..20 {
+        while let Ok(length) = client.write(&[b'x'; 65536]) {
+            written += length;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(lab.b.counter("TcpExtTCPToZeroWindowAdv") > 0);
+    drop(client);
+    let mut received = Vec::new();
+    server.read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), written);
+    drop(server);
+    let seen = watch.stop();
+    let c = only(&seen, &lab.a).counters;
+    assert_eq!((c.tx_bytes, c.closes, c.resets), (written as u64, 1, 0), "{c:?}");
+    assert_eq!(c.timeouts, lab.a.counter("TcpExtTCPTimeouts"));
+    assert_eq!(c.retransmits, lab.a.counter("TcpRetransSegs"));
+    assert_eq!(only(&seen, &lab.b).counters.rx_bytes, written as u64);
+}
+
+/// Links to one cgroup do not disturb each other: agents can overlap while one replaces the other.
+#[test]
+fn two_agents_see_the_same() {
+    let Some(lab) = Lab::build(&[], Link::Veth) else { return };
+    let (one, other) = (watch(), watch());
+    let address = SocketAddr::from((lab.b.address, 9));
+    lab.a.enter(move || TcpStream::connect(address).unwrap_err()).join().unwrap();
+    let (one, other) = (one.stop(), other.stop());
+    assert_eq!(only(&one, &lab.a).counters, only(&other, &lab.a).counters);
+    assert_eq!(only(&one, &lab.a).counters.connect_failures, 1);
+}

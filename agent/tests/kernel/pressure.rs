@@ -90,7 +90,10 @@ fn thousands_of_open_sockets_are_each_read_once() {
 }
 
 fn raise_descriptor_limit() {
-    let limit = libc::rlimit { rlim_cur: 16384, rlim_max: 1 << 20 };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid place to write to.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+    limit.rlim_cur = limit.rlim_max;
     // SAFETY: a valid limit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
 }
