@@ -55,7 +55,7 @@ struct RunArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     spool_bytes: u64,
     /// File with the bearer token for the server; read again for each request.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Name of this node [default: the host name]
     #[arg(long, value_name = "NAME")]

@@ -7,7 +7,7 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use weir_wire::{Limits, Message, decode};
 
 use super::*;
-use crate::ship::receiver::{Receiver, Request};
+use crate::ship::receiver::{Answer, Receiver, Request};
 
 fn config(receiver: &Receiver, spool: &std::path::Path, source: Choice) -> Config {
     Config {
@@ -229,4 +229,21 @@ fn a_configuration_that_cannot_work_is_refused() {
     }
     let config = Config { interval: Duration::ZERO, ..Config::new("http://h", spool.path()) };
     assert!(matches!(spawn(config), Err(Error::Interval(_))));
+}
+
+#[test]
+fn a_server_that_never_answers_does_not_hold_up_the_end() {
+    let receiver = Receiver::start([Answer::Silence]);
+    let spool = tempfile::tempdir().unwrap();
+    let drain = Duration::from_millis(200);
+    let config = Config { drain, ..config(&receiver, spool.path(), Choice::SockDiag) };
+    let handle = spawn(config).unwrap();
+    receiver.wait(|r| r.len() == 1);
+    let began = Instant::now();
+    handle.stop();
+    // A request may take 30 s.
+    assert!(began.elapsed() < Duration::from_secs(15));
+    let waiting = std::fs::read_dir(spool.path()).unwrap();
+    let names = waiting.map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|n| n.ends_with(".batch")).count(), 2);
 }

@@ -18,6 +18,8 @@ pub(crate) enum Answer {
     Busy(u64),
     /// The request is read, and the connection closed without an answer.
     HangUp,
+    /// The request is read and not answered while the test runs.
+    Silence,
 }
 
 #[derive(Debug, Clone)]
@@ -128,14 +130,18 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let answer = shared.script.lock().pop_front().unwrap_or(Answer::Status(204, ""));
+        let silent = matches!(answer, Answer::Silence);
         let (status, extra, text) = match answer {
             Answer::Status(status, text) => (status, String::new(), text),
             Answer::Busy(seconds) => (429, format!("retry-after: {seconds}\r\n"), "busy"),
-            Answer::HangUp => (0, String::new(), ""),
+            Answer::HangUp | Answer::Silence => (0, String::new(), ""),
         };
         shared.requests.lock().push(Request { head, body, at: Instant::now(), status });
         if status == 0 {
             shared.arrived.notify_all();
+            while silent && !shared.stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             return Ok(());
         }
         let length = match status {
