@@ -151,7 +151,7 @@ impl Handle {
         self.stop.by(Instant::now() + self.drain, &self.spool);
         // A request that was sent before may hang for longer: then the thread is left behind, and
         // its batch stays in the spool.
-        drop(self.shipping.recv_timeout(self.drain + Duration::from_millis(500)));
+        let _ = self.shipping.recv_timeout(self.drain + Duration::from_millis(500));
         self.spool.retry_memory();
         let waiting = self.spool.len();
         if waiting > 0 {
