@@ -1,1 +1,101 @@
-//! Placeholder.
+//! What the BPF programs and the agent say to each other: records, maps, and the histogram's slots.
+//!
+//! ```text
+//! map        type           key -> value                   written by     read by
+//! SOCKETS    hash           socket cookie -> Socket        sock_ops,      agent (all open sockets,
+//!                                                          egress         each interval)
+//! CLOSED     ring buffer    Socket, as it ended            sock_ops       agent (10 times a second)
+//! OWNERS     LRU hash       socket cookie -> Owner         sock_create    sock_ops
+//! LISTENERS  LRU hash       Listener -> Owner              sock_ops       sock_ops
+//! LOSSES     per-CPU array  Loss -> count                  sock_ops       agent
+//! ```
+//!
+//! Records are `repr(C)` without padding; both sides run on the same machine, so integers are in
+//! its byte order. Addresses and ports are not: see [`Socket`].
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod histogram;
+mod socket;
+
+pub use histogram::{SLOTS, histogram_slot};
+pub use socket::{Reading, Socket, flag, state};
+
+/// Names of the maps, as the loader finds them.
+pub mod maps {
+    /// Open sockets by cookie.
+    pub const SOCKETS: &str = "SOCKETS";
+    /// Ring buffer of sockets that closed.
+    pub const CLOSED: &str = "CLOSED";
+    /// Makers of sockets by cookie.
+    pub const OWNERS: &str = "OWNERS";
+    /// Makers of listening sockets by port.
+    pub const LISTENERS: &str = "LISTENERS";
+    /// Counters of what could not be recorded.
+    pub const LOSSES: &str = "LOSSES";
+}
+
+/// Names of the programs, as the loader finds them.
+pub mod programs {
+    /// Life cycle of TCP sockets (`sock_ops`).
+    pub const LIFE_CYCLE: &str = "weir_life_cycle";
+    /// Volume as segments leave (`cgroup_skb/egress`).
+    pub const EGRESS: &str = "weir_egress";
+    /// Makers of sockets (`cgroup/sock_create`).
+    pub const SOCK_CREATE: &str = "weir_sock_create";
+}
+
+/// Default capacity of the socket map. Entries are allocated as sockets come, so that an idle
+/// machine pays 2 MiB for the hash table and a full one about 130 MiB.
+pub const MAX_SOCKETS: u32 = 262_144;
+
+/// Default capacity of the owner and the listener maps.
+pub const MAX_OWNERS: u32 = 32_768;
+
+/// Default size of the ring of closed sockets, bytes; a power of two and a multiple of the page.
+pub const RING_BYTES: u32 = 4 << 20;
+
+/// Indices of the loss counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Loss {
+    /// A socket could not be entered in the socket map.
+    InsertFailed = 0,
+    /// A closed socket's record had waited in the map for room in the ring and was overwritten
+    /// because the same socket connected again.
+    ClosedOverwritten = 1,
+}
+
+/// Number of loss counters.
+pub const LOSSES: u32 = 2;
+
+/// The process that made a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Owner {
+    /// Id of its cgroup in the v2 hierarchy.
+    pub cgroup: u64,
+    /// Name of the thread, NUL-padded.
+    pub comm: [u8; 16],
+    /// Thread group id in the initial pid namespace.
+    pub tgid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Where a socket listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Listener {
+    /// Cookie of the network namespace.
+    pub netns: u64,
+    /// Port, host byte order.
+    pub port: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+// No padding: each size is the sum of the fields' sizes.
+const _: () = assert!(size_of::<Owner>() == 8 + 16 + 4 + 4);
+const _: () = assert!(size_of::<Listener>() == 8 + 4 + 4);

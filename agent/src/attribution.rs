@@ -114,7 +114,8 @@ pub struct Attributed {
 #[derive(Debug)]
 struct Known {
     local: Option<Arc<Workload>>,
-    peer: Option<Arc<Workload>>,
+    /// Found for this address; a socket may connect anew, to another.
+    peer: Option<(SocketAddr, Arc<Workload>)>,
     attempts: u8,
     round: u64,
 }
@@ -290,13 +291,15 @@ impl Attribution {
         let mut peer = at_reverse;
         if let Some(known) = self.sockets.get_mut(&socket.cookie) {
             local.clone_from(&known.local);
+            known.peer = known.peer.take().filter(|(address, _)| *address == socket.peer);
             if known.peer.is_none() {
-                known.peer = peer.or_else(|| {
+                let found = peer.or_else(|| {
                     let may_listen = on_host && socket.role == Role::Client;
                     may_listen.then(|| self.holders.listener(socket.netns, socket.peer)).flatten()
                 });
+                known.peer = found.map(|workload| (socket.peer, workload));
             }
-            peer = known.peer.clone();
+            peer = known.peer.as_ref().map(|(_, workload)| Arc::clone(workload));
         }
         Attributed {
             local: local.unwrap_or_else(|| Arc::clone(&self.unknown)),

@@ -17,7 +17,7 @@ pub use signals::Signals;
 
 /// Measure every TCP flow of this host and ship it to a Weir server.
 ///
-/// As root on Linux 5.8 or newer, BPF programs count each socket in the kernel. Without the
+/// As root on Linux 5.15 or newer, BPF programs count each socket in the kernel. Without the
 /// privilege, the kernel's socket table is read instead: that sees less, and says so. `weir-agent
 /// check` tells what this host allows.
 #[derive(Debug, Parser)]
@@ -55,7 +55,7 @@ struct RunArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     spool_bytes: u64,
     /// File with the bearer token for the server; read again for each request.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Name of this node [default: the host name]
     #[arg(long, value_name = "NAME")]

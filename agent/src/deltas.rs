@@ -4,8 +4,8 @@
 //! report before is what this interval adds, so that summing deltas gives the totals back exactly,
 //! however the reports fell.
 //!
-//! A counter below its last value means that the cookie now names another socket: its totals are
-//! then new in full. A socket that is not reported for [`FORGET_AFTER`] collections is forgotten:
+//! A report after the last one of a closed socket, or with a counter below its last value, is that of
+//! another connection under the same cookie (a socket may connect anew): its totals are new in full. A socket that is not reported for [`FORGET_AFTER`] collections is forgotten:
 //! its last report was lost (the source counts that).
 
 use std::collections::HashMap;
@@ -125,10 +125,7 @@ pub struct Delta {
 
 #[derive(Debug)]
 struct Last {
-    counters: Counters,
-    rtt: Histogram,
-    connect_time_known: bool,
-    closed: bool,
+    state: SocketState,
     round: u64,
 }
 
@@ -140,32 +137,25 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// Takes the reports of one collection; gives one delta for each socket in them.
+    /// Takes the reports of one collection; gives one delta for each.
     pub fn advance(&mut self, sockets: Vec<SocketState>) -> Vec<Delta> {
         self.round += 1;
         let mut deltas: Vec<Delta> = Vec::with_capacity(sockets.len());
         let mut index: HashMap<u64, usize> = HashMap::with_capacity(sockets.len());
         for socket in sockets {
             let cookie = socket.cookie;
-            let delta = self.one(socket);
-            // A socket that closed while the source walked its map can be in a collection twice.
-            match index.get(&cookie).and_then(|&i| deltas.get_mut(i)) {
-                Some(earlier) => {
-                    earlier.counters = combine(&earlier.counters, &delta.counters, |a, b| a + b);
-                    earlier.rtt.add(&delta.rtt);
-                    earlier.connect_time_us = earlier.connect_time_us.or(delta.connect_time_us);
-                    earlier.open = delta.open;
-                    earlier.socket = delta.socket;
-                }
-                None => {
-                    index.insert(cookie, deltas.len());
-                    deltas.push(delta);
-                }
+            let Some(delta) = self.one(socket) else { continue };
+            // Of several reports under one cookie the last says what is open.
+            if let Some(earlier) =
+                index.insert(cookie, deltas.len()).and_then(|i| deltas.get_mut(i))
+            {
+                earlier.open = false;
             }
+            deltas.push(delta);
         }
         let round = self.round;
         self.last.retain(|_, last| {
-            round.saturating_sub(last.round) < if last.closed { 2 } else { FORGET_AFTER }
+            round.saturating_sub(last.round) < if last.state.closed { 2 } else { FORGET_AFTER }
         });
         deltas
     }
@@ -182,45 +172,34 @@ impl Deltas {
         self.last.is_empty()
     }
 
-    fn one(&mut self, socket: SocketState) -> Delta {
-        let known = self.last.get(&socket.cookie).filter(|last| !went_back(last, &socket));
-        let (counters, rtt, connect_time_known, was_closed) = match known {
-            Some(last) => (
-                combine(&socket.counters, &last.counters, u64::saturating_sub),
-                Durations::between(&last.rtt, &socket.rtt),
-                last.connect_time_known,
-                last.closed,
-            ),
-            None => (
-                socket.counters,
-                Durations::between(&Histogram::default(), &socket.rtt),
-                false,
-                false,
-            ),
-        };
-        let closed = socket.closed || was_closed;
-        self.last.insert(
-            socket.cookie,
-            Last {
-                counters: socket.counters,
-                rtt: socket.rtt.clone(),
-                connect_time_known: connect_time_known || socket.connect_time_us.is_some(),
-                closed,
-                round: self.round,
-            },
-        );
-        Delta {
-            counters,
-            rtt,
-            connect_time_us: socket.connect_time_us.filter(|_| !connect_time_known),
-            open: socket.open && !closed,
-            socket,
+    fn one(&mut self, socket: SocketState) -> Option<Delta> {
+        let last = self.last.get(&socket.cookie).map(|l| &l.state);
+        // A record that was handed over while the map was being read comes twice. (A connection that
+        // never was says too little about itself to tell its repetition from another attempt.)
+        if last.is_some_and(|l| l.closed && *l == socket && socket.counters.closes > 0) {
+            return None;
         }
+        let none = Histogram::default();
+        let last = last.filter(|l| !l.closed && !went_back(l, &socket));
+        let delta = Delta {
+            counters: match last {
+                Some(l) => combine(&socket.counters, &l.counters, u64::saturating_sub),
+                None => socket.counters,
+            },
+            rtt: Durations::between(last.map_or(&none, |l| &l.rtt), &socket.rtt),
+            connect_time_us: socket
+                .connect_time_us
+                .filter(|_| last.is_none_or(|l| l.connect_time_us.is_none())),
+            open: socket.open && !socket.closed,
+            socket: socket.clone(),
+        };
+        self.last.insert(socket.cookie, Last { state: socket, round: self.round });
+        Some(delta)
     }
 }
 
-/// The cookie names another socket than before.
-fn went_back(last: &Last, socket: &SocketState) -> bool {
+/// The cookie names another connection than before.
+fn went_back(last: &SocketState, socket: &SocketState) -> bool {
     let mut back = socket.rtt.slots.iter().zip(&last.rtt.slots).any(|(now, before)| now < before);
     combine(&socket.counters, &last.counters, |now, before| {
         back |= now < before;

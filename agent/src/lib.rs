@@ -2,7 +2,7 @@
 //!
 //! The path of a flow, one module for each step:
 //!
-//! - [`source`]: sockets with their totals, measured by BPF or through [`sock_diag`];
+//! - [`source`]: sockets with their totals, measured by [`bpf`] or through [`sock_diag`];
 //! - [`deltas`]: from totals to what happened in an interval;
 //! - [`attribution`]: whose socket it is, and who the peer is;
 //! - [`rows`]: sockets add up to flow rows, rows become an Arrow batch;
@@ -11,6 +11,8 @@
 //! - [`run`]: the threads around it all, [`cli`]: the command.
 
 pub mod attribution;
+pub mod bpf;
+pub mod cgroup_mount;
 pub mod cli;
 pub mod deltas;
 pub mod rows;

@@ -98,7 +98,8 @@ pub enum Error {
 pub struct Handle {
     /// Dropped to end the measuring thread.
     measuring: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
-    shipping: Option<JoinHandle<()>>,
+    /// Disconnected when the delivering thread has ended.
+    shipping: mpsc::Receiver<()>,
     stop: Stop,
     spool: Spool,
     drain: Duration,
@@ -127,17 +128,15 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     let stop = Stop::default();
     let target = Target { server: config.server, token_file: config.token_file };
     let shipper = Shipper::new(target, spool.clone(), stop.clone());
-    let shipping = named("weir-ship", move || shipper.run())?;
+    let (alive, shipping) = mpsc::channel();
+    named("weir-ship", move || {
+        shipper.run();
+        drop(alive);
+    })?;
     let (sender, receiver) = mpsc::channel();
     let measure = Measure::new(source, observer, spool.clone());
     let measuring = named("weir-measure", move || measure.run(config.interval, &receiver))?;
-    Ok(Handle {
-        measuring: Some((sender, measuring)),
-        shipping: Some(shipping),
-        stop,
-        spool,
-        drain: config.drain,
-    })
+    Ok(Handle { measuring: Some((sender, measuring)), shipping, stop, spool, drain: config.drain })
 }
 
 fn named(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
@@ -150,9 +149,9 @@ impl Handle {
     pub fn stop(mut self) {
         self.end_measuring();
         self.stop.by(Instant::now() + self.drain, &self.spool);
-        if let Some(shipping) = self.shipping.take() {
-            drop(shipping.join());
-        }
+        // A request that was sent before may hang for longer: then the thread is left behind, and
+        // its batch stays in the spool.
+        let _ = self.shipping.recv_timeout(self.drain + Duration::from_millis(500));
         self.spool.retry_memory();
         let waiting = self.spool.len();
         if waiting > 0 {

@@ -8,6 +8,8 @@
 //! A request whose answer is lost is repeated, and the server takes it once, by its sequence number.
 
 mod backoff;
+#[cfg(test)]
+pub(crate) mod receiver;
 
 use std::io;
 use std::path::PathBuf;

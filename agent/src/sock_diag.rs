@@ -56,6 +56,28 @@ impl SockDiag {
         Ok(source)
     }
 
+    /// Takes the baseline, and from then on measures only the sockets in it: those that BPF cannot
+    /// know because they were there before it.
+    ///
+    /// # Errors
+    /// When the kernel has no `sock_diag` for TCP.
+    pub fn start_for_existing() -> Result<Self, SockDiagError> {
+        let mut source = Self::start()?;
+        source.tracker.close_to_new();
+        Ok(source)
+    }
+
+    /// Leaves the given sockets to another source; they are not reported any more.
+    pub fn leave(&mut self, cookies: impl IntoIterator<Item = u64>) {
+        cookies.into_iter().for_each(|cookie| self.tracker.forget(cookie));
+    }
+
+    /// There is nothing left to measure (only after [`SockDiag::start_for_existing`]).
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.tracker.is_empty()
+    }
+
     /// Every open socket, and those that have gone since the last collection.
     ///
     /// # Errors

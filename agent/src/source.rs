@@ -1,7 +1,12 @@
 //! The two ways to measure, behind one face.
+//!
+//! BPF sees connections from their beginning. Those that were open before are measured beside it
+//! through `sock_diag`, for as long as any of them lives: both name a socket by the same cookie, so
+//! none is counted twice.
 
 use thiserror::Error;
 
+use crate::bpf::{BpfCollector, BpfError, Options};
 use crate::sock_diag::{SockDiag, SockDiagError};
 use crate::socket::Collected;
 
@@ -23,40 +28,87 @@ pub enum SourceError {
     /// The socket dump.
     #[error(transparent)]
     SockDiag(#[from] SockDiagError),
-    /// This build has no BPF programs.
-    #[error("this build measures through sock_diag alone; use --source auto or sock_diag")]
-    NoBpf,
+    /// The BPF programs.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
 }
 
 /// A source that measures.
 #[derive(Debug)]
 pub(crate) enum Source {
+    Bpf {
+        collector: Box<BpfCollector>,
+        /// Connections that were open before the programs were attached.
+        existing: Option<SockDiag>,
+    },
     SockDiag(SockDiag),
 }
 
 impl Source {
     /// Begins measuring; what cannot be measured is said in one line of the log.
     pub(crate) fn start(choice: Choice) -> Result<Self, SourceError> {
-        match choice {
-            Choice::Bpf => return Err(SourceError::NoBpf),
-            Choice::Auto | Choice::SockDiag => {}
+        if choice != Choice::SockDiag {
+            match BpfCollector::start(&Options::default()) {
+                Ok(collector) => return Ok(Self::with_existing(collector)),
+                Err(error) if choice == Choice::Bpf => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "BPF is not available; {}",
+                        SockDiag::blind_spots()
+                    );
+                    return Ok(Self::SockDiag(SockDiag::start()?));
+                }
+            }
         }
         let source = SockDiag::start()?;
-        tracing::warn!("{}", SockDiag::blind_spots());
+        tracing::info!("{}", SockDiag::blind_spots());
         Ok(Self::SockDiag(source))
+    }
+
+    fn with_existing(collector: BpfCollector) -> Self {
+        let existing = match SockDiag::start_for_existing() {
+            Ok(existing) => Some(existing),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "connections that are open already are not measured"
+                );
+                None
+            }
+        };
+        tracing::info!("measuring through BPF");
+        Self::Bpf { collector: Box::new(collector), existing }
     }
 
     /// Takes in what the kernel cannot hold for long. Called several times a second.
     pub(crate) fn poll(&mut self) {
         match self {
+            Self::Bpf { collector, .. } => {
+                collector.poll_closed();
+            }
             Self::SockDiag(_) => {}
         }
     }
 
     /// What happened since the last call.
     pub(crate) fn collect(&mut self) -> Result<Collected, SourceError> {
-        match self {
-            Self::SockDiag(source) => Ok(source.collect()?),
+        let (collector, existing) = match self {
+            Self::SockDiag(source) => return Ok(source.collect()?),
+            Self::Bpf { collector, existing } => (collector, existing),
+        };
+        let mut collected = collector.collect()?;
+        if let Some(source) = existing {
+            source.leave(collected.sockets.iter().map(|s| s.cookie));
+            match source.collect() {
+                Ok(more) => collected.sockets.extend(more.sockets),
+                // The next dump covers this time too.
+                Err(error) => tracing::debug!(%error, "earlier connections could not be read"),
+            }
+            if source.is_done() {
+                *existing = None;
+            }
         }
+        Ok(collected)
     }
 }

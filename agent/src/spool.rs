@@ -18,6 +18,7 @@ mod queue;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -90,7 +91,12 @@ pub(crate) struct Outgoing {
 impl Spool {
     /// Opens or makes the directory, with what an earlier run left in it.
     pub(crate) fn open(directory: &Path, max_bytes: u64, node: &str) -> Result<Self, SpoolError> {
-        fs::create_dir_all(directory).map_err(io_error("make", directory))?;
+        // Who talks to whom is nobody else's business.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(io_error("make", directory))?;
         let lock_path = directory.join("lock");
         let lock = File::options()
             .create(true)

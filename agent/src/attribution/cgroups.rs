@@ -10,6 +10,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup_mount;
+
 /// Directories that one walk visits.
 const MAX_DIRECTORIES: usize = 100_000;
 /// Paths that are kept, those of ended cgroups included.
@@ -26,8 +28,7 @@ pub(super) struct Cgroups {
 impl Cgroups {
     /// Finds the v2 mount. Without one nothing is known of any id.
     pub(super) fn new() -> Self {
-        let mount = fs::read_to_string("/proc/self/mounts").ok().and_then(|m| find_mount(&m));
-        Self { mount, ..Self::default() }
+        Self { mount: cgroup_mount::find().ok(), ..Self::default() }
     }
 
     #[cfg(test)]
@@ -80,28 +81,9 @@ impl Cgroups {
     }
 }
 
-/// The first `cgroup2` mount of a mount table (proc_mounts(5)); spaces in paths stay escaped, as no
-/// cgroup mount has any.
-fn find_mount(table: &str) -> Option<PathBuf> {
-    table.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let path = fields.next()?;
-        (fields.next()? == "cgroup2").then(|| PathBuf::from(path))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_mount_is_found_in_hybrid_layouts() {
-        let table = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
-                     cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
-                     cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(find_mount(table), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(find_mount("proc /proc proc rw 0 0\n"), None);
-    }
 
     #[test]
     fn ids_are_inode_numbers_and_survive_the_cgroup() {

@@ -1,1 +1,169 @@
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 
+use super::*;
+use crate::deltas::{Deltas, Durations};
+use crate::socket::{Counters, Histogram};
+
+fn own_netns() -> u64 {
+    crate::sock_diag::namespaces::own_inode().unwrap()
+}
+
+fn socket(cookie: u64, role: Role, local: SocketAddr, peer: SocketAddr) -> SocketState {
+    SocketState {
+        cookie,
+        netns: own_netns(),
+        owner: Owner::default(),
+        role,
+        local,
+        peer,
+        counters: Counters::default(),
+        rtt: Histogram::default(),
+        connect_time_us: None,
+        open: true,
+        closed: false,
+    }
+}
+
+fn delta(socket: SocketState) -> Delta {
+    Delta {
+        counters: socket.counters,
+        rtt: Durations::default(),
+        connect_time_us: None,
+        open: socket.open,
+        socket,
+    }
+}
+
+fn named(name: &str) -> Owner {
+    let mut comm = [0; 16];
+    comm[..name.len()].copy_from_slice(name.as_bytes());
+    Owner { comm, ..Owner::default() }
+}
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Name that this test process goes by.
+fn own_name() -> String {
+    process::name(std::process::id()).unwrap()
+}
+
+#[test]
+fn the_process_is_better_than_the_thread_that_made_the_socket() {
+    let mut attribution = Attribution::new();
+    let client =
+        |cookie| socket(cookie, Role::Client, addr("198.51.100.1:4"), addr("198.51.100.2:80"));
+    let alive = SocketState {
+        owner: Owner { tgid: std::process::id(), ..named("worker-3") },
+        ..client(u64::MAX)
+    };
+    let ended = SocketState {
+        owner: Owner { tgid: u32::MAX, ..named("worker-3") },
+        ..client(u64::MAX - 1)
+    };
+    let of = attribution.attribute(vec![delta(alive), delta(ended)]);
+    // Where the tests run in a service or a container, that is the workload.
+    let own = process::cgroups(std::process::id());
+    let own = [own.unified, own.systemd].iter().flatten().find_map(|p| Workload::of_cgroup(p));
+    let own = own.unwrap_or_else(|| Workload::process(own_name()));
+    assert_eq!(*of[0].local, own);
+    assert_eq!((of[1].local.name.as_str(), of[1].local.kind), ("worker-3", "Process"));
+    assert_eq!((of[1].peer.clone(), of[1].peer_scope), (None, Scope::External));
+}
+
+#[test]
+fn nobody_known_is_unknown_and_stays_so() {
+    let mut attribution = Attribution::new();
+    for _ in 0..5 {
+        let nobody =
+            socket(u64::MAX, Role::Client, addr("198.51.100.1:4"), addr("198.51.100.2:80"));
+        let of = attribution.attribute(vec![delta(nobody)]);
+        assert_eq!((of[0].local.name.as_str(), of[0].local.kind), ("unknown", "Unknown"));
+    }
+    assert_eq!(attribution.sockets[&u64::MAX].attempts, ATTEMPTS);
+}
+
+#[test]
+fn an_accepted_socket_without_owner_belongs_to_the_listening_process() {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut attribution = Attribution::new();
+    // Closed already, so that only its listener can tell.
+    let local = SocketAddr::new([127, 0, 0, 1].into(), port);
+    let accepted = socket(u64::MAX, Role::Server, local, addr("198.51.100.2:50000"));
+    let of = attribution.attribute(vec![delta(accepted)]);
+    assert_ne!(of[0].local.kind, "Unknown");
+    // The client's side of such a conversation names it as its peer.
+    let mut client = socket(u64::MAX - 1, Role::Client, addr("127.0.0.1:4000"), local);
+    client.owner = named("curl");
+    let of_client = attribution.attribute(vec![delta(client)]);
+    assert_eq!(of_client[0].peer.as_ref(), Some(&of[0].local));
+    assert_eq!(of_client[0].peer_scope, Scope::Node);
+}
+
+#[test]
+fn an_open_socket_without_owner_belongs_to_who_holds_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let _server = listener.accept().unwrap();
+    let mut cookie = 0u64;
+    let mut length: libc::socklen_t = 8;
+    // SAFETY: the pointers are to a u64 and to its length.
+    let result = unsafe {
+        libc::getsockopt(
+            client.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0);
+    let state =
+        socket(cookie, Role::Client, client.local_addr().unwrap(), client.peer_addr().unwrap());
+    let of = Attribution::new().attribute(vec![delta(state)]);
+    assert_ne!(of[0].local.kind, "Unknown");
+}
+
+#[test]
+fn both_ends_of_a_conversation_name_each_other() {
+    let (a, b) = (addr("198.51.100.1:40000"), addr("198.51.100.9:80"));
+    let client = SocketState { owner: named("curl"), ..socket(1, Role::Client, a, b) };
+    let server = SocketState { owner: named("nginx"), netns: 7, ..socket(2, Role::Server, b, a) };
+    let mut attribution = Attribution::new();
+    let of = attribution.attribute(vec![delta(client.clone()), delta(server)]);
+    let peers: Vec<_> = of.iter().map(|o| o.peer.as_ref().unwrap().name.as_str()).collect();
+    assert_eq!(peers, ["nginx", "curl"]);
+    assert!(of.iter().all(|o| o.peer_scope == Scope::Node));
+    // The peer that closed first is still known in the next interval.
+    let of = attribution.attribute(vec![delta(client.clone())]);
+    assert_eq!(of[0].peer.as_ref().unwrap().name, "nginx");
+    // The same socket connected to somebody else is another conversation.
+    let elsewhere = SocketState { peer: addr("203.0.113.1:80"), ..client };
+    let of = attribution.attribute(vec![delta(elsewhere)]);
+    assert_eq!((of[0].peer.clone(), of[0].peer_scope), (None, Scope::External));
+}
+
+#[test]
+fn loopback_means_another_host_in_another_namespace() {
+    let (a, b) = (addr("127.0.0.1:40000"), addr("127.0.0.1:80"));
+    let client = SocketState { owner: named("curl"), ..socket(1, Role::Client, a, b) };
+    let server = SocketState { owner: named("nginx"), netns: 7, ..socket(2, Role::Server, b, a) };
+    let of = Attribution::new().attribute(vec![delta(client), delta(server)]);
+    assert!(of.iter().all(|o| o.peer.is_none() && o.peer_scope == Scope::Node));
+}
+
+#[test]
+fn what_is_remembered_ends() {
+    let mut attribution = Attribution::new();
+    let mut deltas = Deltas::default();
+    let one = SocketState {
+        owner: named("curl"),
+        ..socket(1, Role::Client, addr("198.51.100.1:4"), addr("198.51.100.2:80"))
+    };
+    attribution.attribute(deltas.advance(vec![one]));
+    (0..=KEEP).for_each(|_| drop(attribution.attribute(vec![])));
+    assert!(attribution.sockets.is_empty() && attribution.pairs.is_empty());
+}

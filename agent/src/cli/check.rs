@@ -1,8 +1,11 @@
 //! `weir-agent check`: what this host allows.
 
+use std::error::Error;
 use std::fs;
 
-use crate::sock_diag::namespaces;
+use crate::bpf::{BpfCollector, Options};
+use crate::cgroup_mount;
+use crate::sock_diag::{SockDiag, namespaces};
 
 /// Prints one line for each thing that decides how far the agent sees.
 pub(super) fn print() {
@@ -13,6 +16,13 @@ pub(super) fn print() {
         "user",
         if root { "root" } else { "not root: sockets of other users have no process name" },
     );
+    match BpfCollector::start(&Options::default()) {
+        Ok(_) => line("BPF", "works: every connection is measured from its first packet"),
+        Err(error) => {
+            line("BPF", &format!("refused: {}", chain(&error)));
+            line("", SockDiag::blind_spots());
+        }
+    }
     match namespaces::dump_all() {
         Ok(dumped) => {
             let sockets: usize = dumped.namespaces.iter().map(|n| n.sockets.len()).sum();
@@ -29,14 +39,25 @@ pub(super) fn print() {
     }
     let btf = fs::metadata("/sys/kernel/btf/vmlinux").is_ok();
     line("BTF", if btf { "present" } else { "absent: no drop reasons" });
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let cgroup2 = mounts.lines().find(|l| l.split(' ').nth(2) == Some("cgroup2"));
-    line(
-        "cgroup v2",
-        cgroup2
-            .and_then(|l| l.split(' ').nth(1))
-            .unwrap_or("not mounted: no BPF and no cgroup of a socket"),
-    );
+    match cgroup_mount::find() {
+        Ok(path) => line("cgroup v2", &path.display().to_string()),
+        Err(error) => line("cgroup v2", &chain(&error)),
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors repeat their cause in their own words.
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn line(what: &str, found: &str) {

@@ -1,7 +1,8 @@
 //! Column builders for flow rows.
 //!
-//! Columns that a node cannot know (names from Kubernetes, cloud services, autonomous systems) are
-//! left out of the batch; the server reads them as null.
+//! Columns that a node cannot know (names from Kubernetes, cloud services, autonomous systems), and
+//! those that are null in every row, are left out of the batch; the server reads them as null. On a
+//! quiet node the description of the columns is most of a batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use arrow_array::builder::{
     Int32Builder, Int64Builder, ListBuilder, StringDictionaryBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Schema};
 use weir_wire::histogram;
 use weir_wire::schema::{FLOW_COLUMNS, FLOWS};
@@ -42,7 +43,7 @@ pub(super) fn build(
             },
             _ => number_column(column.name, rows, interval),
         };
-        if let Some(array) = built {
+        if let Some(array) = built.filter(|a| column.required || a.null_count() < a.len()) {
             fields.push(FLOWS.field_with_name(column.name)?.clone());
             columns.push(array);
         }

@@ -22,7 +22,6 @@ const INET_DIAG_CGROUP_ID: u16 = 21;
 
 /// TCP states (include/net/tcp_states.h), those that matter here.
 pub(crate) mod state {
-    pub(crate) const ESTABLISHED: u8 = 1;
     pub(crate) const SYN_SENT: u8 = 2;
     pub(crate) const FIN_WAIT2: u8 = 5;
     pub(crate) const TIME_WAIT: u8 = 6;
@@ -148,7 +147,7 @@ mod tests {
     fn message(attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
         let mut m = vec![0u8; MESSAGE];
         m[0] = libc::AF_INET6 as u8;
-        m[1] = state::ESTABLISHED;
+        m[1] = 1;
         m[4..6].copy_from_slice(&8080u16.to_be_bytes());
         m[6..8].copy_from_slice(&40000u16.to_be_bytes());
         m[8..24].copy_from_slice(&Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().octets());

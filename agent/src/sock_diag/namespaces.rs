@@ -107,3 +107,6 @@ fn visit(inode: u64, file: &File) -> io::Result<Namespace> {
     }
     Ok(Namespace { inode, cookie: netlink::namespace_cookie(), sockets: netlink::dump()? })
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,12 +36,29 @@ pub(super) struct Tracker {
     sockets: HashMap<u64, Tracked>,
     gone: Vec<SocketState>,
     round: u64,
+    /// Sockets that are not tracked yet stay so: somebody else measures them.
+    closed_to_new: bool,
 }
 
 impl Tracker {
     /// Takes every socket of the dump as having been there before.
     pub(super) fn baseline(&mut self, dumped: &Dumped) {
         self.enter(dumped, true);
+    }
+
+    /// From now on only those are tracked that are.
+    pub(super) fn close_to_new(&mut self) {
+        self.closed_to_new = true;
+    }
+
+    /// Nothing is tracked and nothing waits to be reported.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty() && self.gone.is_empty()
+    }
+
+    /// Somebody else measures this socket.
+    pub(super) fn forget(&mut self, cookie: u64) {
+        self.sockets.remove(&cookie);
     }
 
     /// Compares with the dump before.
@@ -108,9 +125,17 @@ impl Tracker {
         listening: &Listening,
         baseline: bool,
     ) {
+        if self.closed_to_new && !self.sockets.contains_key(&socket.cookie) {
+            return;
+        }
         let round = self.round;
         let tracked = self.sockets.entry(socket.cookie).or_insert_with(|| {
             let role = if listening.has(socket.local) { Role::Server } else { Role::Client };
+            let begun = match role {
+                _ if baseline => Counters::default(),
+                Role::Server => Counters { accepts: 1, ..Counters::default() },
+                Role::Client | Role::Unknown => Counters { connects: 1, ..Counters::default() },
+            };
             Tracked {
                 baseline: if baseline { counters(socket, info, role) } else { Counters::default() },
                 reported: SocketState {
@@ -120,7 +145,7 @@ impl Tracker {
                     role,
                     local: socket.local,
                     peer: socket.peer,
-                    counters: Counters::default(),
+                    counters: begun,
                     rtt: Histogram::default(),
                     connect_time_us: None,
                     open: false,
@@ -149,29 +174,17 @@ impl Tracked {
         // The kernel reads state and counters of a live socket one after the other, so that the
         // correction for a FIN can come one report late; totals still never go back.
         since = combine(&since, &self.reported.counters, u64::max);
-        if self.handshaking {
-            // Until the handshake is over every segment sent again is a SYN.
+        since.retransmits_syn = self.reported.counters.retransmits_syn;
+        since.timeouts_syn = self.reported.counters.timeouts_syn;
+        if !established {
+            // All that is sent again before the handshake is over is the SYN. What was sent again
+            // between this and the first dump that shows the socket established may be either, and
+            // counts for neither phase.
             since.retransmits_syn = since.retransmits;
             since.timeouts_syn = since.timeouts;
-            // Established between two dumps: what was resent may have been data as well, and a
-            // socket first seen established gives no hint. Only what was seen in SYN_SENT counts.
-            if established {
-                since.retransmits_syn = self.reported.counters.retransmits_syn;
-                since.timeouts_syn = self.reported.counters.timeouts_syn;
-            }
-        } else {
-            since.retransmits_syn = self.reported.counters.retransmits_syn;
-            since.timeouts_syn = self.reported.counters.timeouts_syn;
         }
-        since.connects = self.reported.counters.connects;
-        since.accepts = self.reported.counters.accepts;
-        if self.handshaking && established {
+        if established {
             self.handshaking = false;
-            match self.reported.role {
-                _ if baseline => {}
-                Role::Server => since.accepts = 1,
-                Role::Client | Role::Unknown => since.connects = 1,
-            }
         }
         self.reported.counters = since;
         if info.segs_in != self.segs_in && info.rtt_us != 0 && !baseline {
@@ -246,3 +259,6 @@ fn counters(socket: &DiagSocket, info: &TcpInfo, role: Role) -> Counters {
         ..Counters::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,8 @@ impl Queue {
         self.entries.len()
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    #[cfg(test)]
+    fn bytes(&self) -> u64 {
         self.entries.iter().filter(|e| !e.in_memory).map(|e| e.bytes).sum()
     }
 

@@ -1,0 +1,34 @@
+//! `cgroup_skb/egress`: a socket that only receives has no RTT samples and changes no state for
+//! hours, but it acknowledges; at each segment that leaves, its counters are up to date.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{__sk_buff, bpf_sock};
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_sk_fullsock, bpf_tcp_sock};
+use aya_ebpf::programs::SkBuffContext;
+
+use crate::maps;
+use crate::read::{self, field};
+
+const IPPROTO_TCP: u32 = 6;
+
+#[inline(always)]
+pub fn handle(context: &SkBuffContext) {
+    let sk = field!(context.skb.skb, __sk_buff.__bindgen_anon_2: u64) as *mut bpf_sock;
+    if sk.is_null() {
+        return;
+    }
+    // Not a full socket: a SYN-ACK of a request, or the last words of TIME-WAIT.
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() || field!(sk, bpf_sock.protocol: u32) != IPPROTO_TCP {
+        return;
+    }
+    let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+    let Some(socket) = maps::open_socket(cookie) else { return };
+    if socket.owner.cgroup == 0 {
+        socket.owner.cgroup = unsafe { bpf_sk_cgroup_id(sk.cast()) };
+    }
+    let tcp = unsafe { bpf_tcp_sock(sk) };
+    if !tcp.is_null() {
+        socket.refresh(&read::tcp_sock(tcp));
+    }
+}

@@ -1,0 +1,79 @@
+//! The maps, and what may go wrong with them.
+
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
+use weir_agent_ebpf::{
+    LOSSES as LOSS_COUNT, Listener, Loss, MAX_OWNERS, MAX_SOCKETS, Owner, RING_BYTES, Socket, flag,
+};
+
+#[map]
+static SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(MAX_SOCKETS, BPF_F_NO_PREALLOC);
+
+#[map]
+static CLOSED: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+#[map]
+pub static OWNERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(MAX_OWNERS, 0);
+
+#[map]
+pub static LISTENERS: LruHashMap<Listener, Owner> = LruHashMap::with_max_entries(MAX_OWNERS, 0);
+
+#[map]
+static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNT, 0);
+
+/// What an entry begins as: too large for the BPF stack, so it lies in read-only data. A mangled name
+/// would depend on the directory of the build, and the object must not.
+#[unsafe(no_mangle)]
+static WEIR_ZERO: Socket = Socket::ZERO;
+
+/// The agent polls the ring by time, so no event needs to wake it (`BPF_RB_NO_WAKEUP`).
+const NO_WAKEUP: u64 = 1;
+
+/// The open socket with this cookie.
+///
+/// The reference is unique in practice: the kernel runs the programs of one socket under the socket's
+/// lock. The agent reads entries meanwhile, counter by counter.
+#[inline(always)]
+pub fn open_socket<'a>(cookie: u64) -> Option<&'a mut Socket> {
+    let socket = unsafe { &mut *SOCKETS.get_ptr_mut(&cookie)? };
+    if socket.has(flag::CLOSED) { None } else { Some(socket) }
+}
+
+/// Enters a socket that has begun, all zero; the caller fills it in and its `cookie` last.
+#[inline(always)]
+pub fn insert<'a>(cookie: u64) -> Option<&'a mut Socket> {
+    if SOCKETS.insert(&cookie, &WEIR_ZERO, u64::from(BPF_NOEXIST)).is_err() {
+        // A socket can connect again after it was closed. Its former record may still be here
+        // because the ring was full.
+        if let Some(former) = SOCKETS.get_ptr_mut(&cookie) {
+            let former = unsafe { &*former };
+            if former.has(flag::CLOSED) && CLOSED.output::<Socket>(former, NO_WAKEUP).is_err() {
+                count(Loss::ClosedOverwritten);
+            }
+            let _ = SOCKETS.remove(&cookie);
+        }
+        if SOCKETS.insert(&cookie, &WEIR_ZERO, u64::from(BPF_NOEXIST)).is_err() {
+            count(Loss::InsertFailed);
+            return None;
+        }
+    }
+    SOCKETS.get_ptr_mut(&cookie).map(|socket| unsafe { &mut *socket })
+}
+
+/// Hands a closed socket over to the agent. If the ring is full it stays in the map, flagged closed,
+/// until the agent's next look at the map.
+#[inline(always)]
+pub fn hand_over(socket: &Socket) {
+    let cookie = socket.cookie;
+    if CLOSED.output::<Socket>(socket, NO_WAKEUP).is_ok() {
+        let _ = SOCKETS.remove(&cookie);
+    }
+}
+
+#[inline(always)]
+fn count(loss: Loss) {
+    if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
+        unsafe { *counter += 1 };
+    }
+}

@@ -1,0 +1,227 @@
+//! Measures TCP sockets with the BPF programs of `weir-agent-ebpf`.
+//!
+//! ```text
+//! start         find the cgroup v2 root, load the object, attach three programs to the root
+//! poll_closed   take the records of closed sockets out of the ring; call it about 10 times a second
+//! collect       the same, then read every open socket from the map
+//! drop          links are closed, the kernel detaches and frees everything
+//! ```
+//!
+//! Needs Linux 5.15 and root, or `CAP_BPF` and `CAP_NET_ADMIN` (and `CAP_PERFMON` where the kernel
+//! asks for it). A record that finds the ring full waits in the map for the next `collect`, so a slow
+//! reader loses nothing; a socket that finds the map full is not measured, and counted.
+
+mod batch;
+mod convert;
+mod error;
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, mem};
+
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, SockOps};
+use aya::{Ebpf, EbpfLoader};
+use weir_agent_ebpf::{Loss, Socket, flag, maps, programs};
+
+pub use error::BpfError;
+
+use crate::cgroup_mount;
+use crate::socket::{Collected, SocketState};
+
+/// The programs, compiled. `scripts/build-bpf` makes it; its record lies beside it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/weir.bpf.o");
+
+/// Names a file to load in place of the built-in object, for tests of a fresh build.
+pub const OBJECT_VARIABLE: &str = "WEIR_BPF_OBJECT";
+
+/// How to start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Most sockets that are measured at a time.
+    pub max_sockets: u32,
+    /// Bytes of the ring of closed sockets; a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// The cgroup to attach to; `None` is the root of the hierarchy, wherever it is mounted.
+    pub cgroup: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_sockets: weir_agent_ebpf::MAX_SOCKETS,
+            ring_bytes: weir_agent_ebpf::RING_BYTES,
+            cgroup: None,
+        }
+    }
+}
+
+/// The attached programs and their maps.
+pub struct BpfCollector {
+    /// Owns the programs and their links.
+    _ebpf: Ebpf,
+    sockets: MapData,
+    ring: RingBuf<MapData>,
+    losses: PerCpuArray<MapData, u64>,
+    /// Taken from the ring since the last collection.
+    closed: Vec<SocketState>,
+    lost_inserts: u64,
+    lost_closed: u64,
+}
+
+impl std::fmt::Debug for BpfCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BpfCollector").field("closed", &self.closed.len()).finish_non_exhaustive()
+    }
+}
+
+impl BpfCollector {
+    /// Loads and attaches the programs. From here on every connection that begins is measured.
+    ///
+    /// # Errors
+    /// Says which step was refused and what it needs; the caller can fall back to `sock_diag`.
+    pub fn start(options: &Options) -> Result<Self, BpfError> {
+        let cgroup_path = match &options.cgroup {
+            Some(path) => path.clone(),
+            None => cgroup_mount::find()?,
+        };
+        let cgroup = File::open(&cgroup_path)
+            .map_err(|source| BpfError::Cgroup { path: cgroup_path.clone(), source })?;
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries(maps::SOCKETS, options.max_sockets)
+            .map_max_entries(maps::CLOSED, options.ring_bytes);
+        let mut ebpf = match env::var_os(OBJECT_VARIABLE) {
+            Some(path) => loader.load(&read_object(Path::new(&path))?),
+            None => loader.load(OBJECT),
+        }
+        .map_err(BpfError::Load)?;
+
+        // Life cycle last: once it inserts sockets, the others are there to complete them.
+        let sock_create: &mut CgroupSock = program(&mut ebpf, programs::SOCK_CREATE)?;
+        step(programs::SOCK_CREATE, sock_create.load())?;
+        let attached = sock_create.attach(&cgroup, CgroupAttachMode::Single);
+        step(programs::SOCK_CREATE, attached)?;
+        let egress: &mut CgroupSkb = program(&mut ebpf, programs::EGRESS)?;
+        step(programs::EGRESS, egress.load())?;
+        let attached =
+            egress.attach(&cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single);
+        step(programs::EGRESS, attached)?;
+        let life_cycle: &mut SockOps = program(&mut ebpf, programs::LIFE_CYCLE)?;
+        step(programs::LIFE_CYCLE, life_cycle.load())?;
+        step(programs::LIFE_CYCLE, life_cycle.attach(&cgroup, CgroupAttachMode::Single))?;
+
+        let Map::HashMap(sockets) = take_map(&mut ebpf, maps::SOCKETS)? else {
+            return Err(BpfError::Object { what: maps::SOCKETS });
+        };
+        let ring = RingBuf::try_from(take_map(&mut ebpf, maps::CLOSED)?)
+            .map_err(|source| BpfError::Map { map: maps::CLOSED, source })?;
+        let losses = PerCpuArray::try_from(take_map(&mut ebpf, maps::LOSSES)?)
+            .map_err(|source| BpfError::Map { map: maps::LOSSES, source })?;
+        Ok(Self {
+            _ebpf: ebpf,
+            sockets,
+            ring,
+            losses,
+            closed: Vec::new(),
+            lost_inserts: 0,
+            lost_closed: 0,
+        })
+    }
+
+    /// Empties the ring of closed sockets into memory, to be given out by the next [`Self::collect`].
+    /// Returns how many there were. Calling it about every 100 ms keeps the ring from filling.
+    pub fn poll_closed(&mut self) -> usize {
+        let before = self.closed.len();
+        while let Some(record) = self.ring.next() {
+            self.closed.extend(convert::parse(&record).map(|socket| convert::state(&socket)));
+        }
+        self.closed.len() - before
+    }
+
+    /// Every socket that closed since the last collection, then every one that is open.
+    ///
+    /// A cookie can occur twice, closed first: a socket that connects anew keeps its cookie, and
+    /// counts from 0 again.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the maps. Closed sockets stay for the next collection.
+    pub fn collect(&mut self) -> Result<Collected, BpfError> {
+        self.poll_closed();
+        let mut open = Vec::new();
+        let mut waiting = Vec::new();
+        batch::for_each(self.sockets.fd().as_fd(), |socket: &Socket| {
+            if socket.cookie == 0 {
+                // Being filled in on another CPU this very moment: complete at the next look.
+            } else if socket.has(flag::CLOSED) {
+                waiting.push(socket.cookie);
+            } else {
+                open.push(convert::state(socket));
+            }
+        })
+        .map_err(BpfError::Lookup)?;
+        for cookie in waiting {
+            self.take_waiting(cookie, &mut open)?;
+        }
+        let inserts = self.loss(Loss::InsertFailed)?;
+        let overwritten = self.loss(Loss::ClosedOverwritten)?;
+        let mut sockets = mem::take(&mut self.closed);
+        sockets.append(&mut open);
+        Ok(Collected {
+            sockets,
+            map_insert_failures: inserts - mem::replace(&mut self.lost_inserts, inserts),
+            ring_drops: overwritten - mem::replace(&mut self.lost_closed, overwritten),
+        })
+    }
+
+    /// Takes a closed socket, for which the ring had no room, out of the map.
+    fn take_waiting(&mut self, cookie: u64, open: &mut Vec<SocketState>) -> Result<(), BpfError> {
+        let fd = self.sockets.fd().as_fd();
+        let Some(socket) = batch::take(fd, cookie).map_err(BpfError::Lookup)? else {
+            return Ok(());
+        };
+        if socket.has(flag::CLOSED) {
+            self.closed.push(convert::state(&socket));
+        } else {
+            // The same socket has connected again since the look at the map: put it back. What
+            // happens to it between the two calls is carried by its counters at the next event,
+            // unless it closes just then.
+            open.push(convert::state(&socket));
+            batch::put_back(fd, &socket).map_err(BpfError::Lookup)?;
+        }
+        Ok(())
+    }
+
+    fn loss(&self, loss: Loss) -> Result<u64, BpfError> {
+        let counts = self
+            .losses
+            .get(&(loss as u32), 0)
+            .map_err(|source| BpfError::Map { map: maps::LOSSES, source })?;
+        Ok(counts.iter().sum())
+    }
+}
+
+fn read_object(path: &Path) -> Result<Vec<u8>, BpfError> {
+    fs::read(path).map_err(|source| BpfError::ReadObject { path: path.to_owned(), source })
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, BpfError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    ebpf.program_mut(name)
+        .and_then(|program| <&mut P>::try_from(program).ok())
+        .ok_or(BpfError::Object { what: name })
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, BpfError> {
+    ebpf.take_map(name).ok_or(BpfError::Object { what: name })
+}
+
+fn step<T>(
+    program: &'static str,
+    result: Result<T, aya::programs::ProgramError>,
+) -> Result<T, BpfError> {
+    result.map_err(|source| BpfError::Program { program, source: Box::new(source) })
+}

@@ -1,0 +1,112 @@
+//! From the kernel's record to what the agent works with.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use weir_agent_ebpf::{Socket, flag};
+
+use crate::socket::{Counters, Histogram, Owner, Role, SocketState};
+
+/// A record as the ring gives it; `None` if it has another size.
+pub(super) fn parse(bytes: &[u8]) -> Option<Socket> {
+    if bytes.len() != size_of::<Socket>() {
+        return None;
+    }
+    // SAFETY: the length is right, and any bytes make a valid record: it has only integers.
+    Some(unsafe { bytes.as_ptr().cast::<Socket>().read_unaligned() })
+}
+
+pub(super) fn state(socket: &Socket) -> SocketState {
+    let client = socket.has(flag::CLIENT);
+    let established = socket.has(flag::ESTABLISHED);
+    let closed = socket.has(flag::CLOSED);
+    SocketState {
+        cookie: socket.cookie,
+        netns: socket.netns,
+        owner: Owner {
+            cgroup: socket.owner.cgroup,
+            tgid: socket.owner.tgid,
+            comm: socket.owner.comm,
+        },
+        role: if client { Role::Client } else { Role::Server },
+        local: address(socket.local_address, socket.local_port),
+        peer: address(socket.peer_address, socket.peer_port),
+        counters: Counters {
+            tx_bytes: socket.tx_bytes,
+            rx_bytes: socket.rx_bytes,
+            tx_packets: socket.tx_packets,
+            rx_packets: socket.rx_packets,
+            retransmits: socket.retransmits.into(),
+            retransmits_syn: socket.retransmits_syn.into(),
+            timeouts: socket.timeouts.into(),
+            timeouts_syn: socket.timeouts_syn.into(),
+            connects: client.into(),
+            connect_failures: (client && closed && !established).into(),
+            accepts: (!client).into(),
+            closes: (closed && established).into(),
+            resets: socket.has(flag::ABORTED).into(),
+        },
+        rtt: Histogram {
+            sum_us: socket.rtt_sum_us,
+            min_us: socket.rtt_min_us.into(),
+            max_us: socket.rtt_max_us.into(),
+            slots: socket.rtt_slots,
+        },
+        connect_time_us: (client && established).then_some(socket.connect_time_us.into()),
+        open: established && !closed,
+        closed,
+    }
+}
+
+fn address(words: [u32; 4], port: u16) -> SocketAddr {
+    let mut octets = [0; 16];
+    for (bytes, word) in octets.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    let v6 = Ipv6Addr::from(octets);
+    SocketAddr::new(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Socket {
+        let mut socket = Socket::ZERO;
+        socket.cookie = 7;
+        socket.local_address = [0, 0, 0xffff_u32.to_be(), u32::from_ne_bytes([10, 213, 1, 2])];
+        socket.peer_address = [u32::from_ne_bytes([0xfd, 0, 0, 1]), 0, 0, u32::from_be(9)];
+        (socket.local_port, socket.peer_port) = (40_000, 443);
+        socket
+    }
+
+    #[test]
+    fn shows_mapped_addresses_as_ipv4() {
+        let state = state(&record());
+        assert_eq!(state.local.to_string(), "10.213.1.2:40000");
+        assert_eq!(state.peer.to_string(), "[fd00:1::9]:443");
+    }
+
+    #[test]
+    fn counts_events_by_what_became_of_the_socket() {
+        let events = |flags| {
+            let c = state(&Socket { flags, ..record() }).counters;
+            [c.connects, c.connect_failures, c.accepts, c.closes, c.resets]
+        };
+        let (client, up, closed, aborted) =
+            (flag::CLIENT, flag::ESTABLISHED, flag::CLOSED, flag::ABORTED);
+        assert_eq!(events(client), [1, 0, 0, 0, 0]);
+        assert_eq!(events(client | closed), [1, 1, 0, 0, 0]);
+        assert_eq!(events(client | up | closed), [1, 0, 0, 1, 0]);
+        assert_eq!(events(client | up | closed | aborted), [1, 0, 0, 1, 1]);
+        assert_eq!(events(up), [0, 0, 1, 0, 0]);
+        assert_eq!(events(up | closed), [0, 0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn parses_only_whole_records() {
+        let size = size_of::<Socket>();
+        assert_eq!(parse(&vec![0; size]), Some(Socket::ZERO));
+        assert_eq!(parse(&vec![0; size - 1]), None);
+        assert_eq!(parse(&[]), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! The BPF programs against the kernel's own books: real programs in network namespaces, compared
+//! with `nstat`, `ss -ti` and `iperf3 --json`. Needs root; skipped elsewhere, visibly.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod lab;
+mod life;
+mod path;
+mod pressure;
+mod short;
+mod stream;
+mod transfer;
+mod watch;

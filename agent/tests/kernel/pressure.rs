@@ -1,0 +1,99 @@
+//! When there is no room: nothing is lost silently.
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use weir_agent::bpf::{BpfCollector, Options};
+use weir_agent::socket::SocketState;
+
+use crate::lab::{Lab, Link};
+
+fn connect(lab: &Lab, count: usize) -> (Vec<TcpStream>, Vec<TcpStream>) {
+    let address = SocketAddr::from((lab.b.address, 7005));
+    let listener = lab.b.enter(move || TcpListener::bind(address).unwrap()).join().unwrap();
+    let clients = lab.a.enter(move || {
+        (0..count).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>()
+    });
+    let servers = (0..count).map(|_| listener.accept().unwrap().0).collect();
+    (clients.join().unwrap(), servers)
+}
+
+fn in_lab(lab: &Lab, sockets: &[SocketState]) -> usize {
+    let ours = [lab.a.cookie, lab.b.cookie];
+    sockets.iter().filter(|s| ours.contains(&s.netns)).count()
+}
+
+/// The ring holds some nine records: the others wait in the map, then leave it.
+#[test]
+fn full_ring_keeps_records_in_the_map() {
+    const COUNT: usize = 300;
+    let Some(lab) = Lab::build(&[], Link::Veth) else { return };
+    let options = Options { ring_bytes: 4096, ..Options::default() };
+    let mut collector = BpfCollector::start(&options).unwrap();
+    let (clients, servers) = connect(&lab, COUNT);
+    let open = collector.collect().unwrap();
+    assert_eq!(in_lab(&lab, &open.sockets), 2 * COUNT);
+    assert!(open.sockets.iter().filter(|s| s.netns == lab.a.cookie).all(|s| s.open));
+    drop((clients, servers));
+    thread::sleep(Duration::from_millis(300));
+    let closed = collector.collect().unwrap();
+    // Closed sockets beyond the ring's room are taken from the map at this or the next collection.
+    let after = collector.collect().unwrap();
+    let ours = [lab.a.cookie, lab.b.cookie];
+    let reports: Vec<_> = closed
+        .sockets
+        .iter()
+        .chain(&after.sockets)
+        .filter(|s| s.closed && ours.contains(&s.netns))
+        .map(|s| s.cookie)
+        .collect();
+    assert_eq!(reports.len(), 2 * COUNT);
+    assert_eq!(reports.iter().collect::<HashSet<_>>().len(), 2 * COUNT);
+    assert_eq!((after.ring_drops, after.map_insert_failures), (0, 0));
+    assert_eq!(in_lab(&lab, &collector.collect().unwrap().sockets), 0);
+}
+
+#[test]
+fn full_map_counts_what_it_cannot_hold() {
+    const ROOM: u32 = 20;
+    const COUNT: usize = 100;
+    let Some(lab) = Lab::build(&[], Link::Veth) else { return };
+    let options = Options { max_sockets: ROOM, ..Options::default() };
+    let mut collector = BpfCollector::start(&options).unwrap();
+    let held = connect(&lab, COUNT);
+    let collected = collector.collect().unwrap();
+    // Other sockets of the machine may take part of the room, and be refused too.
+    let seen = in_lab(&lab, &collected.sockets);
+    assert!(seen <= ROOM as usize, "{seen}");
+    assert!(collected.map_insert_failures as usize >= 2 * COUNT - seen, "{collected:?}");
+    assert_eq!(collector.collect().unwrap().map_insert_failures, 0, "a delta");
+    drop(held);
+}
+
+/// More entries than one batched lookup returns.
+#[test]
+fn thousands_of_open_sockets_are_each_read_once() {
+    const COUNT: usize = 3000;
+    let Some(lab) = Lab::build(&[], Link::Veth) else { return };
+    raise_descriptor_limit();
+    let mut collector = BpfCollector::start(&Options::default()).unwrap();
+    let held = connect(&lab, COUNT);
+    let collected = collector.collect().unwrap();
+    let ours = [lab.a.cookie, lab.b.cookie];
+    let cookies: Vec<_> =
+        collected.sockets.iter().filter(|s| ours.contains(&s.netns)).map(|s| s.cookie).collect();
+    assert_eq!(cookies.len(), 2 * COUNT);
+    assert_eq!(cookies.iter().collect::<HashSet<_>>().len(), 2 * COUNT);
+    drop(held);
+}
+
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid place to write to.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: a valid limit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+}

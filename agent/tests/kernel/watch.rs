@@ -1,0 +1,100 @@
+//! Collects as the agent does, and keeps what the last report of each socket said.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use weir_agent::bpf::{BpfCollector, Options};
+use weir_agent::socket::{Counters, SocketState};
+
+/// A collector at work on a thread of its own.
+pub(crate) struct Watch {
+    stop: Sender<()>,
+    thread: JoinHandle<Seen>,
+}
+
+/// All that was reported.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Last report of each connection: of those that ended, then of those that are open.
+    pub(crate) last: Vec<SocketState>,
+    /// Each collection's reports.
+    pub(crate) collections: Vec<Vec<SocketState>>,
+    pub(crate) map_insert_failures: u64,
+    pub(crate) ring_drops: u64,
+}
+
+impl Watch {
+    /// Attaches, and collects every `interval` until stopped.
+    pub(crate) fn start(options: Options, interval: Duration) -> Self {
+        let mut collector = BpfCollector::start(&options).unwrap_or_else(|e| panic!("{e:?}"));
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut seen = Seen::default();
+            let mut open = HashMap::new();
+            let mut next = Instant::now() + interval;
+            loop {
+                let poll = Duration::from_millis(100).min(interval);
+                let end = stopped.recv_timeout(poll) != Err(RecvTimeoutError::Timeout);
+                collector.poll_closed();
+                if !end && Instant::now() < next {
+                    continue;
+                }
+                next += interval;
+                let collected = collector.collect().unwrap();
+                seen.map_insert_failures += collected.map_insert_failures;
+                seen.ring_drops += collected.ring_drops;
+                for socket in &collected.sockets {
+                    if socket.closed {
+                        open.remove(&socket.cookie);
+                        seen.last.push(socket.clone());
+                    } else {
+                        open.insert(socket.cookie, socket.clone());
+                    }
+                }
+                seen.collections.push(collected.sockets);
+                if end {
+                    seen.last.extend(open.into_values());
+                    return seen;
+                }
+            }
+        });
+        Self { stop, thread }
+    }
+
+    /// Waits for stragglers (a last ACK, a TIME-WAIT), then takes the final collection.
+    pub(crate) fn stop(self) -> Seen {
+        thread::sleep(Duration::from_millis(300));
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap()
+    }
+}
+
+impl Seen {
+    /// Last reports of the connections of a network namespace.
+    pub(crate) fn of(&self, netns: u64) -> Vec<&SocketState> {
+        self.last.iter().filter(|s| s.netns == netns).collect()
+    }
+}
+
+/// Adds one counter up.
+pub(crate) fn sum(sockets: &[&SocketState], counter: impl Fn(&Counters) -> u64) -> u64 {
+    sockets.iter().map(|s| counter(&s.counters)).sum()
+}
+
+/// A quantile out of the histogram, microseconds: interpolated within the bucket on its log scale,
+/// as `histogram_quantile` does for native histograms.
+pub(crate) fn quantile(socket: &SocketState, q: f64) -> f64 {
+    let total: u32 = socket.rtt.slots.iter().sum();
+    let mut rank = q * f64::from(total);
+    for (slot, &count) in socket.rtt.slots.iter().enumerate() {
+        if count > 0 && rank <= f64::from(count) {
+            let index = slot as f64 - 1.0;
+            let inside = rank / f64::from(count);
+            return 2f64.powf((index + inside) / 2.0);
+        }
+        rank -= f64::from(count);
+    }
+    f64::NAN
+}
