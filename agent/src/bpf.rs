@@ -30,7 +30,7 @@ pub use error::BpfError;
 use crate::cgroup_mount;
 use crate::socket::{Collected, SocketState};
 
-/// The programs, compiled. `scripts/build-bpf` makes it; its record lies beside it.
+/// The programs, compiled. `agent-ebpf/build-bpf` makes it; its record lies beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/weir.bpf.o");
 
 /// Names a file to load in place of the built-in object, for tests of a fresh build.

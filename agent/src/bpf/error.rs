@@ -39,7 +39,7 @@ pub enum BpfError {
     Load(#[source] EbpfError),
     /// The object is not the one that this agent was built for.
     #[error(
-        "the BPF object has no `{what}` of the expected kind; rebuild it with scripts/build-bpf"
+        "the BPF object has no `{what}` of the expected kind; rebuild it with agent-ebpf/build-bpf"
     )]
     Object {
         /// Name of the program or map.
