@@ -5,22 +5,24 @@
 //!   m{a="1"} 0+10x5
 //! eval 5m sum(m)           the vector follows
 //!   {} 50
-//! fail 5m sum(             the expression has no value
+//! fail 5m topk(NaN, m)     the error follows; of parse errors only the kind counts
+//!   Scalar value NaN overflows int64
 //! ```
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::memory::{Memory, parse_labels};
+use crate::promql::error::Error;
 use crate::promql::source::{Labels, Steps};
 use crate::promql::{Value, parse_duration};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Case {
     time: i64,
     expr: String,
-    /// None: it fails.
-    vector: Option<Vec<(Labels, f64)>>,
+    /// The vector, or the error.
+    expected: Result<BTreeMap<Labels, f64>, String>,
 }
 
 fn read(text: &str) -> (Memory, Vec<Case>) {
@@ -32,16 +34,17 @@ fn read(text: &str) -> (Memory, Vec<Case>) {
             Some((word @ ("eval" | "fail"), rest)) => {
                 let (time, expr) = rest.split_once(' ').unwrap();
                 let time = parse_duration(time).unwrap();
-                let vector = (word == "eval").then(Vec::new);
-                cases.push(Case { time, expr: expr.to_owned(), vector });
+                let expected =
+                    if word == "eval" { Ok(BTreeMap::new()) } else { Err(String::new()) };
+                cases.push(Case { time, expr: expr.to_owned(), expected });
             }
-            Some(("", rest)) => match cases.last_mut() {
+            Some(("", rest)) => match cases.last_mut().map(|case| &mut case.expected) {
                 None => memory.load(interval, rest.trim()),
-                Some(case) => {
+                Some(Ok(vector)) => {
                     let (labels, value) = rest.trim().rsplit_once(' ').unwrap();
-                    let sample = (parse_labels(labels), value.parse().unwrap());
-                    case.vector.as_mut().unwrap().push(sample);
+                    vector.insert(parse_labels(labels), value.parse().unwrap());
                 }
+                Some(Err(message)) => *message = rest.trim().to_owned(),
             },
             _ => {}
         }
@@ -74,14 +77,24 @@ async fn check(text: &str) {
     let mut wrong = String::new();
     for case in &cases {
         let place = format!("{} at {} ms", case.expr, case.time);
-        match (memory.at(case.time, &case.expr).await, &case.vector) {
-            (Err(_), None) => {}
-            (Ok(answer), None) => writeln!(wrong, "{place}: no error but {answer:?}").unwrap(),
-            (Err(error), Some(_)) => writeln!(wrong, "{place}: {error}").unwrap(),
-            (Ok(answer), Some(expected)) => {
+        match (memory.at(case.time, &case.expr).await, &case.expected) {
+            (Err(error), Err(message)) => {
+                let is_syntax = message.starts_with("parse error: ");
+                let got = error.to_string();
+                let is_right = if is_syntax {
+                    matches!(error, Error::BadData(_)) && got.starts_with("parse error: ")
+                } else {
+                    matches!(error, Error::Execution(_)) && got.trim() == message
+                };
+                if !is_right {
+                    writeln!(wrong, "{place}: {got}\n  instead of {message}").unwrap();
+                }
+            }
+            (Ok(answer), Err(_)) => writeln!(wrong, "{place}: no error but {answer:?}").unwrap(),
+            (Err(error), Ok(_)) => writeln!(wrong, "{place}: {error}").unwrap(),
+            (Ok(answer), Ok(expected)) => {
                 let got = samples(answer.value, 0);
-                let expected = expected.iter().cloned().collect();
-                if !agree(&got, &expected) {
+                if !agree(&got, expected) {
                     writeln!(wrong, "{place}:\n  expected {expected:?}\n  got {got:?}").unwrap();
                 }
             }
@@ -95,7 +108,7 @@ async fn check(text: &str) {
 async fn check_ranges(text: &str) {
     let (memory, cases) = read(text);
     let mut wrong = String::new();
-    for case in cases.iter().filter(|case| case.vector.is_some()) {
+    for case in cases.iter().filter(|case| case.expected.is_ok()) {
         // `end()` is the end of the range there and the time itself here.
         if case.expr.contains("end()") {
             continue;
@@ -150,4 +163,65 @@ async fn a_range_query_is_many_instant_queries() {
     check_ranges(include_str!("golden/windows.promql")).await;
     check_ranges(include_str!("golden/vectors.promql")).await;
     check_ranges(include_str!("golden/histograms.promql")).await;
+}
+
+/// Lets promtool itself (version 3 or later, named by `WEIR_PROMTOOL`) confirm the expected values.
+#[test]
+fn promtool_agrees_with_the_golden_values() {
+    let Some(promtool) = std::env::var_os("WEIR_PROMTOOL") else {
+        eprintln!("skipped: WEIR_PROMTOOL does not name a promtool of Prometheus 3");
+        return;
+    };
+    let files = [
+        include_str!("golden/windows.promql"),
+        include_str!("golden/vectors.promql"),
+        include_str!("golden/histograms.promql"),
+    ];
+    for text in files {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("golden.yaml");
+        std::fs::write(&path, rule_test(text)).unwrap();
+        let output = std::process::Command::new(&promtool)
+            .args(["--enable-feature=promql-experimental-functions", "test", "rules"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// A golden file as a promtool unit test; failing expressions, which it cannot expect, are left out.
+fn rule_test(text: &str) -> String {
+    let mut yaml = String::from("evaluation_interval: 1m\ntests:\n- interval: 30s\n");
+    let mut skip = false;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        match line.split_once(' ') {
+            Some(("load", _)) => yaml.push_str("  input_series:\n"),
+            Some((word @ ("eval" | "fail"), rest)) => {
+                if !yaml.contains("promql_expr_test") {
+                    yaml.push_str("  promql_expr_test:\n");
+                }
+                skip = word == "fail";
+                let (time, expr) = rest.split_once(' ').unwrap();
+                if !skip {
+                    writeln!(yaml, "  - expr: {expr:?}\n    eval_time: {time}").unwrap();
+                    yaml.push_str("    exp_samples:\n");
+                }
+            }
+            Some(("", rest)) if !skip => {
+                let rest = rest.trim();
+                if yaml.contains("promql_expr_test") {
+                    let (labels, value) = rest.rsplit_once(' ').unwrap();
+                    let value = value.replace("Inf", ".Inf").replace("NaN", ".NaN");
+                    writeln!(yaml, "    - labels: {labels:?}\n      value: {value}").unwrap();
+                } else {
+                    let end = rest.find("} ").map_or_else(|| rest.find(' ').unwrap(), |at| at + 1);
+                    let (series, values) = rest.split_at(end);
+                    writeln!(yaml, "  - series: {series:?}\n    values: {values:?}").unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+    yaml
 }
