@@ -94,6 +94,9 @@ async fn samples_are_limited() {
     assert!(matches!(&error, Error::Execution(text) if text.contains("limit: 100")), "{error}");
     // Constant expressions are evaluated once, but their copies count.
     assert!(run("m @ 0", 60_000_000).await.is_err());
+    // Refused before any room is made for it.
+    let error = run("sum_over_time(vector(1)[200y:1ms])", 0).await.unwrap_err();
+    assert!(error.to_string().contains("limit: 100"), "{error}");
 }
 
 #[tokio::test]
