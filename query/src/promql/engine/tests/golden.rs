@@ -222,3 +222,23 @@ fn rule_test(text: &str) -> String {
     }
     yaml
 }
+
+/// Pieces of expressions put together at random have a value or an error, and never panic.
+#[tokio::test]
+async fn mangled_expressions_are_answered_too() {
+    let (memory, cases) = read(include_str!("golden/vectors.promql"));
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below.max(1)
+    };
+    let mut values = 0;
+    for _ in 0..3000 {
+        let [first, second] = [random(cases.len()), random(cases.len())].map(|at| &cases[at].expr);
+        let mut text: String = first.chars().take(random(first.len() + 1)).collect();
+        text.extend(second.chars().skip(random(second.len())));
+        values += usize::from(memory.at(300_000, &text).await.is_ok());
+    }
+    assert!(values > 0);
+}
