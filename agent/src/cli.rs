@@ -54,7 +54,8 @@ struct RunArgs {
     /// Most bytes that may wait there; beyond, the oldest batches are dropped and counted.
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     spool_bytes: u64,
-    /// File with the bearer token for the server; read again for each request.
+    /// File with the bearer token for the server: the token alone, or the server's own file with a
+    /// line `agent TOKEN`. Read again for each request.
     #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Name of this node [default: the host name]
