@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::run::{self, Config};
@@ -115,7 +115,14 @@ impl Cli {
             },
             ..Config::new(server, spool)
         })?;
-        let signal = signals.wait().context("waiting for a signal")?;
+        let signal = loop {
+            match signals.wait(Duration::from_secs(1)).context("waiting for a signal")? {
+                Some(signal) => break signal,
+                // Ending lets the service manager start it anew; the spool keeps what there is.
+                None if !handle.is_measuring() => bail!("the measuring thread has ended"),
+                None => {}
+            }
+        };
         tracing::info!(signal, "delivering what is left");
         handle.stop();
         Ok(())

@@ -166,6 +166,13 @@ impl Handle {
         self.spool.len()
     }
 
+    /// The measuring thread runs. It ends before [`Handle::stop`] only by a defect, with a panic
+    /// message on standard error.
+    #[must_use]
+    pub fn is_measuring(&self) -> bool {
+        self.measuring.as_ref().is_some_and(|(_, thread)| !thread.is_finished())
+    }
+
     fn end_measuring(&mut self) {
         if let Some((sender, measuring)) = self.measuring.take() {
             drop(sender);
