@@ -31,6 +31,11 @@ fn lossy_transfer_over_a_long_path() {
         let p50 = quantile(data, 0.5);
         eprintln!("rtt p50 {p50:.0} us, by ss {smoothed_us:.0} us");
         assert!((p50 / smoothed_us - 1.0).abs() < 0.2, "{p50} us, by ss {smoothed_us} us");
+        // There and back again is 20 ms and cannot be less.
+        assert!(data.rtt.min_us >= 20_000, "{:?}", data.rtt);
+        assert!(data.connect_time_us.unwrap() >= 20_000, "{data:#?}");
+        let mean = data.rtt.sum_us as f64 / f64::from(data.rtt.slots.iter().sum::<u32>());
+        assert!((mean / smoothed_us - 1.0).abs() < 0.2, "{mean} us, by ss {smoothed_us} us");
     });
 }
 
