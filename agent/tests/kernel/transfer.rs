@@ -55,7 +55,7 @@ fn transfer(link: Link, rate: &str, check_rtt: impl Fn(&SocketState, f64)) {
         smoothed_us.extend(smoothed_rtt_us(&lab.a));
     }
     let report: Value = serde_json::from_str(&client.finish()).unwrap();
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
 
     let sockets = seen.of(lab.a.cookie);
     assert_eq!(sockets.len(), 2, "control and data: {sockets:#?}");
