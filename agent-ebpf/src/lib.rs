@@ -47,11 +47,14 @@ pub mod programs {
 }
 
 /// Default capacity of the socket map. Entries are allocated as sockets come, so that an idle
-/// machine pays 2 MiB for the hash table and a full one about 130 MiB.
+/// machine pays 4 MiB for the hash table and a full one about 130 MiB.
 pub const MAX_SOCKETS: u32 = 262_144;
 
-/// Default capacity of the owner and the listener maps.
+/// Capacity of the map of owners; 3.3 MiB.
 pub const MAX_OWNERS: u32 = 32_768;
+
+/// Capacity of the map of listeners; 0.5 MiB.
+pub const MAX_LISTENERS: u32 = 4096;
 
 /// Default size of the ring of closed sockets, bytes; a power of two and a multiple of the page.
 pub const RING_BYTES: u32 = 4 << 20;

@@ -35,6 +35,8 @@ use listeners::Holders;
 const MAX_PROCESSES: usize = 65_536;
 /// Collections that a socket or an address pair is remembered after its last report.
 const KEEP: u64 = 8;
+/// The same for the address pair of a connection that is closed.
+const KEEP_CLOSED: u64 = 2;
 /// Searches for the process of a socket before it stays `unknown`.
 const ATTEMPTS: u8 = 3;
 /// Digits of a container id that are shown, as the runtimes' own tools do.
@@ -142,7 +144,11 @@ pub struct Attribution {
     cgroups: Cgroups,
     holders: Holders,
     processes: HashMap<(u32, u64), Arc<Workload>>,
+    /// Processes that were looked at in this collection. A process may make thousands of sockets in
+    /// it, and its id is not given to another so soon.
+    looked_at: HashMap<u32, Option<Arc<Workload>>>,
     sockets: HashMap<u64, Known>,
+    /// With the collection in which it is forgotten.
     pairs: HashMap<Pair, (Arc<Workload>, u64)>,
     host: HashSet<IpAddr>,
     unknown: Arc<Workload>,
@@ -163,6 +169,7 @@ impl Attribution {
             cgroups: Cgroups::new(),
             holders: Holders::default(),
             processes: HashMap::new(),
+            looked_at: HashMap::new(),
             sockets: HashMap::new(),
             pairs: HashMap::new(),
             host: HashSet::new(),
@@ -175,6 +182,7 @@ impl Attribution {
     pub fn attribute(&mut self, deltas: Vec<Delta>) -> Vec<Attributed> {
         self.round += 1;
         self.cgroups.begin();
+        self.looked_at.clear();
         self.host = host::addresses();
         self.host.extend(deltas.iter().map(|d| d.socket.local.ip()));
         for delta in &deltas {
@@ -184,10 +192,13 @@ impl Attribution {
         for delta in &deltas {
             self.remember_pair(&delta.socket);
         }
-        let attributed = deltas.into_iter().map(|d| self.finish(d)).collect();
+        let attributed: Vec<_> = deltas.into_iter().map(|d| self.finish(d)).collect();
+        for socket in attributed.iter().map(|a| &a.delta.socket).filter(|s| s.closed) {
+            self.sockets.remove(&socket.cookie);
+        }
         let round = self.round;
         self.sockets.retain(|_, known| round.saturating_sub(known.round) < KEEP);
-        self.pairs.retain(|_, (_, seen)| round.saturating_sub(*seen) < KEEP);
+        self.pairs.retain(|_, (_, until)| round < *until);
         attributed
     }
 
@@ -223,6 +234,15 @@ impl Attribution {
         if tgid == 0 {
             return None;
         }
+        if let Some(known) = self.looked_at.get(&tgid) {
+            return known.clone();
+        }
+        let found = self.look_at_process(tgid);
+        self.looked_at.insert(tgid, found.clone());
+        found
+    }
+
+    fn look_at_process(&mut self, tgid: u32) -> Option<Arc<Workload>> {
         let key = (tgid, process::start_time(tgid)?);
         if let Some(workload) = self.processes.get(&key) {
             return Some(Arc::clone(workload));
@@ -277,7 +297,9 @@ impl Attribution {
             return;
         };
         let pair = Pair::new(socket.netns, socket.local, socket.peer);
-        self.pairs.insert(pair, (local, self.round));
+        // The other end of a closed connection closes soon.
+        let keep = if socket.closed { KEEP_CLOSED } else { KEEP };
+        self.pairs.insert(pair, (local, self.round + keep));
     }
 
     fn finish(&mut self, delta: Delta) -> Attributed {

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::run::{self, Config};
@@ -54,7 +54,8 @@ struct RunArgs {
     /// Most bytes that may wait there; beyond, the oldest batches are dropped and counted.
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     spool_bytes: u64,
-    /// File with the bearer token for the server; read again for each request.
+    /// File with the bearer token for the server: the token alone, or the server's own file with a
+    /// line `agent TOKEN`. Read again for each request.
     #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Name of this node [default: the host name]
@@ -114,7 +115,14 @@ impl Cli {
             },
             ..Config::new(server, spool)
         })?;
-        let signal = signals.wait().context("waiting for a signal")?;
+        let signal = loop {
+            match signals.wait(Duration::from_secs(1)).context("waiting for a signal")? {
+                Some(signal) => break signal,
+                // Ending lets the service manager start it anew; the spool keeps what there is.
+                None if !handle.is_measuring() => bail!("the measuring thread has ended"),
+                None => {}
+            }
+        };
         tracing::info!(signal, "delivering what is left");
         handle.stop();
         Ok(())

@@ -40,7 +40,8 @@ pub struct Config {
     pub spool: PathBuf,
     /// Bound on the spool's batches, bytes.
     pub spool_bytes: u64,
-    /// File with the bearer token for the server.
+    /// File with the bearer token for the server: the token alone, or lines `agent TOKEN` as the
+    /// server's own file has them. Read again for each request.
     pub token_file: Option<PathBuf>,
     /// Name of this node; the host name when not given.
     pub node: Option<String>,
@@ -163,6 +164,13 @@ impl Handle {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.spool.len()
+    }
+
+    /// The measuring thread runs. It ends before [`Handle::stop`] only by a defect, with a panic
+    /// message on standard error.
+    #[must_use]
+    pub fn is_measuring(&self) -> bool {
+        self.measuring.as_ref().is_some_and(|(_, thread)| !thread.is_finished())
     }
 
     fn end_measuring(&mut self) {

@@ -10,6 +10,7 @@
 mod backoff;
 #[cfg(test)]
 pub(crate) mod receiver;
+mod token;
 
 use std::io;
 use std::path::PathBuf;
@@ -57,7 +58,7 @@ impl Stop {
 enum SendError {
     #[error("token file {path} cannot be read: {source}")]
     Token { path: PathBuf, source: io::Error },
-    #[error("token file {path} is empty or not one line of visible characters")]
+    #[error("token file {path} has neither a line `agent TOKEN` nor just a token")]
     TokenText { path: PathBuf },
     #[error("{0}")]
     Http(#[from] ureq::Error),
@@ -198,11 +199,10 @@ impl Shipper {
         let Some(path) = &self.target.token_file else { return Ok(None) };
         let text = std::fs::read_to_string(path)
             .map_err(|source| SendError::Token { path: path.clone(), source })?;
-        let token = text.trim();
-        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(SendError::TokenText { path: path.clone() });
+        match token::parse(&text) {
+            Some(token) => Ok(Some(token)),
+            None => Err(SendError::TokenText { path: path.clone() }),
         }
-        Ok(Some(token.to_owned()))
     }
 }
 

@@ -8,10 +8,11 @@
 //!    counts nothing, what has vanished is closed;
 //! 3. name the process of each new socket through `/proc/*/fd`.
 //!
-//! Needs Linux 4.2 and no privilege for the agent's own namespace. What it cannot see: connections
-//! that open and close between two collections, the last bytes of a connection before it closed,
-//! how long handshakes take, resets, and, before Linux 6.7, retransmission timeouts. Round-trip
-//! times are one reading of the smoothed estimate per collection and socket.
+//! Dumps are made once a second, however long the interval is. Needs Linux 4.2 and no privilege for
+//! the agent's own namespace. What it cannot see: connections that open and close between two dumps,
+//! what a connection did between the last dump and its end, how long handshakes take, resets, and,
+//! before Linux 6.7, retransmission timeouts. Round-trip times are one reading of the smoothed
+//! estimate per dump and socket, while segments come in.
 
 pub(crate) mod message;
 pub(crate) mod namespaces;
@@ -20,11 +21,15 @@ mod track;
 
 use std::collections::HashSet;
 use std::io;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use crate::attribution::process;
 use crate::socket::Collected;
+
+/// Time between two dumps. A dump of ten thousand sockets takes some ten milliseconds.
+const DUMP_EVERY: Duration = Duration::from_secs(1);
 
 /// Why sockets could not be read.
 #[derive(Debug, Error)]
@@ -40,6 +45,7 @@ pub enum SockDiagError {
 #[derive(Debug)]
 pub struct SockDiag {
     tracker: track::Tracker,
+    last_dump: Instant,
 }
 
 impl SockDiag {
@@ -51,7 +57,7 @@ impl SockDiag {
         let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
         let mut tracker = track::Tracker::default();
         tracker.baseline(&dumped);
-        let mut source = Self { tracker };
+        let mut source = Self { tracker, last_dump: Instant::now() };
         source.name_owners();
         Ok(source)
     }
@@ -69,13 +75,13 @@ impl SockDiag {
 
     /// Leaves the given sockets to another source; they are not reported any more.
     pub fn leave(&mut self, cookies: impl IntoIterator<Item = u64>) {
-        cookies.into_iter().for_each(|cookie| self.tracker.forget(cookie));
+        self.tracker.forget(&cookies.into_iter().collect());
     }
 
     /// There is nothing left to measure (only after [`SockDiag::start_for_existing`]).
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.tracker.is_empty()
+        self.tracker.is_done()
     }
 
     /// Every open socket, and those that have gone since the last collection.
@@ -83,17 +89,31 @@ impl SockDiag {
     /// # Errors
     /// When the dump fails; the next call covers the time since the last one that succeeded.
     pub fn collect(&mut self) -> Result<Collected, SockDiagError> {
+        self.dump()?;
+        Ok(Collected { sockets: self.tracker.report(), ..Collected::default() })
+    }
+
+    /// Makes the dumps between two collections, at most one in each second.
+    ///
+    /// # Errors
+    /// When the dump fails; nothing is lost by it that the next one does not find.
+    pub fn poll(&mut self) -> Result<(), SockDiagError> {
+        if self.last_dump.elapsed() >= DUMP_EVERY && !self.is_done() { self.dump() } else { Ok(()) }
+    }
+
+    fn dump(&mut self) -> Result<(), SockDiagError> {
+        self.last_dump = Instant::now();
         let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
         self.tracker.update(&dumped);
         self.name_owners();
-        Ok(Collected { sockets: self.tracker.report(), ..Collected::default() })
+        Ok(())
     }
 
     /// One line for the log: how far this source sees.
     #[must_use]
     pub fn blind_spots() -> &'static str {
-        "measuring through sock_diag: connections shorter than the interval, the last bytes before a \
-         close, handshake times and resets are not seen; timeouts need Linux 6.7"
+        "measuring through sock_diag once a second: connections shorter than that, the last moments \
+         before a close, handshake times and resets are not seen; timeouts need Linux 6.7"
     }
 
     fn name_owners(&mut self) {

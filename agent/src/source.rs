@@ -83,11 +83,15 @@ impl Source {
 
     /// Takes in what the kernel cannot hold for long. Called several times a second.
     pub(crate) fn poll(&mut self) {
-        match self {
-            Self::Bpf { collector, .. } => {
+        let sock_diag = match self {
+            Self::Bpf { collector, existing } => {
                 collector.poll_closed();
+                existing.as_mut()
             }
-            Self::SockDiag(_) => {}
+            Self::SockDiag(source) => Some(source),
+        };
+        if let Some(Err(error)) = sock_diag.map(SockDiag::poll) {
+            tracing::debug!(%error, "sockets could not be read between two collections");
         }
     }
 

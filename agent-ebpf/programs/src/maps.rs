@@ -4,7 +4,8 @@ use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 use weir_agent_ebpf::{
-    LOSSES as LOSS_COUNT, Listener, Loss, MAX_OWNERS, MAX_SOCKETS, Owner, RING_BYTES, Socket, flag,
+    LOSSES as LOSS_COUNT, Listener, Loss, MAX_LISTENERS, MAX_OWNERS, MAX_SOCKETS, Owner,
+    RING_BYTES, Socket, flag,
 };
 
 #[map]
@@ -17,7 +18,7 @@ static CLOSED: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 pub static OWNERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(MAX_OWNERS, 0);
 
 #[map]
-pub static LISTENERS: LruHashMap<Listener, Owner> = LruHashMap::with_max_entries(MAX_OWNERS, 0);
+pub static LISTENERS: LruHashMap<Listener, Owner> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
 
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNT, 0);

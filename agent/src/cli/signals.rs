@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 /// The two signals that ask for an orderly end, blocked in every thread.
 pub struct Signals(libc::sigset_t);
@@ -24,18 +25,29 @@ impl Signals {
         if result == 0 { Ok(Self(set)) } else { Err(io::Error::from_raw_os_error(result)) }
     }
 
-    /// Waits for one of them and gives its name.
+    /// Waits for one of them and gives its name; `None` when none came in time.
     ///
     /// # Errors
     /// The system's own.
-    pub fn wait(&self) -> io::Result<&'static str> {
-        let mut signal = 0;
-        // SAFETY: both pointers are to live variables.
-        let result = unsafe { libc::sigwait(&raw const self.0, &raw mut signal) };
-        match (result, signal) {
-            (0, libc::SIGINT) => Ok("SIGINT"),
-            (0, _) => Ok("SIGTERM"),
-            (error, _) => Err(io::Error::from_raw_os_error(error)),
+    pub fn wait(&self, limit: Duration) -> io::Result<Option<&'static str>> {
+        let limit = libc::timespec {
+            tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        };
+        // SAFETY: the pointers are to live variables; no information about the signal is asked for.
+        let signal = unsafe {
+            libc::sigtimedwait(&raw const self.0, std::ptr::null_mut(), &raw const limit)
+        };
+        match signal {
+            libc::SIGINT => Ok(Some("SIGINT")),
+            libc::SIGTERM => Ok(Some("SIGTERM")),
+            _ => {
+                let error = io::Error::last_os_error();
+                match error.raw_os_error() {
+                    Some(libc::EAGAIN | libc::EINTR) => Ok(None),
+                    _ => Err(error),
+                }
+            }
         }
     }
 }

@@ -198,6 +198,7 @@ fn batches_are_numbered_and_join_in_time_also_across_a_restart() {
         Err(Error::Spool(SpoolError::Locked(_)))
     ));
     receiver.wait(|r| r.len() >= 2);
+    assert!(first.is_measuring());
     first.stop();
     let boundary = receiver.requests().len();
     assert!(boundary >= 3, "the last interval is delivered too");

@@ -95,3 +95,26 @@ fn both_address_families_are_dumped_and_mapped_addresses_unwrapped() {
     let collected = source.collect().unwrap();
     assert_eq!(find(&collected, there, here).unwrap().role, Role::Server);
 }
+
+#[test]
+fn a_connection_that_ends_between_two_collections_is_caught_by_a_dump_in_between() {
+    let mut source = SockDiag::start().unwrap();
+    let (_listener, mut client, mut server) = pair();
+    let (here, there) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+    client.write_all(&[1; 600]).unwrap();
+    server.read_exact(&mut [0; 600]).unwrap();
+    source.poll().unwrap();
+    source.last_dump -= DUMP_EVERY;
+    source.poll().unwrap();
+    drop((client, server));
+    let mut collected = source.collect().unwrap();
+    for _ in 0..500 {
+        if find(&collected, here, there).is_none_or(|s| s.closed) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        collected = source.collect().unwrap();
+    }
+    let last = find(&collected, here, there).unwrap();
+    assert_eq!((last.counters.tx_bytes, last.counters.connects, last.counters.closes), (600, 1, 1));
+}

@@ -51,14 +51,15 @@ impl Tracker {
         self.closed_to_new = true;
     }
 
-    /// Nothing is tracked and nothing waits to be reported.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sockets.is_empty() && self.gone.is_empty()
+    /// Nothing is tracked, nothing will be, and nothing waits to be reported.
+    pub(super) fn is_done(&self) -> bool {
+        self.closed_to_new && self.sockets.is_empty() && self.gone.is_empty()
     }
 
-    /// Somebody else measures this socket.
-    pub(super) fn forget(&mut self, cookie: u64) {
-        self.sockets.remove(&cookie);
+    /// Somebody else measures these sockets.
+    pub(super) fn forget(&mut self, cookies: &HashSet<u64>) {
+        self.sockets.retain(|cookie, _| !cookies.contains(cookie));
+        self.gone.retain(|socket| !cookies.contains(&socket.cookie));
     }
 
     /// Compares with the dump before.

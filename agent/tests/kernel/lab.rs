@@ -1,16 +1,23 @@
 //! A laboratory: two network namespaces joined by a link, gone when dropped.
 
-use std::fs::File;
+use std::error::Error as _;
+use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::path::{self, Path};
+use weir_agent::bpf::{BpfCollector, Options};
+use weir_agent_ebpf::state;
+
+#[path = "path.rs"]
+mod path;
+
+use path::Path;
 
 /// The tests measure rates on a whole machine: one at a time.
 static SERIAL: Mutex<()> = Mutex::new(());
@@ -61,6 +68,7 @@ impl Lab {
             eprintln!("skipped: {reason}");
             return None;
         }
+        sweep();
         static NUMBER: AtomicU8 = AtomicU8::new(1);
         let serial = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -107,6 +115,24 @@ impl Lab {
         lab.a.cookie = lab.a.enter(netns_cookie).join().unwrap();
         lab.b.cookie = lab.b.enter(netns_cookie).join().unwrap();
         Some(lab)
+    }
+}
+
+impl Lab {
+    /// Waits until every connection has said all that it will say: closed, or with nothing left to
+    /// resend (FIN-WAIT-2, TIME-WAIT). Gives up after 20 s; what is still open is the test's to judge.
+    pub(crate) fn settle(&self) {
+        let quiet = [state::FIN_WAIT2, TIME_WAIT, LISTEN];
+        for _ in 0..200 {
+            thread::sleep(Duration::from_millis(100));
+            let talking = |end: &Namespace| {
+                let states = end.enter(tcp_states).join().unwrap();
+                states.iter().any(|state| !quiet.contains(state))
+            };
+            if ![&self.a, &self.b].into_iter().any(talking) {
+                return;
+            }
+        }
     }
 }
 
@@ -195,7 +221,53 @@ fn missing(tools: &[&str]) -> Option<String> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = |tool: &&str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
-    ["ip"].iter().chain(tools).find(|tool| !found(tool)).map(|tool| format!("no `{tool}` in PATH"))
+    if let Some(tool) = ["ip"].iter().chain(tools).find(|tool| !found(tool)) {
+        return Some(format!("no `{tool}` in PATH"));
+    }
+    static REFUSED: OnceLock<Option<String>> = OnceLock::new();
+    REFUSED.get_or_init(refused).clone()
+}
+
+/// What this machine does not permit, although the user is root (a container, an old kernel).
+fn refused() -> Option<String> {
+    let name = format!("weir-{}-probe", std::process::id());
+    for verb in ["add", "delete"] {
+        let out = Command::new("ip").args(["netns", verb, &name]).output().unwrap();
+        if !out.status.success() {
+            let why = String::from_utf8_lossy(&out.stderr).into_owned();
+            return Some(format!("no network namespaces: {}", why.trim()));
+        }
+    }
+    let start = BpfCollector::start(&Options::default());
+    start.err().map(|error| format!("{error}: {:?}", error.source()))
+}
+
+const TIME_WAIT: u32 = 6;
+const LISTEN: u32 = 10;
+
+/// States of the TCP sockets of the calling thread's network namespace.
+fn tcp_states() -> Vec<u32> {
+    let mut states = Vec::new();
+    for file in ["tcp", "tcp6"] {
+        // Without IPv6 there is no second table.
+        let path = format!("/proc/thread-self/net/{file}");
+        let table = fs::read_to_string(path).unwrap_or_default();
+        let field = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
+        let column = table.lines().skip(1).filter_map(field);
+        states.extend(column.map(|hex| u32::from_str_radix(&hex, 16).unwrap()));
+    }
+    states
+}
+
+/// Deletes the namespaces of test runs that were killed.
+fn sweep() {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("weir-").and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| fs::metadata(format!("/proc/{pid}")).is_err()) {
+            let _ = Command::new("ip").args(["netns", "delete", &name]).output();
+        }
+    }
 }
 
 fn netns_cookie() -> u64 {

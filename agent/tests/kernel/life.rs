@@ -31,7 +31,7 @@ fn refused_connection_is_a_failure() {
     let address = SocketAddr::from((lab.b.address, 9));
     let error = lab.a.enter(move || TcpStream::connect(address).unwrap_err()).join().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     let socket = only(&seen, &lab.a);
     let expected = Counters { connects: 1, connect_failures: 1, ..Counters::default() };
     assert_eq!(socket.counters, expected);
@@ -65,7 +65,7 @@ fn second_attempt_of_a_socket_counts_anew() {
         .join()
         .unwrap();
     assert_eq!(server.join().unwrap(), b"hello");
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     let sockets = seen.of(lab.a.cookie);
     assert_eq!(sockets.len(), 2, "{sockets:#?}");
     let [first, second] = [sockets[0], sockets[1]];
@@ -130,7 +130,7 @@ fn reset_in_mid_stream_is_counted_at_both_ends() {
     });
     server.join().unwrap();
     assert_eq!(client.join().unwrap(), io::ErrorKind::ConnectionReset);
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     let (client, server) = (only(&seen, &lab.a), only(&seen, &lab.b));
     assert_eq!((client.counters.tx_bytes, server.counters.rx_bytes), (1000, 1000));
     for socket in [client, server] {
@@ -153,7 +153,7 @@ fn unanswered_syns_are_timeouts_of_the_handshake() {
         .enter(move || TcpStream::connect_timeout(&address, patience).unwrap_err())
         .join()
         .unwrap();
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     let c = only(&seen, &lab.a).counters;
     assert!(c.retransmits >= 2, "{c:?}");
     assert_eq!((c.retransmits, c.timeouts), (c.retransmits_syn, c.timeouts_syn));
@@ -178,7 +178,7 @@ fn resent_syn_acks_are_retransmits_of_the_accepted_socket() {
     let (accepted, _) = listener.accept().unwrap();
     drop(client.join().unwrap());
     drop(accepted);
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     let (client, server) = (only(&seen, &lab.a).counters, only(&seen, &lab.b).counters);
     let kernel_timeouts = lab.b.counter("TcpExtTCPTimeouts");
     eprintln!("client {client:?}\nserver {server:?}\nkernel's timeouts {kernel_timeouts}");
@@ -210,7 +210,7 @@ fn timeouts_of_an_established_connection() {
     lab.b.nft("delete table inet hole");
     server.read_exact(&mut [0; 11]).unwrap();
     drop((client, server));
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     let c = only(&seen, &lab.a).counters;
     eprintln!("{c:?}");
     assert!(c.timeouts >= 2, "{c:?}");
@@ -244,7 +244,7 @@ fn window_probes_are_no_timeouts() {
     server.read_to_end(&mut received).unwrap();
     assert_eq!(received.len(), written);
     drop(server);
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     let c = only(&seen, &lab.a).counters;
     assert_eq!((c.tx_bytes, c.closes, c.resets), (written as u64, 1, 0), "{c:?}");
     assert_eq!(c.timeouts, lab.a.counter("TcpExtTCPTimeouts"));
@@ -259,7 +259,7 @@ fn two_agents_see_the_same() {
     let (one, other) = (watch(), watch());
     let address = SocketAddr::from((lab.b.address, 9));
     lab.a.enter(move || TcpStream::connect(address).unwrap_err()).join().unwrap();
-    let (one, other) = (one.stop(), other.stop());
+    let (one, other) = (one.stop(&lab), other.stop(&lab));
     assert_eq!(only(&one, &lab.a).counters, only(&other, &lab.a).counters);
     assert_eq!(only(&one, &lab.a).counters.connect_failures, 1);
 }

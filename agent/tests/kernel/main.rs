@@ -5,7 +5,7 @@
 
 mod lab;
 mod life;
-mod path;
+mod permission;
 mod pressure;
 mod short;
 mod stream;

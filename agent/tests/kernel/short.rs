@@ -51,7 +51,7 @@ fn two_thousand_short_connections() {
     workers.into_iter().for_each(|w| w.join().unwrap());
     server.join().unwrap();
     eprintln!("{total} connections in {:?}", begin.elapsed());
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     assert_eq!((seen.map_insert_failures, seen.ring_drops), (0, 0));
 
     let total = total as u64;
@@ -87,7 +87,7 @@ fn ipv6_connections() {
     let server = serve(&lab.b, address, ENDS.len());
     lab.a.enter(move || ENDS.map(|end| request(address, end))).join().unwrap();
     server.join().unwrap();
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
     let (clients, servers) = (seen.of(lab.a.cookie), seen.of(lab.b.cookie));
     assert_eq!((clients.len(), servers.len()), (ENDS.len(), ENDS.len()));
     for s in clients {

@@ -31,6 +31,11 @@ fn lossy_transfer_over_a_long_path() {
         let p50 = quantile(data, 0.5);
         eprintln!("rtt p50 {p50:.0} us, by ss {smoothed_us:.0} us");
         assert!((p50 / smoothed_us - 1.0).abs() < 0.2, "{p50} us, by ss {smoothed_us} us");
+        // There and back again is 20 ms and cannot be less.
+        assert!(data.rtt.min_us >= 20_000, "{:?}", data.rtt);
+        assert!(data.connect_time_us.unwrap() >= 20_000, "{data:#?}");
+        let mean = data.rtt.sum_us as f64 / f64::from(data.rtt.slots.iter().sum::<u32>());
+        assert!((mean / smoothed_us - 1.0).abs() < 0.2, "{mean} us, by ss {smoothed_us} us");
     });
 }
 
@@ -50,7 +55,7 @@ fn transfer(link: Link, rate: &str, check_rtt: impl Fn(&SocketState, f64)) {
         smoothed_us.extend(smoothed_rtt_us(&lab.a));
     }
     let report: Value = serde_json::from_str(&client.finish()).unwrap();
-    let seen = watch.stop();
+    let seen = watch.stop(&lab);
 
     let sockets = seen.of(lab.a.cookie);
     assert_eq!(sockets.len(), 2, "control and data: {sockets:#?}");

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use weir_agent::bpf::{BpfCollector, Options};
 use weir_agent::socket::{Counters, SocketState};
 
+use crate::lab::Lab;
+
 /// A collector at work on a thread of its own.
 pub(crate) struct Watch {
     stop: Sender<()>,
@@ -63,9 +65,9 @@ impl Watch {
         Self { stop, thread }
     }
 
-    /// Waits for stragglers (a last ACK, a TIME-WAIT), then takes the final collection.
-    pub(crate) fn stop(self) -> Seen {
-        thread::sleep(Duration::from_millis(300));
+    /// Waits for the last words of the lab's connections, then takes the final collection.
+    pub(crate) fn stop(self, lab: &Lab) -> Seen {
+        lab.settle();
         self.stop.send(()).unwrap();
         self.thread.join().unwrap()
     }
