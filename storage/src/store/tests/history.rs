@@ -132,3 +132,17 @@ async fn a_new_column_reads_as_null_from_old_files() {
     assert_eq!(error.kind(), ErrorKind::Directory);
     assert!(error.to_string().contains("`extra` is long"), "{error}");
 }
+
+/// Opening, committing and checkpointing must not depend on the runtime having several threads.
+#[tokio::test]
+async fn one_thread_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for n in 0..51 {
+        store.append(entry(None, n)).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    store.close().await.unwrap();
+    drop(store);
+    assert_eq!(counts(&*open(dir.path()).await, "flows"), once(0..51));
+}
