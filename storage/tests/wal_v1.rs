@@ -1,5 +1,7 @@
 //! The log of version 1, as it was written: every later version must read it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::path::Path;
 use std::sync::Arc;
 
