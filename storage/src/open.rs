@@ -17,7 +17,7 @@ use arrow::ipc::reader::StreamReader;
 use thiserror::Error;
 
 use crate::conform::{ConformError, conform};
-use crate::delta::log::TableLog;
+use crate::delta::log::{LogError, TableLog};
 use crate::directory::{self, DirectoryError, DirectoryLock};
 use crate::durable::{self, At, FileError};
 use crate::error::{Error, ErrorKind};
@@ -68,8 +68,13 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, Error> {
     for spec in &options.tables {
         let spec = Arc::new(spec.clone());
         let log = TableLog::open(&dir, &lock, spec.clone()).await.map_err(|e| {
+            let kind = match &e {
+                LogError::Spec(_) => ErrorKind::Invalid,
+                LogError::File(_) => ErrorKind::Unavailable,
+                _ => ErrorKind::Directory,
+            };
             let message = format!("cannot open table `{}` in {}", spec.name, dir.root().display());
-            Error::with_source(ErrorKind::Directory, message, e)
+            Error::with_source(kind, message, e)
         })?;
         if state.tables.insert(spec.name, TableState::new(spec.clone(), log.files())).is_some() {
             let message = format!("table `{}` is specified twice", spec.name);

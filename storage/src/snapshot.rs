@@ -16,11 +16,12 @@ pub struct DataFile {
     pub path: Path,
     /// Size in bytes.
     pub size: u64,
-    /// Rows in it.
+    /// Rows in it; 0 if another program added the file without statistics.
     pub rows: u64,
-    /// Smallest value of the time column, microseconds since the Unix epoch.
+    /// Smallest value of the time column, microseconds since the Unix epoch; `i64::MIN` if the file
+    /// came without statistics.
     pub min_time: i64,
-    /// Largest value of the time column, inclusive.
+    /// Largest value of the time column, inclusive; `i64::MAX` if the file came without statistics.
     pub max_time: i64,
 }
 
@@ -36,7 +37,7 @@ pub struct Snapshot {
     pub files: Arc<[Arc<DataFile>]>,
     /// Rows that are not in files yet, in the table's schema.
     pub memory: Vec<RecordBatch>,
-    /// The store that `files` are in.
+    /// The store that `files` are in: the folder of all tables.
     pub object_store: Arc<dyn ObjectStore>,
     /// Url that stands for `object_store` in a query engine's registry.
     pub object_store_url: Url,

@@ -46,7 +46,7 @@ pub struct Stats {
 
 /// An open data directory.
 ///
-/// Opening and everything that commits needs a multi-threaded Tokio runtime. Dropping the store
+/// It lives in a Tokio runtime, and keeps a task there and a thread of its own. Dropping the store
 /// without [`Store::close`] loses nothing that was acknowledged: the next open replays the log.
 #[derive(Debug)]
 pub struct Store {

@@ -19,6 +19,7 @@ use url::Url;
 use super::schema::{self, DATE, PART, SpecError};
 use super::store::DurableStore;
 use crate::directory::DirectoryLock;
+use crate::durable::{self, At, FileError};
 use crate::files::{NewFile, stats};
 use crate::part::PartCount;
 use crate::paths::DataDir;
@@ -40,15 +41,17 @@ pub(crate) enum LogError {
     #[error(transparent)]
     Spec(#[from] SpecError),
     #[error("table log {url}: {source}")]
-    Delta { url: Url, source: DeltaTableError },
+    Delta { url: String, source: Box<DeltaTableError> },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{0} is no path that a table can have")]
     Path(std::path::PathBuf),
     #[error(
         "table {url}: column `{column}` is {found} in its log and {expected} in this version of weir; use the version that wrote it"
     )]
-    Column { url: Url, column: String, found: String, expected: String },
+    Column { url: String, column: String, found: String, expected: String },
     #[error("table {url} is partitioned or configured by someone else: {what}")]
-    Foreign { url: Url, what: &'static str },
+    Foreign { url: String, what: &'static str },
 }
 
 /// A table's log, loaded.
@@ -71,10 +74,10 @@ impl TableLog {
         spec: Arc<TableSpec>,
     ) -> Result<Self, LogError> {
         let path = dir.table(spec.name);
-        crate::durable::create_dir(&path).map_err(|_| LogError::Path(path.clone()))?;
-        let path = path.canonicalize().map_err(|_| LogError::Path(path.clone()))?;
+        durable::create_dir(&path)?;
+        let path = path.canonicalize().at("find", &path)?;
         let url = Url::from_directory_path(&path).map_err(|()| LogError::Path(path))?;
-        let delta = |source| LogError::Delta { url: url.clone(), source };
+        let delta = |source| LogError::Delta { url: url.to_string(), source: Box::new(source) };
         let columns = schema::columns(&spec)?;
         let store = DeltaTableBuilder::from_url(url.clone())
             .map_err(delta)?
@@ -96,7 +99,7 @@ impl TableLog {
     }
 
     fn delta(&self, source: DeltaTableError) -> LogError {
-        LogError::Delta { url: self.url.clone(), source }
+        LogError::Delta { url: self.url.to_string(), source: Box::new(source) }
     }
 
     /// Adds the columns that this version has and the table has not; refuses other differences.
@@ -109,7 +112,7 @@ impl TableLog {
                 Some(found) if found.data_type() == field.data_type() => {}
                 Some(found) => {
                     return Err(LogError::Column {
-                        url: self.url.clone(),
+                        url: self.url.to_string(),
                         column: field.name().clone(),
                         found: found.data_type().to_string(),
                         expected: field.data_type().to_string(),
@@ -138,7 +141,7 @@ impl TableLog {
 
     /// Files, position and part count as the loaded version has them.
     async fn read_state(&mut self) -> Result<(), LogError> {
-        let foreign = |what| LogError::Foreign { url: self.url.clone(), what };
+        let foreign = |what| LogError::Foreign { url: self.url.to_string(), what };
         if self.state.metadata().partition_columns() != [DATE, PART] {
             return Err(foreign("the partition columns are not date and part"));
         }

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use serde_json::{Map, Value};
 
 use super::FilesError;
-use super::order::{column, times};
+use super::order::times;
 use crate::spec::TableSpec;
 
 /// Longer text values have no bounds in the statistics (an upper bound cannot simply be cut off).
@@ -83,7 +83,6 @@ impl Collector {
                 Bounds::Text(bounds) => add_text(bounds, values)?,
             }
         }
-        let _ = column(batch, spec.time)?;
         Ok(())
     }
 

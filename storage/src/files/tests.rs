@@ -1,1 +1,96 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use arrow::array::{Array, DictionaryArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
+
+use super::*;
+use crate::window::WINDOW;
+
+fn spec() -> TableSpec {
+    let label = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    TableSpec {
+        name: "t",
+        schema: Arc::new(Schema::new(vec![
+            Field::new("end", time, false),
+            Field::new("workload", label, true),
+        ])),
+        time: "end",
+        workload: &["workload"],
+        sort: &["workload", "end"],
+    }
+}
+
+fn batch(rows: &[(i64, Option<&str>)]) -> RecordBatch {
+    let workload: DictionaryArray<Int32Type> = rows.iter().map(|r| r.1).collect();
+    let times = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| r.0));
+    let columns: Vec<Arc<dyn Array>> =
+        vec![Arc::new(times.with_timezone("UTC")), Arc::new(workload)];
+    RecordBatch::try_new(spec().schema, columns).unwrap()
+}
+
+#[test]
+fn a_workload_of_a_window_is_in_one_part_and_no_row_is_lost() {
+    let names: Vec<String> = (0..40).map(|n| format!("w{n}")).collect();
+    let rows: Vec<(i64, Option<&str>)> = (0..2000i64)
+        .map(|i| {
+            let name = usize::try_from(i % 41).ok().and_then(|n| names.get(n));
+            (i * 7919 % 2000 * (2 * WINDOW / 2000), name.map(String::as_str))
+        })
+        .collect();
+    let parts = PartCount::new(4).unwrap();
+    let pieces = order::arrange(&spec(), &batch(&rows), parts).unwrap();
+    let mut seen = vec![0; rows.len()];
+    let mut places = BTreeMap::new();
+    for piece in &pieces {
+        assert!(piece.part < 4);
+        assert!(places.insert((piece.window, piece.part), ()).is_none(), "one piece per place");
+        let mut keys = Vec::new();
+        for row in piece.rows.values() {
+            let row = usize::try_from(*row).unwrap();
+            seen[row] += 1;
+            let (time, name) = rows[row];
+            assert_eq!(window::window_of(time), piece.window);
+            assert_eq!(parts.part_of([name.unwrap_or("")]), piece.part);
+            keys.push((name, time));
+        }
+        assert!(keys.is_sorted(), "nulls first, then by text, then by time");
+    }
+    assert!(seen.iter().all(|n| *n == 1));
+    assert_eq!(places.len(), 8, "two windows of four parts");
+}
+
+#[test]
+fn statistics_say_what_is_in_the_file_and_come_back() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = DataDir::new(tmp.path().to_owned());
+    crate::durable::create_dir(&dir.tmp()).unwrap();
+    let long = "x".repeat(65);
+    let batches = [
+        batch(&[(5, Some("b")), (9_000_001, None)]),
+        batch(&[(1_000_000, Some("a")), (WINDOW, Some(&long))]),
+    ];
+    let files = write_files(&dir, &spec(), PartCount::ONE, &batches).unwrap();
+    let [first, second] = files.as_slice() else { panic!("{files:?}") };
+    let json: serde_json::Value = serde_json::from_str(&first.stats.json).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "numRecords": 3,
+            "minValues": {"end": "1970-01-01T00:00:00.000005Z", "workload": "a"},
+            "maxValues": {"end": "1970-01-01T00:00:09.000001Z", "workload": "b"},
+            "nullCount": {"end": 0, "workload": 1},
+        })
+    );
+    assert_eq!(stats::parse(&first.stats.json, "end"), Some((3, 5, 9_000_001)));
+    let json: serde_json::Value = serde_json::from_str(&second.stats.json).unwrap();
+    assert_eq!(json["maxValues"].get("workload"), None, "too long to be a bound");
+    assert!(first.path.starts_with("date=1970-01-01/part=00/0000-"), "{}", first.path);
+    assert!(second.path.starts_with("date=1970-01-01/part=00/0200-"), "{}", second.path);
+    assert_eq!(std::fs::read_dir(dir.tmp()).unwrap().count(), 0);
+    for file in &files {
+        let size = std::fs::metadata(dir.table("t").join(&file.path)).unwrap().len();
+        assert_eq!(size, file.size);
+    }
+}

@@ -94,8 +94,8 @@ fn write_tmp(
     let options =
         ArrowWriterOptions::new().with_properties(properties(spec)).with_skip_arrow_metadata(true);
     let parquet = |source| FilesError::Parquet { path: tmp.to_owned(), source };
-    let mut writer = ArrowWriter::try_new_with_options(file, spec.schema.clone(), options)
-        .map_err(parquet)?;
+    let mut writer =
+        ArrowWriter::try_new_with_options(file, spec.schema.clone(), options).map_err(parquet)?;
     let mut stats = Collector::new(spec);
     let mut offset = 0;
     while offset < rows.len() {

@@ -20,6 +20,7 @@ use crate::entry::{Part, Source};
 mod crash;
 mod disk;
 mod history;
+mod readers;
 
 /// 2026-11-22T00:00:00Z, in microseconds.
 const MIDNIGHT: i64 = 1_795_305_600_000_000;

@@ -132,7 +132,8 @@ async fn a_commit_that_fails_is_made_later() {
     let snapshot = store.snapshot("flows").unwrap();
     assert!(snapshot.memory.is_empty());
     assert_eq!(counts(&store, "flows"), once(0..6));
-    let on_disk = std::fs::read_dir(dir.path().join("tables/flows/date=2026-11-22/part=00")).unwrap();
+    let on_disk =
+        std::fs::read_dir(dir.path().join("tables/flows/date=2026-11-22/part=00")).unwrap();
     assert_eq!(on_disk.count(), snapshot.files.len(), "the files of the first attempt are gone");
     drop(store);
     assert_eq!(counts(&*open(dir.path()).await, "flows"), once(0..6));

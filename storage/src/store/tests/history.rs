@@ -81,7 +81,9 @@ async fn checkpoints_keep_opening_short() {
     let log = dir.path().join("tables/flows/_delta_log");
     let checkpoints = std::fs::read_dir(&log)
         .unwrap()
-        .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().contains("checkpoint.parquet"))
+        .filter(|f| {
+            f.as_ref().unwrap().file_name().to_string_lossy().contains("checkpoint.parquet")
+        })
         .count();
     assert_eq!(checkpoints, 1);
     // What the checkpoint covers is not needed to open the table.
@@ -91,7 +93,9 @@ async fn checkpoints_keep_opening_short() {
     let store = open(dir.path()).await;
     assert_eq!(counts(&store, "flows"), once(0..60));
     let files = store.snapshot("flows").unwrap().files;
-    assert!(files.iter().all(|f| f.rows == 1 && f.min_time == f.max_time && f.min_time >= MIDNIGHT));
+    assert!(
+        files.iter().all(|f| f.rows == 1 && f.min_time == f.max_time && f.min_time >= MIDNIGHT)
+    );
     assert_eq!(store.append(entry(source("a", 59), 59)).await.unwrap(), Appended::Repeated);
 }
 
@@ -103,14 +107,13 @@ async fn a_new_column_reads_as_null_from_old_files() {
     store.close().await.unwrap();
     drop(store);
     let wider = |mut spec: TableSpec, data_type: DataType| {
-        let mut fields: Vec<Field> = spec.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+        let mut fields: Vec<Field> =
+            spec.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
         fields.push(Field::new("extra", data_type, true));
         spec.schema = Arc::new(Schema::new(fields));
         spec
     };
-    let tables = |data_type: DataType| {
-        vec![wider(spec("flows"), data_type), spec("loss")]
-    };
+    let tables = |data_type: DataType| vec![wider(spec("flows"), data_type), spec("loss")];
     let wide = Options { tables: tables(DataType::Int64), ..options(dir.path()) };
     let store = open_when_free(wide.clone()).await;
     store.append(entry(None, 1)).await.unwrap();
@@ -128,4 +131,18 @@ async fn a_new_column_reads_as_null_from_old_files() {
     };
     assert_eq!(error.kind(), ErrorKind::Directory);
     assert!(error.to_string().contains("`extra` is long"), "{error}");
+}
+
+/// Opening, committing and checkpointing must not depend on the runtime having several threads.
+#[tokio::test]
+async fn one_thread_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for n in 0..51 {
+        store.append(entry(None, n)).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    store.close().await.unwrap();
+    drop(store);
+    assert_eq!(counts(&*open(dir.path()).await, "flows"), once(0..51));
 }
