@@ -98,7 +98,8 @@ impl BpfCollector {
         }
         .map_err(BpfError::Load)?;
 
-        // Life cycle last: once it inserts sockets, the others are there to complete them.
+        // Single is the mode whose flags are 0, as a link wants them; links always allow others beside
+        // them. Life cycle last: once it inserts sockets, the others are there to complete them.
         let sock_create: &mut CgroupSock = program(&mut ebpf, programs::SOCK_CREATE)?;
         step(programs::SOCK_CREATE, sock_create.load())?;
         let attached = sock_create.attach(&cgroup, CgroupAttachMode::Single);
