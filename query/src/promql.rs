@@ -1,4 +1,35 @@
 //! PromQL: parsing, planning and evaluation, independent of where the data lies.
+//!
+//! ```text
+//! text -> parse (promql-parser) -> lower -> expr -> eval -> answer
+//!                                            |       |
+//!                                            |       +- functions, aggregate, binary: plain computation
+//!                                            +- plan: which parts the store answers as sums of deltas
+//! ```
+//!
+//! The semantics are those of Prometheus 3: windows are left-open, a stale marker ends a series, rates
+//! are extrapolated as there, except where the [`source::Source`] knows exact sums.
 
+pub mod engine;
 pub mod error;
 pub mod source;
+
+mod aggregate;
+mod binary;
+mod eval;
+mod expr;
+mod functions;
+mod histogram;
+mod labels;
+mod number;
+mod parse;
+mod plan;
+mod time;
+mod vector;
+mod window;
+
+pub use engine::{Answer, Engine, Parsed, Query, Value};
+pub use number::format_value;
+pub use parse::parse_selector;
+pub use time::parse_duration;
+pub use window::is_stale;

@@ -77,6 +77,9 @@ impl Steps {
     /// Number of evaluation times; at least 1 when `start <= end`.
     #[must_use]
     pub fn len(&self) -> usize {
+        if self.end < self.start {
+            return 0;
+        }
         usize::try_from((self.end - self.start) / self.step + 1).unwrap_or(0)
     }
 

@@ -1,0 +1,181 @@
+//! Aggregation operators.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::error::Error;
+use super::eval::Notes;
+use super::expr::{Aggregate, Aggregator};
+use super::number::{self, Mean, Sum, to_f64};
+use super::source::{Grouping, Labels, StepSeries};
+use super::vector::{self, Collector, Data};
+
+mod select;
+
+/// The series of one group, by index.
+#[derive(Debug)]
+struct Group {
+    labels: Labels,
+    members: Vec<usize>,
+}
+
+/// Applies an aggregation to an evaluated vector.
+///
+/// # Errors
+/// [`Error::Execution`] for a parameter out of range.
+pub(crate) fn apply(
+    aggregate: &Aggregate,
+    param: Option<&Data>,
+    series: Vec<StepSeries>,
+    steps: usize,
+    notes: &Mutex<Notes>,
+) -> Result<Vec<StepSeries>, Error> {
+    let grouping = &aggregate.grouping;
+    match (aggregate.op, param) {
+        (Aggregator::CountValues, Some(Data::Text(label))) => {
+            count_values(label, grouping, &series, steps)
+        }
+        (
+            Aggregator::Topk | Aggregator::Bottomk | Aggregator::Limitk | Aggregator::LimitRatio,
+            Some(Data::Scalar(param)),
+        ) => select::apply(aggregate.op, param, &series, &groups(grouping, &series), steps),
+        (Aggregator::Quantile, Some(Data::Scalar(param))) => {
+            for q in param {
+                note_quantile(*q, notes);
+            }
+            Ok(reduce(grouping, &series, steps, |step, values| {
+                number::quantile(param.get(step).copied().unwrap_or(f64::NAN), values)
+            }))
+        }
+        (op, None) => Ok(reduce(grouping, &series, steps, |_, values| fold(op, values))),
+        _ => Err(Error::Internal("aggregation with the wrong kind of parameter".to_owned())),
+    }
+}
+
+/// Warns about a quantile outside 0 to 1.
+pub(crate) fn note_quantile(q: f64, notes: &Mutex<Notes>) {
+    if !(0.0..=1.0).contains(&q) {
+        notes.lock().warnings.insert(format!(
+            "PromQL warning: quantile value should be between 0 and 1, got {}",
+            number::format_value(q)
+        ));
+    }
+}
+
+/// Groups in the order in which they first occur.
+fn groups(grouping: &Grouping, series: &[StepSeries]) -> Vec<Group> {
+    let mut index: HashMap<Labels, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for (member, one) in series.iter().enumerate() {
+        let at = *index.entry(one.labels.grouped(grouping)).or_insert_with_key(|labels| {
+            groups.push(Group { labels: labels.clone(), members: Vec::new() });
+            groups.len() - 1
+        });
+        if let Some(group) = groups.get_mut(at) {
+            group.members.push(member);
+        }
+    }
+    groups
+}
+
+/// One value for each group and step that has any.
+fn reduce(
+    grouping: &Grouping,
+    series: &[StepSeries],
+    steps: usize,
+    mut f: impl FnMut(usize, &mut [f64]) -> f64,
+) -> Vec<StepSeries> {
+    let mut out = Vec::new();
+    let mut present = Vec::new();
+    for group in groups(grouping, series) {
+        let values = (0..steps)
+            .map(|step| {
+                present.clear();
+                present
+                    .extend(group.members.iter().filter_map(|member| value(series, *member, step)));
+                (!present.is_empty()).then(|| f(step, &mut present))
+            })
+            .collect();
+        out.push(StepSeries { labels: group.labels, values });
+    }
+    vector::drop_empty(&mut out);
+    out
+}
+
+fn value(series: &[StepSeries], member: usize, step: usize) -> Option<f64> {
+    series.get(member)?.values.get(step).copied().flatten()
+}
+
+/// Reduces values, at least one, to one.
+fn fold(op: Aggregator, values: &[f64]) -> f64 {
+    match op {
+        Aggregator::Sum => {
+            let mut sum = Sum::default();
+            values.iter().for_each(|value| sum.add(*value));
+            sum.value()
+        }
+        Aggregator::Avg => {
+            let mut mean = Mean::default();
+            values.iter().for_each(|value| mean.add(*value));
+            mean.value()
+        }
+        Aggregator::Min => extreme(values, |value, best| value < best),
+        Aggregator::Max => extreme(values, |value, best| value > best),
+        Aggregator::Count => to_f64(values.len()),
+        Aggregator::Group => 1.0,
+        Aggregator::Stddev => variance(values).sqrt(),
+        Aggregator::Stdvar => variance(values),
+        _ => f64::NAN,
+    }
+}
+
+/// The value that none other beats; NaN only if there is nothing else.
+pub(crate) fn extreme(values: &[f64], beats: impl Fn(f64, f64) -> bool) -> f64 {
+    values.iter().copied().fold(f64::NAN, |best, value| {
+        if best.is_nan() || beats(value, best) { value } else { best }
+    })
+}
+
+/// Population variance over series; NaN if any value is not finite.
+fn variance(values: &[f64]) -> f64 {
+    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for value in values {
+        count += 1.0;
+        let delta = value - mean;
+        mean += delta / count;
+        squares += delta * (value - mean);
+    }
+    squares / count
+}
+
+/// Counts how often each value occurs, as one series for each value.
+fn count_values(
+    label: &str,
+    grouping: &Grouping,
+    series: &[StepSeries],
+    steps: usize,
+) -> Result<Vec<StepSeries>, Error> {
+    if label.is_empty() {
+        return Err(Error::Execution(format!("invalid label name {label:?}")));
+    }
+    let mut grouping = grouping.clone();
+    if let Grouping::By(names) = &mut grouping {
+        names.push(label.into());
+    }
+    let mut counts: HashMap<(usize, usize), f64> = HashMap::new();
+    let mut out = Collector::new(steps);
+    for one in series {
+        for (step, value) in one.values.iter().enumerate() {
+            let Some(value) = value else { continue };
+            let mut labels = one.labels.clone();
+            labels.set(label, &number::format_plain(*value));
+            let slot = out.slot(labels.grouped(&grouping));
+            *counts.entry((slot, step)).or_default() += 1.0;
+        }
+    }
+    for ((slot, step), count) in counts {
+        out.put(slot, step, count);
+    }
+    Ok(out.finish())
+}

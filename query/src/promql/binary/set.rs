@@ -1,0 +1,72 @@
+//! `and`, `or`, `unless`.
+
+use std::collections::HashMap;
+
+use crate::promql::expr::{BinaryOp, Matching};
+use crate::promql::source::{Labels, StepSeries};
+use crate::promql::vector::{self, Collector};
+
+/// Applies a set operator, at each evaluation time on its own.
+pub(super) fn apply(
+    op: BinaryOp,
+    matching: &Matching,
+    mut lhs: Vec<StepSeries>,
+    mut rhs: Vec<StepSeries>,
+    steps: usize,
+) -> Vec<StepSeries> {
+    if op == BinaryOp::Or {
+        let present = presence(matching, &lhs, steps);
+        for series in &mut rhs {
+            mask(matching, series, &present, false);
+        }
+        // Both sides may hold a series of the same labels, at different times.
+        let mut out = Collector::new(steps);
+        for series in lhs.into_iter().chain(rhs) {
+            if series.values.iter().all(Option::is_none) {
+                continue;
+            }
+            let slot = out.slot(series.labels);
+            for (step, value) in series.values.into_iter().enumerate() {
+                if let Some(value) = value {
+                    out.put(slot, step, value);
+                }
+            }
+        }
+        return out.finish();
+    }
+    let present = presence(matching, &rhs, steps);
+    for series in &mut lhs {
+        mask(matching, series, &present, op == BinaryOp::And);
+    }
+    vector::drop_empty(&mut lhs);
+    lhs
+}
+
+/// For each match group the steps at which some series has a value.
+fn presence(matching: &Matching, side: &[StepSeries], steps: usize) -> HashMap<Labels, Vec<bool>> {
+    let mut groups: HashMap<Labels, Vec<bool>> = HashMap::new();
+    for series in side {
+        let group =
+            groups.entry(matching.key(&series.labels)).or_insert_with(|| vec![false; steps]);
+        for (present, value) in group.iter_mut().zip(&series.values) {
+            *present |= value.is_some();
+        }
+    }
+    groups
+}
+
+/// Keeps a series' values only where the presence of its group is `wanted`.
+fn mask(
+    matching: &Matching,
+    series: &mut StepSeries,
+    present: &HashMap<Labels, Vec<bool>>,
+    wanted: bool,
+) {
+    let group = present.get(&matching.key(&series.labels));
+    for (step, value) in series.values.iter_mut().enumerate() {
+        let is_present = group.and_then(|group| group.get(step)).copied().unwrap_or(false);
+        if is_present != wanted {
+            *value = None;
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `absent` and `absent_over_time`: 1 where there is nothing.
+
+use std::collections::HashSet;
+
+use super::Args;
+use crate::promql::expr::{Call, Expr};
+use crate::promql::source::{Labels, MatchOp, StepSeries, Steps};
+
+/// One series, with a value where the argument has none.
+pub(super) fn absent(call: &Call, args: &Args, steps: &Steps) -> Vec<StepSeries> {
+    let mut values = vec![Some(1.0); steps.len()];
+    let mut occupy = |step: usize| {
+        if let Some(value) = values.get_mut(step) {
+            *value = None;
+        }
+    };
+    for series in args.vector.iter().flatten() {
+        for (step, _) in series.values.iter().enumerate().filter(|(_, value)| value.is_some()) {
+            occupy(step);
+        }
+    }
+    if let Some(windows) = &args.windows {
+        for series in &windows.series {
+            windows.each(series, steps, |step, _| occupy(step));
+        }
+    }
+    if values.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    vec![StepSeries { labels: labels(call.args.first()), values }]
+}
+
+/// The labels that a selector demands by a single equality matcher each.
+fn labels(arg: Option<&Expr>) -> Labels {
+    let mut labels = Labels::default();
+    let Some(Expr::Instant(pick) | Expr::Range(pick, _)) = arg else { return labels };
+    let mut seen = HashSet::new();
+    for matcher in &pick.selector.matchers {
+        match &matcher.op {
+            MatchOp::Equal(value) if seen.insert(&matcher.name) => {
+                labels.set(&matcher.name, value);
+            }
+            _ => {
+                labels.set(&matcher.name, "");
+            }
+        }
+    }
+    labels
+}
