@@ -59,11 +59,9 @@ impl fmt::Debug for Database {
 
 impl Database {
     /// Queries over `store`.
-    ///
-    /// # Errors
-    /// When DataFusion refuses its configuration.
-    pub fn new(store: Arc<Store>, resources: &Resources) -> Result<Self, Error> {
-        Ok(Self { store, runtime: Runtime::new(resources)? })
+    #[must_use]
+    pub fn new(store: Arc<Store>, resources: &Resources) -> Self {
+        Self { store, runtime: Runtime::new(resources) }
     }
 
     /// A session over the rows that are acknowledged now.
@@ -85,7 +83,11 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn new(resources: &Resources) -> Result<Self, Error> {
+    #[expect(
+        clippy::expect_used,
+        reason = "building the runtime fails only when its spill directory cannot be made, and it has none"
+    )]
+    pub(crate) fn new(resources: &Resources) -> Self {
         let pool =
             TrackConsumersPool::new(GreedyMemoryPool::new(resources.memory_bytes), NAMED_CONSUMERS);
         let env = RuntimeEnvBuilder::new()
@@ -94,7 +96,8 @@ impl Runtime {
                 DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
             )
             .with_metadata_cache_limit(resources.footer_cache_bytes)
-            .build_arc()?;
+            .build_arc()
+            .expect("a runtime without spilling");
         let mut config = SessionConfig::new()
             .with_information_schema(true)
             .with_default_catalog_and_schema("weir", "public")
@@ -103,7 +106,7 @@ impl Runtime {
         if resources.parallelism > 0 {
             config = config.with_target_partitions(resources.parallelism);
         }
-        Ok(Self { env, config })
+        Self { env, config }
     }
 
     /// A session over the given snapshots.

@@ -11,10 +11,11 @@
 //! - [`sums`], [`counters`], [`catalog`]: the queries themselves.
 
 mod buckets;
+pub(crate) mod catalog;
 mod counters;
 mod fetch;
 mod filter;
-mod metrics;
+pub(crate) mod metrics;
 mod shape;
 mod source;
 mod sums;
@@ -22,3 +23,6 @@ mod windows;
 
 pub(crate) use buckets::bucket_sum;
 pub(crate) use source::FlowSource;
+
+#[cfg(test)]
+mod tests;

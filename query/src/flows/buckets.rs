@@ -5,7 +5,7 @@
 //! result     FixedSizeList<Int64, 64>: slot i counts bucket index FIRST_INDEX + i
 //! ```
 //!
-//! Rows with a null in either argument are skipped. An index outside of the 64 buckets, which only a
+//! Rows with a null in either argument are skipped; no other row at all gives null. An index outside of the 64 buckets, which only a
 //! sender that breaks the contract writes, counts in the nearest bucket, so that totals stay right.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Int32Array, Int64Array, ListArray,
 };
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -82,15 +83,24 @@ impl AggregateUDFImpl for BucketSum {
 
 /// Dense counts of all groups, one after the other.
 #[derive(Debug, Default)]
-struct Slots(Vec<i64>);
+struct Slots {
+    counts: Vec<i64>,
+    /// Whether a group has had any row.
+    seen: Vec<bool>,
+}
 
 impl Slots {
     fn resize(&mut self, groups: usize) {
-        self.0.resize(groups * BUCKETS, 0);
+        self.counts.resize(groups * BUCKETS, 0);
+        self.seen.resize(groups, false);
     }
 
+    /// The counts of a group that has a row.
     fn group(&mut self, group: usize) -> &mut [i64] {
-        self.0.get_mut(group * BUCKETS..(group + 1) * BUCKETS).unwrap_or(&mut [])
+        if let Some(seen) = self.seen.get_mut(group) {
+            *seen = true;
+        }
+        self.counts.get_mut(group * BUCKETS..(group + 1) * BUCKETS).unwrap_or(&mut [])
     }
 
     fn add_row(&mut self, group: usize, rows: &SparseRows<'_>, row: usize) {
@@ -117,17 +127,20 @@ impl Slots {
     }
 
     fn emit(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let values = match emit_to {
-            EmitTo::All => std::mem::take(&mut self.0),
-            EmitTo::First(n) => self.0.drain(..n * BUCKETS).collect(),
+        let (counts, seen) = match emit_to {
+            EmitTo::All => (std::mem::take(&mut self.counts), std::mem::take(&mut self.seen)),
+            EmitTo::First(n) => {
+                (self.counts.drain(..n * BUCKETS).collect(), self.seen.drain(..n).collect())
+            }
         };
-        dense_array(values)
+        dense_array(counts, seen)
     }
 }
 
-fn dense_array(values: Vec<i64>) -> Result<ArrayRef> {
-    let values = Arc::new(Int64Array::from(values));
-    Ok(Arc::new(FixedSizeListArray::try_new(dense_field(), LIST_LENGTH, values, None)?))
+fn dense_array(counts: Vec<i64>, seen: Vec<bool>) -> Result<ArrayRef> {
+    let values = Arc::new(Int64Array::from(counts));
+    let nulls = Some(NullBuffer::from(seen));
+    Ok(Arc::new(FixedSizeListArray::try_new(dense_field(), LIST_LENGTH, values, nulls)?))
 }
 
 /// The two argument columns.
@@ -220,11 +233,11 @@ impl GroupsAccumulator for Slots {
                 slots.add_row(row, &rows, row);
             }
         }
-        Ok(vec![dense_array(slots.0)?])
+        Ok(vec![dense_array(slots.counts, slots.seen)?])
     }
 
     fn size(&self) -> usize {
-        self.0.capacity() * size_of::<i64>()
+        self.counts.capacity() * size_of::<i64>() + self.seen.capacity()
     }
 }
 
@@ -239,12 +252,12 @@ impl Accumulator for Slots {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let list = dense_array(self.0.clone())?;
+        let list = dense_array(self.counts.clone(), self.seen.clone())?;
         ScalarValue::try_from_array(&list, 0)
     }
 
     fn size(&self) -> usize {
-        self.0.capacity() * size_of::<i64>()
+        self.counts.capacity() * size_of::<i64>() + self.seen.capacity()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

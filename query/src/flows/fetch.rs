@@ -67,16 +67,14 @@ pub(crate) fn ends_within(after: i64, until: i64) -> Expr {
 impl Aggregate<'_> {
     /// The aggregate as a DataFusion plan.
     pub(crate) async fn plan(&self, session: &SessionContext) -> Result<DataFrame, Error> {
-        let mut filters = vec![ends_within(self.after, self.until)];
-        filters.extend(self.filters.iter().cloned());
+        let filters =
+            [ends_within(self.after, self.until)].into_iter().chain(self.filters.iter().cloned());
         let values = match self.metric.columns {
             Columns::Counter(column) | Columns::Level(column) => vec![sum(ident(column))],
             Columns::Phased { all, syn } => vec![sum(ident(all)), sum(ident(syn))],
             Columns::Sum(h) => vec![sum(ident(h.sum_us))],
             Columns::Count(h) => vec![sum(ident(h.count))],
             Columns::Bucket(h) => {
-                // The sum of no column is null, that of no histogram is not.
-                filters.push(ident(h.offset).is_not_null());
                 vec![bucket_sum().call(vec![ident(h.offset), ident(h.buckets)])]
             }
         };

@@ -1,7 +1,11 @@
 //! The flow table as the PromQL engine's [`Source`].
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
+use parking_lot::Mutex;
 
 use super::metrics::{METRICS, Metric, metric_named};
 use super::{counters, sums};
@@ -11,11 +15,25 @@ use crate::promql::source::{Grouping, Selector, Series, Source, StepSeries, Step
 /// The flow metrics of one session, which is one moment of the store.
 pub(crate) struct FlowSource {
     session: SessionContext,
+    /// Names that selectors gave and that begin like a flow metric, but are none.
+    unknown: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl FlowSource {
     pub(crate) fn new(session: SessionContext) -> Self {
-        Self { session }
+        Self { session, unknown: Mutex::default() }
+    }
+
+    /// Names of `flow_` metrics that were asked for and do not exist: likely misspelt.
+    pub(crate) fn unknown_metrics(&self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut *self.unknown.lock())
+    }
+
+    fn note(&self, selector: &Selector) {
+        let unknown = |name: &&Arc<str>| name.starts_with("flow_") && metric_named(name).is_none();
+        if let Some(name) = selector.metric.as_ref().filter(unknown) {
+            self.unknown.lock().insert(name.clone());
+        }
     }
 }
 
@@ -36,6 +54,7 @@ impl Source for FlowSource {
         after: i64,
         until: i64,
     ) -> Result<Vec<Series>, Error> {
+        self.note(selector);
         let mut all = Vec::new();
         for metric in metrics_of(selector) {
             all.extend(counters::series(&self.session, metric, selector, after, until).await?);
@@ -50,6 +69,7 @@ impl Source for FlowSource {
         steps: &Steps,
         grouping: &Grouping,
     ) -> Result<Option<Vec<StepSeries>>, Error> {
+        self.note(selector);
         let Some(name) = &selector.metric else { return Ok(None) };
         let Some(metric) = metric_named(name) else { return Ok(Some(Vec::new())) };
         if !metric.is_delta() {
