@@ -40,6 +40,8 @@ use datafusion::physical_plan::{ExecutionPlan, expressions::col as physical_col}
 use weir_storage::{DataFile, Snapshot};
 
 mod prune;
+#[cfg(test)]
+mod tests;
 
 /// One table at one moment.
 #[derive(Debug)]

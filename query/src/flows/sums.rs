@@ -135,3 +135,6 @@ pub(crate) fn name_labels(columns: &[&'static Column], values: &[Arc<str>], slot
     labels.sort_unstable();
     Labels(labels)
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,7 +284,8 @@ fn csv_rows(batch: &RecordBatch) -> Result<String, ArrowError> {
             if i > 0 {
                 out.push(',');
             }
-            if column.is_valid(row) {
+            // A column of type Null has no bitmap that would say so.
+            if column.is_valid(row) && *column.data_type() != DataType::Null {
                 out.push_str(&csv_field(&formatter.value(row).try_to_string()?));
             }
         }
