@@ -13,6 +13,9 @@ use super::vector::{self, Collector, Data};
 
 mod select;
 
+/// Most values that `count_values` makes: each distinct value is a series over all steps.
+const MAX_COUNTED: usize = 10_000_000;
+
 /// The series of one group, by index.
 #[derive(Debug)]
 struct Group {
@@ -171,6 +174,11 @@ fn count_values(
             let mut labels = one.labels.clone();
             labels.set(label, &number::format_plain(*value));
             let slot = out.slot(labels.grouped(&grouping));
+            if slot.saturating_mul(steps) > MAX_COUNTED {
+                return Err(Error::Execution(format!(
+                    "count_values would make more than {MAX_COUNTED} values"
+                )));
+            }
             *counts.entry((slot, step)).or_default() += 1.0;
         }
     }

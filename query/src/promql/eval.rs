@@ -226,6 +226,7 @@ impl Evaluator<'_> {
             return Ok(Windows { series: Vec::new(), frame });
         }
         let inner = Steps { start, end: until, step };
+        self.check_room(inner.len())?;
         let Data::Vector(vector) = self.eval(&subquery.expr, inner).await? else {
             return Err(Error::BadData("subquery is only allowed on instant vector".to_owned()));
         };
@@ -253,6 +254,7 @@ impl Evaluator<'_> {
         let (after, until) = frame.span(steps);
         let mut series = self.source.series(selector, after, until).await?;
         self.touch(series.iter().map(|one| one.samples.len()).sum())?;
+        self.check_room(series.len().saturating_mul(steps.len()))?;
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(series)
     }
@@ -285,7 +287,14 @@ impl Evaluator<'_> {
 
     /// Counts samples and values against the limit.
     fn touch(&self, samples: usize) -> Result<(), Error> {
-        let before = self.touched.fetch_add(samples, Ordering::Relaxed);
+        self.check_room(samples)?;
+        self.touched.fetch_add(samples, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Refuses to make room for so many values if they would exceed the limit.
+    fn check_room(&self, samples: usize) -> Result<(), Error> {
+        let before = self.touched.load(Ordering::Relaxed);
         if before.saturating_add(samples) > self.max_samples {
             return Err(Error::Execution(format!(
                 "query processing would load too many samples into memory in query execution \

@@ -48,18 +48,22 @@ pub(crate) fn quantile(q: f64, mut buckets: Vec<Bucket>) -> (f64, bool) {
     (start + (bucket.bound - start) * share, repaired)
 }
 
-/// The share of observations in `(lower, upper]`, by linear interpolation within buckets.
+/// The share of observations in `(lower, upper]`, by linear interpolation within buckets. Like
+/// [`quantile`] it takes a first bucket with a positive bound to begin at 0, as Prometheus documents;
+/// Prometheus 3.5 itself lets it begin at `-Inf` and answers NaN within it.
 pub(crate) fn fraction(lower: f64, upper: f64, mut buckets: Vec<Bucket>) -> f64 {
     if !prepare(&mut buckets) {
         return f64::NAN;
     }
-    make_monotonic(&mut buckets);
     let count = buckets.last().map_or(0.0, |bucket| bucket.count);
     if count == 0.0 || lower.is_nan() || upper.is_nan() {
         return f64::NAN;
     }
     if lower >= upper {
         return 0.0;
+    }
+    if buckets.len() < 2 {
+        return f64::NAN;
     }
     (rank_of(upper, &buckets, count) - rank_of(lower, &buckets, count)) / count
 }

@@ -65,10 +65,7 @@ fn check(op: Aggregator, param: f64) -> Result<(), Error> {
             Ok(())
         };
     }
-    if param.is_nan() {
-        return Err(Error::Execution("Parameter value is NaN".to_owned()));
-    }
-    // The bounds of 64-bit integers.
+    // The bounds of 64-bit integers; NaN is outside too.
     if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&param) {
         return Err(Error::Execution(format!(
             "Scalar value {} overflows int64",

@@ -13,9 +13,9 @@ use crate::promql::source::{MatchOp, Matcher, Selector};
 
 /// Compiled patterns larger than this are refused, bytes.
 const MAX_PATTERN_SIZE: usize = 10 * 1024 * 1024;
-/// Times further from the epoch than this are refused, milliseconds (about 146 million years): sums
-/// of two such times and durations stay within 63 bits.
-const MAX_TIME: i64 = i64::MAX / 4;
+/// Durations and times further from the epoch than this are refused, milliseconds: about 292 years,
+/// the range of Prometheus' own durations. Any sum that an expression makes of them stays in 63 bits.
+const MAX_DURATION: i64 = 9_223_372_036_854;
 
 /// Compiles a pattern as Prometheus does: matching the whole value, `.` matching newlines too.
 pub(crate) fn pattern(text: &str) -> Result<Regex, Error> {
@@ -127,6 +127,6 @@ fn since_epoch(time: SystemTime) -> Result<i64, Error> {
 pub(super) fn milliseconds(duration: Duration) -> Result<i64, Error> {
     i64::try_from(duration.as_millis())
         .ok()
-        .filter(|ms| *ms < MAX_TIME)
+        .filter(|ms| *ms <= MAX_DURATION)
         .ok_or_else(|| Error::BadData("duration or time out of range".to_owned()))
 }

@@ -1,0 +1,224 @@
+//! Expressions with the values that Prometheus computes for them.
+//!
+//! ```text
+//! load 30s                 series follow, in promtool's notation
+//!   m{a="1"} 0+10x5
+//! eval 5m sum(m)           the vector follows
+//!   {} 50
+//! fail 5m topk(NaN, m)     the error follows; of parse errors only the kind counts
+//!   Scalar value NaN overflows int64
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::memory::{Memory, parse_labels};
+use crate::promql::error::Error;
+use crate::promql::source::{Labels, Steps};
+use crate::promql::{Value, parse_duration};
+
+#[derive(Debug)]
+struct Case {
+    time: i64,
+    expr: String,
+    /// The vector, or the error.
+    expected: Result<BTreeMap<Labels, f64>, String>,
+}
+
+fn read(text: &str) -> (Memory, Vec<Case>) {
+    let (mut memory, mut cases) = (Memory::default(), Vec::new());
+    let mut interval = 0;
+    for line in text.lines() {
+        match line.split_once(' ') {
+            Some(("load", every)) => interval = parse_duration(every).unwrap(),
+            Some((word @ ("eval" | "fail"), rest)) => {
+                let (time, expr) = rest.split_once(' ').unwrap();
+                let time = parse_duration(time).unwrap();
+                let expected =
+                    if word == "eval" { Ok(BTreeMap::new()) } else { Err(String::new()) };
+                cases.push(Case { time, expr: expr.to_owned(), expected });
+            }
+            Some(("", rest)) => match cases.last_mut().map(|case| &mut case.expected) {
+                None => memory.load(interval, rest.trim()),
+                Some(Ok(vector)) => {
+                    let (labels, value) = rest.trim().rsplit_once(' ').unwrap();
+                    vector.insert(parse_labels(labels), value.parse().unwrap());
+                }
+                Some(Err(message)) => *message = rest.trim().to_owned(),
+            },
+            _ => {}
+        }
+    }
+    (memory, cases)
+}
+
+/// Equal up to the last digits, in which the mathematical functions of Go and C differ.
+fn is_close(a: f64, b: f64) -> bool {
+    a == b || (a.is_nan() && b.is_nan()) || ((a - b) / b).abs() < 1e-12
+}
+
+/// A message without the series at its end, which Prometheus lists in any order.
+fn without_series(message: &str) -> &str {
+    message.split(": [").next().unwrap_or_default().trim()
+}
+
+fn samples(value: Value, step: usize) -> BTreeMap<Labels, f64> {
+    match value {
+        Value::Scalar(values) => [(Labels::default(), values[step])].into(),
+        Value::Vector(series) => series
+            .into_iter()
+            .filter_map(|series| series.values[step].map(|value| (series.labels, value)))
+            .collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn agree(a: &BTreeMap<Labels, f64>, b: &BTreeMap<Labels, f64>) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && is_close(*a.1, *b.1))
+}
+
+async fn check(text: &str) {
+    let (memory, cases) = read(text);
+    let mut wrong = String::new();
+    for case in &cases {
+        let place = format!("{} at {} ms", case.expr, case.time);
+        match (memory.at(case.time, &case.expr).await, &case.expected) {
+            (Err(error), Err(message)) => {
+                let is_syntax = message.starts_with("parse error: ");
+                let got = error.to_string();
+                let is_right = if is_syntax {
+                    matches!(error, Error::BadData(_)) && got.starts_with("parse error: ")
+                } else {
+                    matches!(error, Error::Execution(_))
+                        && without_series(&got) == without_series(message)
+                };
+                if !is_right {
+                    writeln!(wrong, "{place}: {got}\n  instead of {message}").unwrap();
+                }
+            }
+            (Ok(answer), Err(_)) => writeln!(wrong, "{place}: no error but {answer:?}").unwrap(),
+            (Err(error), Ok(_)) => writeln!(wrong, "{place}: {error}").unwrap(),
+            (Ok(answer), Ok(expected)) => {
+                let got = samples(answer.value, 0);
+                if !agree(&got, expected) {
+                    writeln!(wrong, "{place}:\n  expected {expected:?}\n  got {got:?}").unwrap();
+                }
+            }
+        }
+    }
+    assert!(!cases.is_empty());
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A range query must give at every step what an instant query gives at that time.
+async fn check_ranges(text: &str) {
+    let (memory, cases) = read(text);
+    let mut wrong = String::new();
+    for case in cases.iter().filter(|case| case.expected.is_ok()) {
+        // `end()` is the end of the range there and the time itself here.
+        if case.expr.contains("end()") {
+            continue;
+        }
+        let steps = Steps { start: case.time - 100_000, end: case.time + 100_000, step: 25_000 };
+        let range = memory.query(&case.expr, steps, false).await;
+        let mut instants = Vec::new();
+        for time in steps.iter() {
+            instants.push(memory.at(time, &case.expr).await);
+        }
+        let range = match range {
+            Ok(range) => range,
+            // One step without an answer leaves the whole range without.
+            Err(error) => {
+                if instants.iter().all(Result::is_ok) {
+                    writeln!(wrong, "{}: {error}", case.expr).unwrap();
+                }
+                continue;
+            }
+        };
+        for (step, instant) in instants.into_iter().enumerate() {
+            let got = samples(range.value.clone(), step);
+            match instant.map(|answer| samples(answer.value, 0)) {
+                Ok(expected) if agree(&got, &expected) => {}
+                expected => {
+                    writeln!(wrong, "{} step {step}: {got:?}, not {expected:?}", case.expr)
+                        .unwrap();
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[tokio::test]
+async fn windows_and_range_functions_agree_with_prometheus() {
+    check(include_str!("golden/windows.promql")).await;
+}
+
+#[tokio::test]
+async fn vectors_operators_and_functions_agree_with_prometheus() {
+    check(include_str!("golden/vectors.promql")).await;
+}
+
+#[tokio::test]
+async fn histograms_agree_with_prometheus() {
+    check(include_str!("golden/histograms.promql")).await;
+}
+
+#[tokio::test]
+async fn a_range_query_is_many_instant_queries() {
+    check_ranges(include_str!("golden/windows.promql")).await;
+    check_ranges(include_str!("golden/vectors.promql")).await;
+    check_ranges(include_str!("golden/histograms.promql")).await;
+}
+
+/// Lets promtool itself (version 3 or later, named by `WEIR_PROMTOOL`) confirm the expected values.
+#[test]
+fn promtool_agrees_with_the_golden_values() {
+    let Some(promtool) = std::env::var_os("WEIR_PROMTOOL") else {
+        eprintln!("skipped: WEIR_PROMTOOL does not name a promtool of Prometheus 3");
+        return;
+    };
+    let files = [
+        include_str!("golden/windows.promql"),
+        include_str!("golden/vectors.promql"),
+        include_str!("golden/histograms.promql"),
+    ];
+    for text in files {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("golden.yaml");
+        std::fs::write(&path, rule_test(text)).unwrap();
+        let output = std::process::Command::new(&promtool)
+            .args(["--enable-feature=promql-experimental-functions", "test", "rules"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// A golden file as a promtool unit test, without what promtool cannot expect: failures and NaN.
+fn rule_test(text: &str) -> String {
+    let mut blocks = text.split("\n\n");
+    let mut yaml = "evaluation_interval: 1m\ntests:\n- interval: 30s\n  input_series:\n".to_owned();
+    for line in blocks.next().unwrap().lines().filter_map(|line| line.strip_prefix("  ")) {
+        let end = line.find("} ").map_or_else(|| line.find(' ').unwrap(), |at| at + 1);
+        let (series, values) = line.split_at(end);
+        writeln!(yaml, "  - series: {series:?}\n    values: {values:?}").unwrap();
+    }
+    yaml.push_str("  promql_expr_test:\n");
+    for block in blocks {
+        let mut lines = block.lines();
+        let first = lines.next().unwrap().strip_prefix("eval ");
+        let Some((time, expr)) = first.and_then(|first| first.split_once(' ')) else { continue };
+        if lines.clone().any(|line| line.ends_with(" NaN")) {
+            continue;
+        }
+        writeln!(yaml, "  - expr: {expr:?}\n    eval_time: {time}\n    exp_samples:").unwrap();
+        for line in lines {
+            let (labels, value) = line.trim().rsplit_once(' ').unwrap();
+            let value = value.replace("Inf", ".Inf");
+            writeln!(yaml, "    - labels: {labels:?}\n      value: {value}").unwrap();
+        }
+    }
+    yaml
+}
