@@ -55,13 +55,11 @@ impl Default for Settings {
 }
 
 /// The API over a store, with default settings.
-#[must_use]
 pub fn router(store: Arc<Store>) -> Router {
     router_with(store, &Settings::default())
 }
 
 /// The API over a store.
-#[must_use]
 pub fn router_with(store: Arc<Store>, settings: &Settings) -> Router {
     let api = Api {
         database: Database::new(store, &settings.resources),

@@ -108,9 +108,10 @@ pub(crate) async fn label_values(
         match name {
             "__name__" => values.extend(metric_names(session, selector, period).await?),
             "phase" | "le" => {
-                let owners = |m: &&Metric| m.virtual_label().is_some_and(|l| l.name() == name);
+                let owners =
+                    |m: &&'static Metric| m.virtual_label().is_some_and(|l| l.name() == name);
                 let metrics = metrics_of(selector);
-                if metrics.iter().any(|m| owners(&m))
+                if metrics.iter().any(owners)
                     && !metric_names(session, selector, period).await?.is_empty()
                 {
                     let all: Vec<Arc<str>> = if name == "le" {

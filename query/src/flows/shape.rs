@@ -136,7 +136,7 @@ pub(crate) fn widen(filled: &mut Range<usize>, counts: &[i64]) {
     let first = counts.iter().position(|n| *n != 0);
     let last = counts.iter().rposition(|n| *n != 0);
     if let (Some(first), Some(last)) = (first, last) {
-        *filled = if filled.is_empty() {
+        *filled = if filled.start == filled.end {
             first..last + 1
         } else {
             filled.start.min(first)..filled.end.max(last + 1)

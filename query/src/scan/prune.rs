@@ -9,7 +9,7 @@ use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use weir_storage::{DataFile, Snapshot};
 
 /// The files that the filters do not rule out by the time column alone.
@@ -31,8 +31,9 @@ pub(super) fn by_time(
         return Ok(snapshot.files.to_vec());
     };
     let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema.clone())?)?;
+    let builder = PruningPredicateBuilder::new().with_file_schema(schema.clone());
     // A filter of a shape that cannot be turned into bounds keeps every file.
-    let Ok(predicate) = PruningPredicate::try_new(filter, schema.clone()) else {
+    let Some(predicate) = builder.build(filter) else {
         return Ok(snapshot.files.to_vec());
     };
     let keep = predicate.prune(&FileTimes { time, files: &snapshot.files })?;

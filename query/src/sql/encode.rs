@@ -97,7 +97,7 @@ enum State {
     Json,
     Ndjson,
     Csv,
-    Arrow(StreamWriter<Shared>, Shared),
+    Arrow(Box<StreamWriter<Shared>>, Shared),
     Parquet(Box<ArrowWriter<Shared>>, Shared),
 }
 
@@ -132,7 +132,7 @@ impl Encoder {
             Format::Ndjson => State::Ndjson,
             Format::Csv => State::Csv,
             Format::Arrow => State::Arrow(
-                StreamWriter::try_new(buffer.clone(), &schema).map_err(failed)?,
+                Box::new(StreamWriter::try_new(buffer.clone(), &schema).map_err(failed)?),
                 buffer.clone(),
             ),
             Format::Parquet => {
