@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Receiving flows: what arrives over HTTP is decoded, checked, made durable and only then
+//! acknowledged.
+//!
+//! ```text
+//! POST /v1/flows
+//!   body, bounded in size            413
+//!   decode (weir_wire), bounded      400, 413
+//!   conform to the table             400
+//!   check values                     400
+//!   append to the log, fsync         429 (memory bound), 503 (disk)
+//!   200 {"status":"stored"}          or "repeated" for a sequence seen before
+//! ```
+
+mod check;
+mod http;
+mod loss;
+mod metrics;
+mod receive;
+mod tables;
+
+pub use check::CheckError;
+pub use http::router;
+pub use metrics::Metrics;
+pub use receive::{Received, Receiver, RefusedBatch};
+pub use tables::{agent_loss_table, flows_table, tables};

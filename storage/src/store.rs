@@ -32,6 +32,21 @@ pub struct Options {
     pub flush_interval: Duration,
 }
 
+impl Options {
+    /// Options for a directory with these tables: no retention, 128 MiB in memory, a flush every
+    /// five minutes.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, tables: Vec<TableSpec>) -> Self {
+        Self {
+            dir: dir.into(),
+            tables,
+            retention: None,
+            memtable_bytes: 128 << 20,
+            flush_interval: Duration::from_secs(300),
+        }
+    }
+}
+
 /// Who sent an entry; repeats of one are stored once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Source {

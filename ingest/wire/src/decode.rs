@@ -73,7 +73,7 @@ pub enum DecodeError {
     #[error(transparent)]
     Header(#[from] HeaderError),
     /// Arrow's reader refused the contents.
-    #[error("Arrow IPC stream is damaged")]
+    #[error("Arrow IPC stream is damaged: {0}")]
     Damaged(#[from] ArrowError),
     /// Arrow's reader panicked on the contents.
     #[error("Arrow IPC stream is damaged: its buffers contradict each other")]

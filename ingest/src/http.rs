@@ -1,0 +1,103 @@
+//! The HTTP face of the receiver.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+use weir_storage::{Appended, ErrorKind};
+use weir_wire::DecodeError;
+
+use crate::receive::{Receiver, RefusedBatch};
+
+/// Largest body of a batch. An agent at its limit of flows sends a few MiB.
+const MAX_BODY: usize = 32 << 20;
+/// A body that takes longer than this to arrive is given up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Routes of the receiver: `POST /v1/flows`.
+pub fn router(receiver: Receiver) -> Router {
+    Router::new()
+        .route("/v1/flows", post(flows))
+        .layer(axum::middleware::from_fn(body_timeout))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(receiver)
+}
+
+async fn flows(State(receiver): State<Receiver>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let text = format!("body is larger than {MAX_BODY} bytes; send smaller batches");
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, &text);
+        }
+        Err(rejection) => return refuse(rejection.status(), &rejection.body_text()),
+    };
+    match receiver.receive(body).await {
+        Ok(received) => {
+            let status = match received.appended {
+                Appended::Stored => "stored",
+                Appended::Repeated => "repeated",
+            };
+            Json(json!({
+                "status": status,
+                "sequence": received.sequence,
+                "rows": received.rows,
+            }))
+            .into_response()
+        }
+        Err(error) => {
+            let status = status_of(&error);
+            if status.is_server_error() {
+                tracing::error!(%error, "batch not stored");
+            }
+            let mut response = refuse(status, &error.to_string());
+            if let Some(seconds) = retry_after(status) {
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+            }
+            response
+        }
+    }
+}
+
+/// Gives up on a request whose body trickles in: a connection must not be held for nothing.
+async fn body_timeout(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+    match tokio::time::timeout(BODY_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "batch took longer than 30 s to arrive"),
+    }
+}
+
+fn status_of(error: &RefusedBatch) -> StatusCode {
+    match error {
+        RefusedBatch::Decode(DecodeError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        RefusedBatch::Decode(_) | RefusedBatch::Columns(_) | RefusedBatch::Values(_) => {
+            StatusCode::BAD_REQUEST
+        }
+        RefusedBatch::Store(error) => match error.kind() {
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        },
+        RefusedBatch::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn retry_after(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Some("1"),
+        StatusCode::SERVICE_UNAVAILABLE => Some("5"),
+        _ => None,
+    }
+}
+
+fn refuse(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
+}
