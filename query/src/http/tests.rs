@@ -44,15 +44,8 @@ fn row(seconds: i64, workload: &'static str, peer: &'static str, tx: i64) -> Row
 
 async fn store(rows: &[Row]) -> (Arc<Store>, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = Store::open(Options {
-        dir: dir.path().join("data"),
-        tables: specs(),
-        retention: None,
-        memtable_bytes: 64 << 20,
-        flush_interval: Duration::from_secs(3600),
-    })
-    .await
-    .expect("a store");
+    let options = Options::new(dir.path().join("data"), specs());
+    let store = Store::open(options).await.expect("a store");
     append(&store, &flow_batch(rows)).await;
     (store, dir)
 }
