@@ -1,0 +1,128 @@
+//! DataFusion over the store: one runtime for the process, one session for each query.
+//!
+//! A session sees one snapshot of each table, taken when it is made, so that everything that one
+//! query reads belongs to one moment. The runtime (memory bound, cache of file footers) is shared.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use weir_storage::{Snapshot, Store};
+
+use crate::error::Error;
+use crate::flows::bucket_sum;
+use crate::scan::SnapshotTable;
+
+/// Name of the table of flows.
+pub(crate) const FLOWS: &str = "flows";
+/// Tables that a query can name.
+const TABLES: [&str; 2] = [FLOWS, "agent_loss"];
+/// How many memory consumers an out-of-memory message names.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+
+/// Bounds on all queries together.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// Bytes of intermediate results of all running queries. A query that would exceed it fails;
+    /// nothing is spilled to disk.
+    pub memory_bytes: usize,
+    /// Bytes of Parquet footers and page indexes kept between queries.
+    pub footer_cache_bytes: usize,
+    /// Parallel parts of one query; 0 stands for the number of cores.
+    pub parallelism: usize,
+}
+
+impl Default for Resources {
+    /// 1 GiB for results, 64 MiB of footers, every core.
+    fn default() -> Self {
+        Self { memory_bytes: 1 << 30, footer_cache_bytes: 64 << 20, parallelism: 0 }
+    }
+}
+
+/// The store as queries see it.
+#[derive(Clone)]
+pub struct Database {
+    store: Arc<Store>,
+    runtime: Runtime,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Queries over `store`.
+    #[must_use]
+    pub fn new(store: Arc<Store>, resources: &Resources) -> Self {
+        Self { store, runtime: Runtime::new(resources) }
+    }
+
+    /// A session over the rows that are acknowledged now.
+    pub(crate) fn session(&self) -> Result<SessionContext, Error> {
+        let snapshots = TABLES
+            .iter()
+            .filter(|table| self.store.spec(table).is_some())
+            .map(|table| self.store.snapshot(table))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.runtime.session(snapshots)
+    }
+}
+
+/// What sessions share.
+#[derive(Clone)]
+pub(crate) struct Runtime {
+    env: Arc<RuntimeEnv>,
+    config: SessionConfig,
+}
+
+impl Runtime {
+    #[expect(
+        clippy::expect_used,
+        reason = "building the runtime fails only when its spill directory cannot be made, and it has none"
+    )]
+    pub(crate) fn new(resources: &Resources) -> Self {
+        let pool =
+            TrackConsumersPool::new(GreedyMemoryPool::new(resources.memory_bytes), NAMED_CONSUMERS);
+        let env = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_disk_manager_builder(
+                DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
+            )
+            .with_metadata_cache_limit(resources.footer_cache_bytes)
+            .build_arc()
+            .expect("a runtime without spilling");
+        let mut config = SessionConfig::new()
+            .with_information_schema(true)
+            .with_default_catalog_and_schema("weir", "public")
+            .set_bool("datafusion.execution.parquet.pushdown_filters", true)
+            .set_bool("datafusion.execution.parquet.reorder_filters", true);
+        if resources.parallelism > 0 {
+            config = config.with_target_partitions(resources.parallelism);
+        }
+        Self { env, config }
+    }
+
+    /// A session over the given snapshots.
+    pub(crate) fn session(&self, snapshots: Vec<Snapshot>) -> Result<SessionContext, Error> {
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(self.config.clone())
+            .with_runtime_env(self.env.clone())
+            .build();
+        let session = SessionContext::new_with_state(state);
+        session.register_udaf(bucket_sum());
+        for snapshot in snapshots {
+            self.env
+                .register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());
+            let name = snapshot.spec.name;
+            session.register_table(name, Arc::new(SnapshotTable::new(snapshot)))?;
+        }
+        Ok(session)
+    }
+}

@@ -1,0 +1,105 @@
+//! The one error at the crate's face.
+
+use datafusion::error::DataFusionError;
+use thiserror::Error;
+
+use crate::promql;
+
+/// What the sender of a failed query can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The query or a parameter is not well formed, or asks for something that is not allowed.
+    BadData,
+    /// The query is well formed and cannot be answered; a smaller one might.
+    Execution,
+    /// The query ran out of time. Repeating can help, a smaller query more so.
+    Timeout,
+    /// Too many queries at once. Repeating in a second can help.
+    Busy,
+    /// There is no such endpoint or object.
+    NotFound,
+    /// No format that the client accepts can be made.
+    NotAcceptable,
+    /// The store or the engine failed.
+    Internal,
+}
+
+/// A failed query.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::BadData, message)
+    }
+
+    /// What the sender can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+/// What a failure inside DataFusion means for the sender of the SQL that caused it.
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        let kind = match error.find_root() {
+            DataFusionError::SQL(..)
+            | DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::NotImplemented(_) => ErrorKind::BadData,
+            DataFusionError::ResourcesExhausted(_)
+            | DataFusionError::Execution(_)
+            | DataFusionError::ArrowError(..) => ErrorKind::Execution,
+            _ => ErrorKind::Internal,
+        };
+        let message = match error.find_root() {
+            DataFusionError::ResourcesExhausted(detail) => format!(
+                "query needs more memory than it may have; narrow its time range or group by fewer \
+                 columns ({detail})"
+            ),
+            _ => error.strip_backtrace(),
+        };
+        Self { kind, message }
+    }
+}
+
+impl From<weir_storage::Error> for Error {
+    fn from(error: weir_storage::Error) -> Self {
+        Self::new(ErrorKind::Internal, format!("store has no snapshot: {error}"))
+    }
+}
+
+impl From<promql::error::Error> for Error {
+    fn from(error: promql::error::Error) -> Self {
+        use promql::error::Error as Promql;
+        let (kind, message) = match error {
+            Promql::BadData(m) => (ErrorKind::BadData, m),
+            Promql::Execution(m) => (ErrorKind::Execution, m),
+            Promql::Timeout(m) => (ErrorKind::Timeout, m),
+            Promql::Internal(m) => (ErrorKind::Internal, m),
+        };
+        Self { kind, message }
+    }
+}
+
+/// The way back: what the PromQL engine is told when a source fails.
+impl From<Error> for promql::error::Error {
+    fn from(error: Error) -> Self {
+        match error.kind {
+            ErrorKind::Execution => Self::Execution(error.message),
+            ErrorKind::Timeout | ErrorKind::Busy => Self::Timeout(error.message),
+            ErrorKind::BadData | ErrorKind::NotAcceptable => Self::BadData(error.message),
+            // A plan that the crate made itself and DataFusion refuses is a defect here.
+            ErrorKind::NotFound | ErrorKind::Internal => Self::Internal(error.message),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The flow table as Prometheus metrics.
+//!
+//! Each numeric column of `flows` is a virtual metric whose labels are the key columns; a null or
+//! empty key column is a label that is not there.
+//!
+//! - [`metrics`]: which metrics there are, and which columns each is made of;
+//! - [`filter`]: label matchers as filters on columns;
+//! - [`buckets`]: the aggregate function that merges histograms;
+//! - [`shape`]: from the aggregated columns of a metric to the series it gives;
+//! - [`windows`]: windows as runs of time buckets, and their sums;
+//! - [`sums`], [`counters`], [`catalog`]: the queries themselves.
+
+mod buckets;
+pub(crate) mod catalog;
+mod counters;
+mod fetch;
+mod filter;
+pub(crate) mod metrics;
+mod shape;
+mod source;
+mod sums;
+mod windows;
+
+pub(crate) use buckets::bucket_sum;
+pub(crate) use source::FlowSource;
+
+#[cfg(test)]
+mod tests;

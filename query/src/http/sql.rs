@@ -1,0 +1,126 @@
+//! `POST /api/v1/sql`.
+//!
+//! The statement is the body (`application/sql` or plain text), the field `query` of a JSON object, or
+//! the field `query` of a form; `format` and `timeout` come beside it or in the query string. Rows are
+//! sent as they are found. An error before the first rows has a status of its own; one after them cuts
+//! the body short, which every format's reader notices.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{FutureExt, StreamExt, stream};
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::envelope::Failure;
+use super::params::{Params, body};
+use super::{Api, timed_out};
+use crate::error::Error;
+use crate::sql::encode::{Encoder, Format};
+use crate::sql::run;
+
+/// Runs a statement and streams its rows.
+pub(super) async fn query(State(api): State<Api>, request: Request) -> Result<Response, Failure> {
+    let mut params = Params::default();
+    params.read(request.uri().query().unwrap_or_default().as_bytes());
+    let headers = request.headers().clone();
+    let body = body(request, &()).await?;
+    let text = statement(&headers, &body, &mut params)?;
+    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
+    let format = Format::choose(params.get("format"), accept)?;
+    let deadline = api.deadline(params.timeout()?);
+    let place = api.place(deadline).await?;
+    let begin = async {
+        let rows = run(&api.database.session()?, &text).await?;
+        let (encoder, mut start) = Encoder::new(format, &rows.schema())?;
+        let mut answer = Answer { rows, encoder: Some(encoder), deadline, _place: place };
+        start.extend(answer.next().await?.unwrap_or_default());
+        Ok::<_, Error>((start, answer))
+    };
+    let (start, answer) = timeout_at(deadline, begin.boxed()).await.map_err(|_| timed_out())??;
+    let rest = stream::unfold(Some(answer), |answer| async move {
+        let mut answer = answer?;
+        match answer.next().await {
+            Ok(Some(bytes)) => Some((Ok(Bytes::from(bytes)), Some(answer))),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(error = %error, "sql answer cut short");
+                Some((Err(error), None))
+            }
+        }
+    });
+    let all = stream::once(async move { Ok::<_, Error>(Bytes::from(start)) }).chain(rest);
+    let mut response = Body::from_stream(all.boxed()).into_response();
+    let media = HeaderValue::from_static(format.media_type());
+    response.headers_mut().insert(CONTENT_TYPE, media);
+    Ok(response)
+}
+
+/// An answer under way. It keeps its place until the last byte, or until the client is gone.
+struct Answer {
+    rows: SendableRecordBatchStream,
+    encoder: Option<Encoder>,
+    deadline: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Answer {
+    /// More bytes, perhaps an empty run of them; nothing after the end.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
+        match timeout_at(self.deadline, self.rows.next()).await.map_err(|_| timed_out())? {
+            None => encoder.finish().map(Some),
+            Some(batch) => {
+                let bytes = encoder.batch(&batch?)?;
+                self.encoder = Some(encoder);
+                Ok(Some(bytes))
+            }
+        }
+    }
+}
+
+/// A statement as JSON.
+#[derive(Deserialize)]
+struct Json {
+    query: String,
+    format: Option<String>,
+    timeout: Option<String>,
+}
+
+/// The statement in a body; parameters beside it are added to `params`.
+fn statement(headers: &HeaderMap, body: &[u8], params: &mut Params) -> Result<String, Error> {
+    let media = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim();
+    let text = match media {
+        "application/x-www-form-urlencoded" => {
+            params.read(body);
+            params.required("query")?.to_owned()
+        }
+        "application/json" => {
+            let json: Json = serde_json::from_slice(body).map_err(|e| {
+                Error::bad(format!(
+                    "body is not JSON of the form {{\"query\": \"SELECT ..\"}}: {e}"
+                ))
+            })?;
+            for (name, value) in [("format", json.format), ("timeout", json.timeout)] {
+                if let Some(value) = value {
+                    params.push(name, value);
+                }
+            }
+            json.query
+        }
+        _ => std::str::from_utf8(body)
+            .map_err(|_| Error::bad("body is not UTF-8; send the statement as text"))?
+            .to_owned(),
+    };
+    if text.trim().is_empty() {
+        return Err(Error::bad(
+            "there is no statement; send SQL as the body, or as the field `query` of a form or of JSON",
+        ));
+    }
+    Ok(text)
+}
