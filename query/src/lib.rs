@@ -1,4 +1,16 @@
 //! PromQL and SQL over the flow history, and the Prometheus HTTP API.
+//!
+//! ```text
+//! http -> promql::Engine -> flows (promql::source::Source) -+-> database -> scan -> snapshot
+//!      -> sql ----------------------------------------------+
+//! ```
+//!
+//! - `http`: parameters, envelope, places and timeouts;
+//! - [`promql`]: the language, which knows no tables;
+//! - `flows`: the flow table as metrics, exact sums of windows as one aggregate;
+//! - `sql`: read-only statements, results as JSON, NDJSON, CSV, Arrow or Parquet;
+//! - `database`: one DataFusion session for each query, over one snapshot;
+//! - `scan`: Parquet files and rows in memory as one table.
 
 mod database;
 mod error;

@@ -46,7 +46,11 @@ async fn store(rows: &[Row]) -> (Arc<Store>, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
     let options = Options::new(dir.path().join("data"), specs());
     let store = Store::open(options).await.expect("a store");
-    append(&store, &flow_batch(rows)).await;
+    // Some rows in files, some in memory.
+    let (older, newer) = rows.split_at(rows.len() / 2);
+    append(&store, &flow_batch(older)).await;
+    store.flush().await.expect("rows are written to files");
+    append(&store, &flow_batch(newer)).await;
     (store, dir)
 }
 

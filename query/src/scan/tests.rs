@@ -43,6 +43,9 @@ async fn rows_are_in_files_or_memory_and_each_counts_once() {
         assert_eq!(number(&session, one).await, expected, "{memory} {files}");
         assert_eq!(number(&session, "SELECT count(*) FROM (SELECT * FROM flows LIMIT 7)").await, 7);
         assert_eq!(number(&session, "SELECT count(*) FROM flows WHERE pod IS NULL").await, 90);
+        // What the snapshot knows of a file's rows must not stand for the rows that pass a filter.
+        assert_eq!(number(&session, "SELECT count(*) FROM flows WHERE workload = 'api'").await, 30);
+        assert_eq!(number(&session, "SELECT count(*) FROM flows WHERE tx_bytes > 79").await, 10);
         assert_eq!(
             number(&session, "SELECT count(*) FROM flows a JOIN flows b ON a.\"end\" = b.\"end\"")
                 .await,
