@@ -68,3 +68,20 @@ impl std::error::Error for Error {
         self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::FileError;
+
+    #[test]
+    fn the_whole_chain_is_told_once() {
+        let disk = FileError {
+            action: "write",
+            path: "/d/wal/1.wal".into(),
+            source: std::io::Error::other("no space"),
+        };
+        let error = Error::with_source(ErrorKind::Unavailable, "rows are not durable", disk);
+        assert_eq!(error.to_string(), "rows are not durable: cannot write /d/wal/1.wal: no space");
+    }
+}
