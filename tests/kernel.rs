@@ -39,8 +39,8 @@ impl Up {
         for line in lines.by_ref() {
             let line = line.unwrap();
             said.push_str(&line);
-            if let Some(at) = line.find("http://") {
-                let url = line[at..].split_whitespace().next().unwrap().to_owned();
+            if let Some((_, rest)) = line.split_once("PromQL and SQL:") {
+                let url = rest.split_whitespace().next().unwrap().to_owned();
                 std::thread::spawn(move || {
                     lines.for_each(|l| eprintln!("  {}", l.unwrap_or_default()));
                 });

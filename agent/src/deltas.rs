@@ -24,8 +24,7 @@ pub struct Durations {
     /// Sum, microseconds.
     pub sum_us: u64,
     /// Smallest and largest, microseconds. Exact where the socket's extremes fell into the
-    /// interval; otherwise the bounds of the outermost buckets, which are at most a factor of
-    /// sqrt(2) away.
+    /// interval; otherwise bounds that lie in the same buckets, at most a factor of sqrt(2) away.
     pub min_us: u64,
     /// See `min_us`.
     pub max_us: u64,
@@ -85,12 +84,25 @@ impl Durations {
         let exact_max = !had_any || now.max_us > before.max_us;
         let min_us = if exact_min { now.min_us } else { now.min_us.max(lower_us(first)) };
         let max_us = if exact_max { now.max_us } else { now.max_us.min(upper_us(last)) };
-        Self {
+        let mut durations = Self {
             sum_us: now.sum_us.saturating_sub(before.sum_us),
             min_us,
             max_us: max_us.max(min_us),
             slots,
-        }
+        };
+        durations.tighten(lower_us(last), upper_us(first));
+        durations
+    }
+
+    /// Draws the extremes together as far as the sum proves it: all others are at least the smallest
+    /// and at most the largest. A single duration becomes exact. The bounds of the outermost buckets
+    /// are kept to, since the kernel may have added to the sum and not yet to the counts.
+    fn tighten(&mut self, max_at_least: u64, min_at_most: u64) {
+        let others = self.count().saturating_sub(1);
+        let max = self.sum_us.saturating_sub(others.saturating_mul(self.min_us));
+        self.max_us = self.max_us.min(max.max(max_at_least));
+        let min = self.sum_us.saturating_sub(others.saturating_mul(self.max_us));
+        self.min_us = self.min_us.max(min.min(min_at_most)).min(self.max_us);
     }
 }
 

@@ -136,5 +136,7 @@ proptest! {
         let index = weir_wire::histogram::index_of;
         prop_assert_eq!(index(rtt.min_us), index(min));
         prop_assert_eq!(index(rtt.max_us), index(max));
+        prop_assert!(rtt.max_us <= rtt.sum_us);
+        prop_assert!(now.len() > 1 || rtt.min_us == rtt.max_us);
     }
 }
