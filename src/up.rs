@@ -1,5 +1,7 @@
 //! `weir up`: server and agent of one host in one process.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use weir_agent::run;
 
@@ -24,12 +26,22 @@ pub(crate) async fn up(options: &Up) -> anyhow::Result<()> {
         }
     };
     greet(&url, options);
-    let ended = server.until_signal().await;
+    let ended = tokio::select! {
+        ended = server.until_signal() => ended,
+        () = measuring_ends(&agent) => Err(anyhow::anyhow!("the agent stopped measuring; its log says why")),
+    };
     eprintln!("\nweir is writing its history out");
     // Waits for the last batch to be acknowledged, so not on a thread that serves it.
     tokio::task::spawn_blocking(move || agent.stop()).await?;
     server.stop().await?;
     ended
+}
+
+/// Waits until the agent measures no more, which it never does by itself.
+async fn measuring_ends(agent: &run::Handle) {
+    while agent.is_measuring() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Says what runs and what to ask next.
