@@ -56,7 +56,7 @@ impl Default for Shape {
             namespaces: 6,
             workloads: 60,
             pods: 4,
-            keys_per_node: 190,
+            keys_per_node: 212,
             start: 1_790_000_000_000_000 / 86_400_000_000 * 86_400_000_000,
             interval: 10_000_000,
             seed: 1,
