@@ -49,8 +49,9 @@ impl Tokens {
     /// # Errors
     /// When it cannot be read, has a malformed line, or names no token.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Arc<Self>> {
-        let tokens = read(path)?;
-        let state = Mutex::new(Loaded { stamp: stamp(path), tokens });
+        // Stamped before it is read: a change in between is then seen as one.
+        let stamp = stamp(path);
+        let state = Mutex::new(Loaded { stamp, tokens: read(path)? });
         Ok(Arc::new(Self { path: path.to_owned(), state }))
     }
 

@@ -95,8 +95,9 @@ impl Server {
     /// When the last files cannot be written; the log still has the rows then.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
-        if tokio::time::timeout(GRACE, &mut self.task).await.is_err() {
-            tracing::warn!("requests still under way after {} s are cut off", GRACE.as_secs());
+        // A task that has ended already (serving failed) must not be asked again.
+        if !self.task.is_finished() && tokio::time::timeout(GRACE, &mut self.task).await.is_err() {
+            tracing::warn!("requests still under way after {} s are left behind", GRACE.as_secs());
             self.task.abort();
         }
         self.store.close().await.context("history was not written out; its log keeps it")?;

@@ -86,6 +86,7 @@ fn status_of(error: &RefusedBatch) -> StatusCode {
             ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         },
+        RefusedBatch::Busy => StatusCode::TOO_MANY_REQUESTS,
         RefusedBatch::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

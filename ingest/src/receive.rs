@@ -1,12 +1,13 @@
 //! From the bytes of a batch to its acknowledgement, without HTTP.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_storage::{Appended, Entry, Part, Source, Store, conform};
 use weir_wire::{DecodeError, Header, Limits, decode};
 
@@ -14,6 +15,15 @@ use crate::check::{CheckError, check_flows};
 use crate::loss::{Observer, loss_rows};
 use crate::metrics::Metrics;
 use crate::tables::{agent_loss_table, flows_table};
+
+/// Memory that batches on their way in may take together, in [`UNIT`]s.
+const UNITS: u32 = 512;
+/// 1 MiB.
+const UNIT: usize = 1 << 20;
+/// A batch takes about this many times its size on the wire while it is decoded and conformed.
+const EXPANSION: usize = 16;
+/// A batch waits this long for room before its sender is told to come again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a batch was not accepted.
 #[derive(Debug, Error)]
@@ -27,6 +37,9 @@ pub enum RefusedBatch {
     /// A value cannot be right.
     #[error(transparent)]
     Values(#[from] CheckError),
+    /// Too many batches are on their way in.
+    #[error("server is busy with other batches; send this one again in a second")]
+    Busy,
     /// The store refused.
     #[error(transparent)]
     Store(#[from] weir_storage::Error),
@@ -53,6 +66,10 @@ pub struct Receiver {
     limits: Limits,
     metrics: Arc<Metrics>,
     clock: fn() -> i64,
+    /// Room for batches on their way in, by their size.
+    room: Arc<Semaphore>,
+    /// As many batches are decoded at a time as there are processors for it.
+    decoders: Arc<Semaphore>,
 }
 
 /// A batch that passed every check.
@@ -74,7 +91,15 @@ impl Receiver {
     /// A receiver with a clock of its own: microseconds since the Unix epoch.
     #[must_use]
     pub fn with_clock(store: Arc<Store>, clock: fn() -> i64) -> Self {
-        Self { store, limits: Limits::default(), metrics: Arc::default(), clock }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            store,
+            limits: Limits::default(),
+            metrics: Arc::default(),
+            clock,
+            room: Arc::new(Semaphore::new(UNITS as usize)),
+            decoders: Arc::new(Semaphore::new(2 * processors)),
+        }
     }
 
     /// Counters of this receiver and its clones.
@@ -99,11 +124,19 @@ impl Receiver {
     async fn try_receive(&self, body: Bytes) -> Result<Received, RefusedBatch> {
         let size = body.len() as u64;
         let (limits, now) = (self.limits, (self.clock)());
+        let units = (body.len().saturating_mul(EXPANSION) / UNIT).clamp(1, UNITS as usize / 2);
+        let _room = acquire(&self.room, u32::try_from(units).unwrap_or(UNITS)).await?;
+        let decoder = acquire(&self.decoders, 1).await?;
         let ipc = body.clone();
-        // Decoding a large batch takes milliseconds: not on the thread that serves connections.
-        let checked = tokio::task::spawn_blocking(move || check(&body, &limits, now))
-            .await
-            .map_err(|e| RefusedBatch::Internal(e.to_string()))??;
+        // Decoding a large batch takes milliseconds: not on the thread that serves connections. The
+        // permit goes along, because the work goes on when the sender hangs up.
+        let checked = tokio::task::spawn_blocking(move || {
+            let checked = check(&body, &limits, now);
+            drop(decoder);
+            checked
+        })
+        .await
+        .map_err(|e| RefusedBatch::Internal(e.to_string()))??;
         let Checked { header, flows, loss, loss_ipc, rows } = checked;
         let sequence = header.sequence;
         let entry = Entry {
@@ -119,6 +152,14 @@ impl Receiver {
             Appended::Repeated => self.metrics.repeated(),
         }
         Ok(Received { appended, sequence, rows })
+    }
+}
+
+async fn acquire(from: &Arc<Semaphore>, n: u32) -> Result<OwnedSemaphorePermit, RefusedBatch> {
+    let permit = from.clone().acquire_many_owned(n);
+    match tokio::time::timeout(PATIENCE, permit).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) | Err(_) => Err(RefusedBatch::Busy),
     }
 }
 
