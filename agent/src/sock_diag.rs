@@ -46,6 +46,7 @@ pub enum SockDiagError {
 pub struct SockDiag {
     tracker: track::Tracker,
     last_dump: Instant,
+    read: fn() -> io::Result<namespaces::Dumped>,
 }
 
 impl SockDiag {
@@ -57,7 +58,7 @@ impl SockDiag {
         let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
         let mut tracker = track::Tracker::default();
         tracker.baseline(&dumped);
-        let mut source = Self { tracker, last_dump: Instant::now() };
+        let mut source = Self { tracker, last_dump: Instant::now(), read: namespaces::dump_all };
         source.name_owners();
         Ok(source)
     }
@@ -93,6 +94,16 @@ impl SockDiag {
         Ok(Collected { sockets: self.tracker.report(), ..Collected::default() })
     }
 
+    /// As [`SockDiag::collect`]; when the dump fails, what the last one gave. A socket that nobody
+    /// reports for long would be forgotten, and its totals taken for new when they come again.
+    pub fn collect_or_last_known(&mut self) -> Collected {
+        if let Err(error) = self.dump() {
+            // The next dump covers this time too.
+            tracing::debug!(%error, "sockets could not be read, last known totals stand in");
+        }
+        Collected { sockets: self.tracker.report(), ..Collected::default() }
+    }
+
     /// Makes the dumps between two collections, at most one in each second.
     ///
     /// # Errors
@@ -103,7 +114,7 @@ impl SockDiag {
 
     fn dump(&mut self) -> Result<(), SockDiagError> {
         self.last_dump = Instant::now();
-        let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
+        let dumped = (self.read)().map_err(SockDiagError::Dump)?;
         self.tracker.update(&dumped);
         self.name_owners();
         Ok(())

@@ -104,11 +104,7 @@ impl Source {
         let mut collected = collector.collect()?;
         if let Some(source) = existing {
             source.leave(collected.sockets.iter().map(|s| s.cookie));
-            match source.collect() {
-                Ok(more) => collected.sockets.extend(more.sockets),
-                // The next dump covers this time too.
-                Err(error) => tracing::debug!(%error, "earlier connections could not be read"),
-            }
+            collected.sockets.extend(source.collect_or_last_known().sockets);
             if source.is_done() {
                 *existing = None;
             }
