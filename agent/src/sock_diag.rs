@@ -5,7 +5,7 @@
 //! 1. dump the sockets of every network namespace that may be entered ([`namespaces`], [`netlink`],
 //!    [`message`]);
 //! 2. compare with the last dump ([`track`]): what was there when measuring began is a baseline and
-//!    counts nothing, what has vanished is closed;
+//!    counts nothing, what two dumps in a row lack is closed;
 //! 3. name the process of each new socket through `/proc/*/fd`.
 //!
 //! Dumps are made once a second, however long the interval is. Needs Linux 4.2 and no privilege for
@@ -110,6 +110,15 @@ impl SockDiag {
     /// When the dump fails; nothing is lost by it that the next one does not find.
     pub fn poll(&mut self) -> Result<(), SockDiagError> {
         if self.last_dump.elapsed() >= DUMP_EVERY && !self.is_done() { self.dump() } else { Ok(()) }
+    }
+
+    /// Looks as often as it takes, but for the next [`SockDiag::collect`], to be sure of what has
+    /// vanished. For the last collection, which no other follows.
+    ///
+    /// # Errors
+    /// When the dump fails; what has vanished is then reported as it was last.
+    pub fn settle(&mut self) -> Result<(), SockDiagError> {
+        (1..track::GONE_AFTER).try_for_each(|_| self.dump())
     }
 
     fn dump(&mut self) -> Result<(), SockDiagError> {

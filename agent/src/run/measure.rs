@@ -59,6 +59,9 @@ impl Measure {
         loop {
             let next = Instant::now() + clock::until_next(wall_us(), interval);
             let stopped = self.wait(next, stop);
+            if stopped {
+                self.source.settle();
+            }
             self.tick();
             if stopped {
                 return;
