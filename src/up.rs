@@ -28,7 +28,7 @@ pub(crate) async fn up(options: &Up) -> anyhow::Result<()> {
     greet(&url, options);
     let ended = tokio::select! {
         ended = server.until_signal() => ended,
-        () = measuring_ends(&agent) => Err(anyhow::anyhow!("the agent stopped measuring; its log says why")),
+        () = agent_ends(&agent) => Err(anyhow::anyhow!("the agent stopped measuring or delivering; its log says why")),
     };
     eprintln!("\nweir is writing its history out");
     // Waits for the last batch to be acknowledged, so not on a thread that serves it.
@@ -37,9 +37,9 @@ pub(crate) async fn up(options: &Up) -> anyhow::Result<()> {
     ended
 }
 
-/// Waits until the agent measures no more, which it never does by itself.
-async fn measuring_ends(agent: &run::Handle) {
-    while agent.is_measuring() {
+/// Waits until the agent measures or delivers no more, neither of which ends by itself.
+async fn agent_ends(agent: &run::Handle) {
+    while agent.is_running() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! start         find the cgroup v2 root, load the object, attach three programs to the root
 //! poll_closed   take the records of closed sockets out of the ring; call it about 10 times a second
-//! collect       the same, then read every open socket from the map
+//! collect       the same, read every open socket from the map, and the ring once more (see `order`)
 //! drop          links are closed, the kernel detaches and frees everything
 //! ```
 //!
@@ -14,6 +14,7 @@
 mod batch;
 mod convert;
 mod error;
+mod order;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -26,9 +27,10 @@ use aya::{Ebpf, EbpfLoader};
 use weir_agent_ebpf::{Loss, Socket, flag, maps, programs};
 
 pub use error::BpfError;
+use order::Record;
 
 use crate::cgroup_mount;
-use crate::socket::{Collected, SocketState};
+use crate::socket::Collected;
 
 /// The programs, compiled. `agent-ebpf/build-bpf` makes it; its record lies beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/weir.bpf.o");
@@ -65,7 +67,7 @@ pub struct BpfCollector {
     ring: RingBuf<MapData>,
     losses: PerCpuArray<MapData, u64>,
     /// Taken from the ring since the last collection.
-    closed: Vec<SocketState>,
+    closed: Vec<Record>,
     lost_inserts: u64,
     lost_closed: u64,
 }
@@ -136,7 +138,7 @@ impl BpfCollector {
     pub fn poll_closed(&mut self) -> usize {
         let before = self.closed.len();
         while let Some(record) = self.ring.next() {
-            self.closed.extend(convert::parse(&record).map(|socket| convert::state(&socket)));
+            self.closed.extend(convert::parse(&record).map(|socket| Record::new(&socket)));
         }
         self.closed.len() - before
     }
@@ -158,37 +160,37 @@ impl BpfCollector {
             } else if socket.has(flag::CLOSED) {
                 waiting.push(socket.cookie);
             } else {
-                open.push(convert::state(socket));
+                open.push(Record::new(socket));
             }
         })
         .map_err(BpfError::Lookup)?;
         for cookie in waiting {
             self.take_waiting(cookie, &mut open)?;
         }
+        // What ended while the map was read: its next connection may be among the open ones already.
+        self.poll_closed();
         let inserts = self.loss(Loss::InsertFailed)?;
         let overwritten = self.loss(Loss::ClosedOverwritten)?;
-        let mut sockets = mem::take(&mut self.closed);
-        sockets.append(&mut open);
         Ok(Collected {
-            sockets,
+            sockets: order::merge(mem::take(&mut self.closed), open),
             map_insert_failures: inserts - mem::replace(&mut self.lost_inserts, inserts),
             ring_drops: overwritten - mem::replace(&mut self.lost_closed, overwritten),
         })
     }
 
     /// Takes a closed socket, for which the ring had no room, out of the map.
-    fn take_waiting(&mut self, cookie: u64, open: &mut Vec<SocketState>) -> Result<(), BpfError> {
+    fn take_waiting(&mut self, cookie: u64, open: &mut Vec<Record>) -> Result<(), BpfError> {
         let fd = self.sockets.fd().as_fd();
         let Some(socket) = batch::take(fd, cookie).map_err(BpfError::Lookup)? else {
             return Ok(());
         };
         if socket.has(flag::CLOSED) {
-            self.closed.push(convert::state(&socket));
+            self.closed.push(Record::new(&socket));
         } else {
             // The same socket has connected again since the look at the map: put it back. What
             // happens to it between the two calls is carried by its counters at the next event,
             // unless it closes just then.
-            open.push(convert::state(&socket));
+            open.push(Record::new(&socket));
             batch::put_back(fd, &socket).map_err(BpfError::Lookup)?;
         }
         Ok(())

@@ -119,7 +119,7 @@ impl Cli {
             match signals.wait(Duration::from_secs(1)).context("waiting for a signal")? {
                 Some(signal) => break signal,
                 // Ending lets the service manager start it anew; the spool keeps what there is.
-                None if !handle.is_measuring() => bail!("the measuring thread has ended"),
+                None if !handle.is_running() => bail!("a thread of the agent has ended"),
                 None => {}
             }
         };

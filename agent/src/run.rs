@@ -99,8 +99,8 @@ pub enum Error {
 pub struct Handle {
     /// Dropped to end the measuring thread.
     measuring: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
-    /// Disconnected when the delivering thread has ended.
-    shipping: mpsc::Receiver<()>,
+    /// Disconnected when the delivering thread has ended; joined by nobody, as it may hang.
+    shipping: (mpsc::Receiver<()>, JoinHandle<()>),
     stop: Stop,
     spool: Spool,
     drain: Duration,
@@ -129,15 +129,21 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     let stop = Stop::default();
     let target = Target { server: config.server, token_file: config.token_file };
     let shipper = Shipper::new(target, spool.clone(), stop.clone());
-    let (alive, shipping) = mpsc::channel();
-    named("weir-ship", move || {
+    let (alive, ended) = mpsc::channel();
+    let shipping = named("weir-ship", move || {
         shipper.run();
         drop(alive);
     })?;
     let (sender, receiver) = mpsc::channel();
     let measure = Measure::new(source, observer, spool.clone());
     let measuring = named("weir-measure", move || measure.run(config.interval, &receiver))?;
-    Ok(Handle { measuring: Some((sender, measuring)), shipping, stop, spool, drain: config.drain })
+    Ok(Handle {
+        measuring: Some((sender, measuring)),
+        shipping: (ended, shipping),
+        stop,
+        spool,
+        drain: config.drain,
+    })
 }
 
 fn named(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
@@ -152,7 +158,7 @@ impl Handle {
         self.stop.by(Instant::now() + self.drain, &self.spool);
         // A request that was sent before may hang for longer: then the thread is left behind, and
         // its batch stays in the spool.
-        let _ = self.shipping.recv_timeout(self.drain + Duration::from_millis(500));
+        let _ = self.shipping.0.recv_timeout(self.drain + Duration::from_millis(500));
         self.spool.retry_memory();
         let waiting = self.spool.len();
         if waiting > 0 {
@@ -166,11 +172,12 @@ impl Handle {
         self.spool.len()
     }
 
-    /// The measuring thread runs. It ends before [`Handle::stop`] only by a defect, with a panic
-    /// message on standard error.
+    /// Both threads run. One ends before [`Handle::stop`] only by a defect, with a panic message on
+    /// standard error.
     #[must_use]
-    pub fn is_measuring(&self) -> bool {
-        self.measuring.as_ref().is_some_and(|(_, thread)| !thread.is_finished())
+    pub fn is_running(&self) -> bool {
+        let measuring = self.measuring.as_ref().map(|(_, thread)| thread);
+        measuring.is_some_and(|thread| !thread.is_finished()) && !self.shipping.1.is_finished()
     }
 
     fn end_measuring(&mut self) {

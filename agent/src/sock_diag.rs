@@ -5,7 +5,7 @@
 //! 1. dump the sockets of every network namespace that may be entered ([`namespaces`], [`netlink`],
 //!    [`message`]);
 //! 2. compare with the last dump ([`track`]): what was there when measuring began is a baseline and
-//!    counts nothing, what has vanished is closed;
+//!    counts nothing, what two dumps in a row lack is closed;
 //! 3. name the process of each new socket through `/proc/*/fd`.
 //!
 //! Dumps are made once a second, however long the interval is. Needs Linux 4.2 and no privilege for
@@ -46,6 +46,7 @@ pub enum SockDiagError {
 pub struct SockDiag {
     tracker: track::Tracker,
     last_dump: Instant,
+    read: fn() -> io::Result<namespaces::Dumped>,
 }
 
 impl SockDiag {
@@ -57,7 +58,7 @@ impl SockDiag {
         let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
         let mut tracker = track::Tracker::default();
         tracker.baseline(&dumped);
-        let mut source = Self { tracker, last_dump: Instant::now() };
+        let mut source = Self { tracker, last_dump: Instant::now(), read: namespaces::dump_all };
         source.name_owners();
         Ok(source)
     }
@@ -93,6 +94,16 @@ impl SockDiag {
         Ok(Collected { sockets: self.tracker.report(), ..Collected::default() })
     }
 
+    /// As [`SockDiag::collect`]; when the dump fails, what the last one gave. A socket that nobody
+    /// reports for long would be forgotten, and its totals taken for new when they come again.
+    pub fn collect_or_last_known(&mut self) -> Collected {
+        if let Err(error) = self.dump() {
+            // The next dump covers this time too.
+            tracing::debug!(%error, "sockets could not be read, last known totals stand in");
+        }
+        Collected { sockets: self.tracker.report(), ..Collected::default() }
+    }
+
     /// Makes the dumps between two collections, at most one in each second.
     ///
     /// # Errors
@@ -101,9 +112,18 @@ impl SockDiag {
         if self.last_dump.elapsed() >= DUMP_EVERY && !self.is_done() { self.dump() } else { Ok(()) }
     }
 
+    /// Looks as often as it takes, but for the next [`SockDiag::collect`], to be sure of what has
+    /// vanished. For the last collection, which no other follows.
+    ///
+    /// # Errors
+    /// When the dump fails; what has vanished is then reported as it was last.
+    pub fn settle(&mut self) -> Result<(), SockDiagError> {
+        (1..track::GONE_AFTER).try_for_each(|_| self.dump())
+    }
+
     fn dump(&mut self) -> Result<(), SockDiagError> {
         self.last_dump = Instant::now();
-        let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
+        let dumped = (self.read)().map_err(SockDiagError::Dump)?;
         self.tracker.update(&dumped);
         self.name_owners();
         Ok(())

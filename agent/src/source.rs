@@ -83,14 +83,23 @@ impl Source {
 
     /// Takes in what the kernel cannot hold for long. Called several times a second.
     pub(crate) fn poll(&mut self) {
+        if let Self::Bpf { collector, .. } = self {
+            collector.poll_closed();
+        }
+        self.look(SockDiag::poll);
+    }
+
+    /// Called once, right before the last collection.
+    pub(crate) fn settle(&mut self) {
+        self.look(SockDiag::settle);
+    }
+
+    fn look(&mut self, how: fn(&mut SockDiag) -> Result<(), SockDiagError>) {
         let sock_diag = match self {
-            Self::Bpf { collector, existing } => {
-                collector.poll_closed();
-                existing.as_mut()
-            }
+            Self::Bpf { existing, .. } => existing.as_mut(),
             Self::SockDiag(source) => Some(source),
         };
-        if let Some(Err(error)) = sock_diag.map(SockDiag::poll) {
+        if let Some(Err(error)) = sock_diag.map(how) {
             tracing::debug!(%error, "sockets could not be read between two collections");
         }
     }
@@ -104,11 +113,7 @@ impl Source {
         let mut collected = collector.collect()?;
         if let Some(source) = existing {
             source.leave(collected.sockets.iter().map(|s| s.cookie));
-            match source.collect() {
-                Ok(more) => collected.sockets.extend(more.sockets),
-                // The next dump covers this time too.
-                Err(error) => tracing::debug!(%error, "earlier connections could not be read"),
-            }
+            collected.sockets.extend(source.collect_or_last_known().sockets);
             if source.is_done() {
                 *existing = None;
             }

@@ -8,6 +8,9 @@
 //! DIR/refused/, DIR/damaged/          the last few batches that cannot be delivered
 //! ```
 //!
+//! Damaged is what is no batch. One in the format of a newer agent stays where it is, for that agent;
+//! one that cannot be read just now is tried again.
+//!
 //! A batch is written to a temporary file, synced and renamed, so that a crash leaves it whole or
 //! not at all. Over the bound the oldest batches are dropped and counted; the count travels in the
 //! next batch's header. When the disk refuses a batch it waits in memory, within a bound of its own.
@@ -21,17 +24,21 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use thiserror::Error;
 use weir_wire::Loss;
+
+use format::FormatError;
 
 pub(crate) use format::Batch;
 use queue::{Entry, Queue};
 
 /// Batches kept for inspection in each of `refused/` and `damaged/`.
 const KEPT_ASIDE: usize = 8;
+/// Until a batch that could not be read is read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the spool cannot be used.
 #[derive(Debug, Error)]
@@ -228,9 +235,10 @@ impl Spool {
     }
 
     /// The oldest batch, waiting for one to come until `awake` says otherwise (asked at each
-    /// [`Spool::wake`]). A damaged one is set aside.
+    /// [`Spool::wake`]). A damaged one is set aside; one that cannot be read just now is waited for.
     pub(crate) fn next(&self, awake: impl Fn() -> bool) -> Option<Outgoing> {
         let shared = &*self.shared;
+        let mut unreadable = false;
         loop {
             let (entry, memory) = {
                 let mut state = shared.state.lock();
@@ -249,16 +257,31 @@ impl Spool {
                 return Some(Outgoing { ordinal: entry.ordinal, batch });
             }
             let path = shared.path(entry.ordinal);
-            let problem = match fs::read(&path) {
-                Ok(bytes) => match Batch::from_bytes(&bytes) {
-                    Ok(batch) => {
-                        return Some(Outgoing { ordinal: entry.ordinal, batch: Arc::new(batch) });
+            let problem = match read(&path) {
+                Ok(batch) => {
+                    return Some(Outgoing { ordinal: entry.ordinal, batch: Arc::new(batch) });
+                }
+                // No descriptor left, no memory, a bad moment of the disk: nothing is wrong with the
+                // batch itself.
+                Err(ReadError::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
+                    if !std::mem::replace(&mut unreadable, true) {
+                        tracing::warn!(file = %path.display(), %error, "spooled batch cannot be read, trying again");
                     }
-                    Err(error) => error.to_string(),
-                },
-                Err(error) => error.to_string(),
+                    self.returned();
+                    self.sleep(Instant::now() + READ_AGAIN, &awake);
+                    if awake() {
+                        return None;
+                    }
+                    continue;
+                }
+                Err(problem) => problem,
             };
-            tracing::warn!(file = %path.display(), problem, "spooled batch is damaged, set aside");
+            if problem.is_newer() {
+                tracing::warn!(file = %path.display(), %problem, "spooled batch left for a newer agent");
+                shared.state.lock().queue.remove(entry.ordinal);
+                continue;
+            }
+            tracing::warn!(file = %path.display(), %problem, "spooled batch is damaged, set aside");
             let mut state = shared.state.lock();
             state.queue.remove(entry.ordinal);
             state.queue.lost(Loss::SpoolDamaged, 1);
@@ -338,6 +361,25 @@ impl Shared {
     fn set_aside(&self, ordinal: u64, folder: &str) {
         set_aside(&self.directory, &file_name(ordinal), folder);
     }
+}
+
+/// Why a spooled batch was not to be had.
+#[derive(Debug, Error)]
+enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+}
+
+impl ReadError {
+    fn is_newer(&self) -> bool {
+        matches!(self, Self::Format(FormatError::Version(_)))
+    }
+}
+
+fn read(path: &Path) -> Result<Batch, ReadError> {
+    Ok(Batch::from_bytes(&fs::read(path)?)?)
 }
 
 fn file_name(ordinal: u64) -> String {
@@ -420,6 +462,9 @@ fn scan(directory: &Path) -> Result<(Queue, u64), SpoolError> {
                 losses: batch.losses,
                 in_memory: false,
             }),
+            Err(error @ FormatError::Version(_)) => {
+                tracing::warn!(file = %path.display(), %error, "spooled batch left for a newer agent");
+            }
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "spooled batch is damaged, set aside");
                 queue.lost(Loss::SpoolDamaged, 1);

@@ -14,6 +14,8 @@ use weir_wire::schema::{FLOW_COLUMNS, HISTOGRAMS, Kind};
 
 /// A batch may be dated this far ahead of the server's clock, microseconds: 5 minutes.
 const MAX_AHEAD_US: i64 = 300_000_000;
+/// A batch dated this far ahead and more is not worth waiting for, seconds: an hour.
+const MAX_WAIT_S: i64 = 3600;
 /// Longest interval of a row, microseconds: a day.
 const MAX_INTERVAL_US: i64 = 86_400_000_000;
 /// Longest label value, bytes.
@@ -25,15 +27,15 @@ const MAX_COUNT: i64 = 1 << 53;
 /// Why the rows of a batch were refused. Rows are numbered from 0 within their record batch.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CheckError {
-    /// Dated in the future.
+    /// Dated in the future. Not for good: see [`CheckError::good_in`].
     #[error(
         "`end` of row {row} is {seconds} s ahead of this server's clock, more than the 300 s that \
          are allowed; set the clock of the sending host (or of this one)"
     )]
     Future {
-        /// The row.
+        /// The row that is farthest ahead.
         row: usize,
-        /// How far ahead.
+        /// How far ahead, whole seconds.
         seconds: i64,
     },
     /// Ends before it starts, lasts longer than a day, or lies before 1970.
@@ -105,11 +107,26 @@ pub enum CheckError {
     },
 }
 
+impl CheckError {
+    /// Seconds until the same batch would be accepted, where waiting for that makes sense: it is dated
+    /// less than an hour ahead. Beyond, the date is not one that a clock shows, and whoever waits for it
+    /// delivers nothing else meanwhile.
+    #[must_use]
+    pub fn good_in(&self) -> Option<u64> {
+        match self {
+            Self::Future { seconds, .. } if *seconds < MAX_WAIT_S => {
+                u64::try_from(seconds - MAX_AHEAD_US / 1_000_000 + 1).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Checks a conformed batch of flows against the server's clock (`now`, microseconds since the Unix
 /// epoch).
 ///
 /// # Errors
-/// The first violation, by column and row; repeating cannot help.
+/// The first violation, by column and row; repeating cannot help, but for [`CheckError::good_in`].
 pub(crate) fn check_flows(batch: &RecordBatch, now: i64) -> Result<(), CheckError> {
     check_times(batch, now)?;
     for column in FLOW_COLUMNS.iter() {
@@ -137,11 +154,14 @@ fn check_times(batch: &RecordBatch, now: i64) -> Result<(), CheckError> {
         batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
     };
     let (Some(starts), Some(ends)) = (time("start"), time("end")) else { return Ok(()) };
-    for (row, (&start, &end)) in starts.values().iter().zip(ends.values()).enumerate() {
+    // The one farthest ahead says if waiting helps.
+    if let Some((row, end)) = ends.values().iter().enumerate().max_by_key(|(_, end)| **end) {
         let ahead = end.saturating_sub(now);
         if ahead > MAX_AHEAD_US {
             return Err(CheckError::Future { row, seconds: ahead / 1_000_000 });
         }
+    }
+    for (row, (&start, &end)) in starts.values().iter().zip(ends.values()).enumerate() {
         if start < 0 || !(0..=MAX_INTERVAL_US).contains(&end.saturating_sub(start)) {
             return Err(CheckError::Interval { row, start, end });
         }

@@ -57,10 +57,8 @@ async fn flows(State(receiver): State<Receiver>, body: Result<Bytes, BytesReject
                 tracing::error!(%error, "batch not stored");
             }
             let mut response = refuse(status, &error.to_string());
-            if let Some(seconds) = retry_after(status) {
-                response
-                    .headers_mut()
-                    .insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+            if let Some(seconds) = retry_after(&error, status) {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             response
         }
@@ -78,6 +76,7 @@ async fn body_timeout(request: axum::extract::Request, next: axum::middleware::N
 fn status_of(error: &RefusedBatch) -> StatusCode {
     match error {
         RefusedBatch::Decode(DecodeError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        RefusedBatch::Values(error) if error.good_in().is_some() => StatusCode::TOO_EARLY,
         RefusedBatch::Decode(_) | RefusedBatch::Columns(_) | RefusedBatch::Values(_) => {
             StatusCode::BAD_REQUEST
         }
@@ -91,10 +90,12 @@ fn status_of(error: &RefusedBatch) -> StatusCode {
     }
 }
 
-fn retry_after(status: StatusCode) -> Option<&'static str> {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => Some("1"),
-        StatusCode::SERVICE_UNAVAILABLE => Some("5"),
+/// Seconds.
+fn retry_after(error: &RefusedBatch, status: StatusCode) -> Option<u64> {
+    match (error, status) {
+        (RefusedBatch::Values(error), _) => error.good_in(),
+        (_, StatusCode::TOO_MANY_REQUESTS) => Some(1),
+        (_, StatusCode::SERVICE_UNAVAILABLE) => Some(5),
         _ => None,
     }
 }

@@ -6,7 +6,8 @@
 //!   body, bounded in size            413
 //!   decode (weir_wire), bounded      400, 413
 //!   conform to the table             400
-//!   check values                     400
+//!   check values                     400; 425 (Too Early) for a batch dated more than 5 minutes and
+//!                                    less than an hour ahead, good after `Retry-After` seconds
 //!   append to the log, fsync         429 (memory bound), 503 (disk)
 //!   200 {"status":"stored"}          or "repeated" for a sequence seen before
 //! ```

@@ -113,6 +113,23 @@ async fn bad_batches_are_refused_whole_and_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_from_a_clock_that_is_ahead_is_to_come_again() {
+    let server = server().await;
+    for (ahead, expected, wait) in [
+        (300, StatusCode::OK, None),
+        (360, StatusCode::TOO_EARLY, Some("61")),
+        (3600, StatusCode::BAD_REQUEST, None),
+    ] {
+        let body = batch(ahead, &flows(NOW + ahead * 1_000_000, 1));
+        let request = Request::post("/v1/flows").body(Body::from(body)).unwrap();
+        let response = server.router.clone().oneshot(request).await.unwrap();
+        let retry_after = response.headers().get("retry-after").map(|v| v.to_str().unwrap());
+        assert_eq!((response.status(), retry_after), (expected, wait), "{ahead} s ahead");
+    }
+    assert_eq!(server.rows("flows"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_without_rows_says_that_the_agent_lives() {
     let server = server().await;
     let (status, _) = server.post(batch(1, &flows(NOW, 0))).await;

@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
-use weir_wire::{Header, Loss};
+use arrow_schema::ArrowError;
+use weir_wire::{EncodeError, Header, Loss};
 
 use super::clock;
 use crate::attribution::Attribution;
@@ -34,6 +35,7 @@ pub(super) struct Measure {
     /// Losses of the source that no batch has declared yet.
     losses: BTreeMap<&'static str, u64>,
     failing: bool,
+    encode: fn(&Header, &RecordBatch) -> Result<Vec<u8>, EncodeError>,
 }
 
 impl Measure {
@@ -51,6 +53,7 @@ impl Measure {
             previous_end_us: None,
             losses: BTreeMap::new(),
             failing: false,
+            encode: weir_wire::encode,
         }
     }
 
@@ -59,6 +62,9 @@ impl Measure {
         loop {
             let next = Instant::now() + clock::until_next(wall_us(), interval);
             let stopped = self.wait(next, stop);
+            if stopped {
+                self.source.settle();
+            }
             self.tick();
             if stopped {
                 return;
@@ -110,12 +116,23 @@ impl Measure {
         self.lost(Loss::RingDrops, collected.ring_drops);
         let attributed = self.attribution.attribute(self.deltas.advance(collected.sockets));
         let rows = self.rows.aggregate(&attributed, interval);
-        match rows::batch(&rows, &self.observer, interval) {
+        self.spool_rows(rows::batch(&rows, &self.observer, interval), rows.len());
+    }
+
+    fn spool_rows(&mut self, batch: Result<RecordBatch, ArrowError>, rows: usize) {
+        match batch {
             Ok(batch) => self.spool_all(&batch),
             Err(error) => {
-                tracing::error!(%error, rows = rows.len(), "rows could not be made into a batch")
+                tracing::error!(%error, rows, "rows could not be made into a batch");
+                self.lost_batch(rows);
             }
         }
+    }
+
+    /// A batch that never reached the spool is lost as one that the spool dropped.
+    fn lost_batch(&mut self, rows: usize) {
+        self.lost(Loss::SpoolBatches, 1);
+        self.lost(Loss::SpoolRows, rows as u64);
     }
 
     fn lost(&mut self, reason: Loss, count: u64) {
@@ -139,9 +156,9 @@ impl Measure {
     fn spool_one(&mut self, rows: &RecordBatch) {
         let declared = self.spool.undeclared_losses();
         let mut losses = declared.clone();
-        for (reason, count) in std::mem::take(&mut self.losses) {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            let total = losses.entry(reason.to_owned()).or_insert(0);
+        for (reason, count) in &self.losses {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            let total = losses.entry((*reason).to_owned()).or_insert(0);
             *total = total.saturating_add(count);
         }
         self.sequence += 1;
@@ -151,7 +168,7 @@ impl Measure {
             sequence: self.sequence,
             losses: losses.clone(),
         };
-        match weir_wire::encode(&header, rows) {
+        match (self.encode)(&header, rows) {
             Ok(body) => {
                 let batch = Batch {
                     agent: header.agent,
@@ -162,9 +179,11 @@ impl Measure {
                     body,
                 };
                 self.spool.push(batch, &declared);
+                self.losses.clear();
             }
             Err(error) => {
                 tracing::error!(%error, rows = rows.num_rows(), "batch could not be encoded");
+                self.lost_batch(rows.num_rows());
             }
         }
     }
@@ -176,3 +195,6 @@ fn wall_us() -> i64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

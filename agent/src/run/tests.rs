@@ -198,7 +198,7 @@ fn batches_are_numbered_and_join_in_time_also_across_a_restart() {
         Err(Error::Spool(SpoolError::Locked(_)))
     ));
     receiver.wait(|r| r.len() >= 2);
-    assert!(first.is_measuring());
+    assert!(first.is_running());
     first.stop();
     let boundary = receiver.requests().len();
     assert!(boundary >= 3, "the last interval is delivered too");
@@ -247,4 +247,22 @@ fn a_server_that_never_answers_does_not_hold_up_the_end() {
     let waiting = std::fs::read_dir(spool.path()).unwrap();
     let names = waiting.map(|e| e.unwrap().file_name().into_string().unwrap());
     assert_eq!(names.filter(|n| n.ends_with(".batch")).count(), 2);
+}
+
+#[test]
+fn an_agent_that_lost_one_of_its_threads_does_not_run() {
+    let receiver = Receiver::start([]);
+    let ends = |end: fn(&mut Handle)| {
+        let spool = tempfile::tempdir().unwrap();
+        let mut handle = spawn(config(&receiver, spool.path(), Choice::SockDiag)).unwrap();
+        assert!(handle.is_running());
+        end(&mut handle);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while handle.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        !handle.is_running()
+    };
+    assert!(ends(|handle| handle.stop.by(Instant::now(), &handle.spool)), "delivering");
+    assert!(ends(|handle| handle.measuring.as_mut().unwrap().0 = mpsc::channel().0), "measuring");
 }

@@ -89,7 +89,7 @@ mod tests {
         for status in [400, 409, 413, 415, 422] {
             assert_eq!(verdict(status), Verdict::Refused, "{status}");
         }
-        for status in [301, 401, 403, 404, 408, 429, 500, 502, 503, 507] {
+        for status in [301, 401, 403, 404, 408, 425, 429, 500, 502, 503, 507] {
             assert_eq!(verdict(status), Verdict::Retry, "{status}");
         }
         assert_eq!(verdict(204), Verdict::Delivered);

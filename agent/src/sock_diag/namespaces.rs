@@ -5,7 +5,7 @@
 //! speak of and is not visited. Entering one takes `CAP_SYS_ADMIN`; it is done on a thread that ends
 //! afterwards, so that no other thread ever finds itself in the wrong namespace.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -31,7 +31,8 @@ pub(crate) struct Namespace {
 #[derive(Default)]
 pub(crate) struct Dumped {
     pub(crate) namespaces: Vec<Namespace>,
-    /// Namespaces that exist and could not be read this time.
+    /// Namespaces that exist and could not be read this time, or were not visited. Sockets of a
+    /// namespace that is neither here nor dumped are gone with it.
     pub(crate) unread: Vec<u64>,
 }
 
@@ -43,7 +44,8 @@ pub(crate) fn own_inode() -> io::Result<u64> {
 /// Dumps this process's namespace and all others that it may enter.
 ///
 /// # Errors
-/// Only when the process's own namespace cannot be dumped; others that fail are listed as unread.
+/// When the process's own namespace cannot be dumped, or nobody can say which others there are;
+/// others that fail are listed as unread.
 pub(crate) fn dump_all() -> io::Result<Dumped> {
     let own = own_inode()?;
     let mut dumped = Dumped::default();
@@ -52,17 +54,18 @@ pub(crate) fn dump_all() -> io::Result<Dumped> {
         cookie: netlink::namespace_cookie(),
         sockets: netlink::dump()?,
     });
-    let others = find(own);
-    if others.is_empty() {
+    let Found { open, unread } = find(own, MAX_NAMESPACES)?;
+    dumped.unread.extend(unread);
+    if open.is_empty() {
         return Ok(dumped);
     }
     let visits = std::thread::Builder::new()
         .name("weir-netns".into())
         .spawn(move || {
-            others.into_iter().map(|(inode, file)| (inode, visit(inode, &file))).collect::<Vec<_>>()
+            open.into_iter().map(|(inode, file)| (inode, visit(inode, &file))).collect::<Vec<_>>()
         })?
         .join()
-        .unwrap_or_default();
+        .map_err(|_| io::Error::other("thread that visits network namespaces has panicked"))?;
     for (inode, visit) in visits {
         match visit {
             Ok(namespace) => dumped.namespaces.push(namespace),
@@ -75,29 +78,43 @@ pub(crate) fn dump_all() -> io::Result<Dumped> {
     Ok(dumped)
 }
 
-/// Every other namespace with a handle to it.
-fn find(own: u64) -> HashMap<u64, File> {
-    let mut found = HashMap::new();
-    let Ok(processes) = fs::read_dir("/proc") else { return found };
-    for entry in processes.flatten() {
+/// The namespaces of other processes.
+#[derive(Default)]
+struct Found {
+    /// Those to visit, each with a handle to it.
+    open: HashMap<u64, File>,
+    /// Those beyond the bound, and those for which no handle was to be had.
+    unread: HashSet<u64>,
+}
+
+/// Every other namespace, at most `max` of them with a handle.
+fn find(own: u64, max: usize) -> io::Result<Found> {
+    let mut found = Found::default();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
         if !entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
             continue;
         }
         let path = entry.path().join("ns/net");
         // Processes end while they are looked at, and those of other users are closed to us.
         let Ok(inode) = fs::metadata(&path).map(|m| m.ino()) else { continue };
-        if inode == own || found.contains_key(&inode) {
+        if inode == own || found.open.contains_key(&inode) {
             continue;
         }
-        if found.len() >= MAX_NAMESPACES {
-            tracing::warn!(limit = MAX_NAMESPACES, "more network namespaces than are visited");
-            break;
-        }
-        if let Ok(file) = File::open(&path) {
-            found.insert(inode, file);
+        match if found.open.len() < max { File::open(&path).ok() } else { None } {
+            Some(file) => {
+                found.unread.remove(&inode);
+                found.open.insert(inode, file);
+            }
+            None => {
+                found.unread.insert(inode);
+            }
         }
     }
-    found
+    if found.open.len() >= max && !found.unread.is_empty() {
+        tracing::warn!(limit = max, "more network namespaces than are visited");
+    }
+    Ok(found)
 }
 
 fn visit(inode: u64, file: &File) -> io::Result<Namespace> {

@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use super::*;
+use crate::deltas::Deltas;
 use crate::socket::{Role, SocketState};
 
 fn find(collected: &Collected, local: SocketAddr, peer: SocketAddr) -> Option<&SocketState> {
@@ -117,4 +118,30 @@ fn a_connection_that_ends_between_two_collections_is_caught_by_a_dump_in_between
     }
     let last = find(&collected, here, there).unwrap();
     assert_eq!((last.counters.tx_bytes, last.counters.connects, last.counters.closes), (600, 1, 1));
+}
+
+#[test]
+fn dumps_that_fail_for_long_count_nothing_twice() {
+    let mut source = SockDiag::start().unwrap();
+    let mut deltas = Deltas::default();
+    let (_listener, mut client, mut server) = pair();
+    let here = client.local_addr().unwrap();
+    let mut sent = 0;
+    let mut round = |source: &mut SockDiag| {
+        let sockets = source.collect_or_last_known().sockets;
+        let of_client = deltas.advance(sockets).into_iter().filter(|d| d.socket.local == here);
+        sent += of_client.map(|d| d.counters.tx_bytes).sum::<u64>();
+        sent
+    };
+    client.write_all(&[1; 600]).unwrap();
+    server.read_exact(&mut [0; 600]).unwrap();
+    assert_eq!(round(&mut source), 600);
+    source.read = || Err(io::Error::other("no memory"));
+    client.write_all(&[1; 20]).unwrap();
+    server.read_exact(&mut [0; 20]).unwrap();
+    for _ in 0..20 {
+        assert_eq!(round(&mut source), 600);
+    }
+    source.read = namespaces::dump_all;
+    assert_eq!(round(&mut source), 620);
 }

@@ -15,6 +15,10 @@ use super::namespaces::{Dumped, Namespace};
 use crate::deltas::combine;
 use crate::socket::{Counters, Histogram, Owner, Role, SocketState};
 
+/// A socket is gone when this many dumps in a row lack it. One is no proof: the kernel takes a dump up
+/// again at an index into a hash bucket (net/ipv4/inet_diag.c: `inet_diag_dump_icsk`), so that an entry
+/// removed from the same bucket meanwhile lets the one behind it be passed by.
+pub(super) const GONE_AFTER: u8 = 2;
 /// Attempts to find the process of a socket before it is left at "not known".
 const NAMING_ATTEMPTS: u8 = 2;
 
@@ -28,6 +32,8 @@ struct Tracked {
     handshaking: bool,
     segs_in: u32,
     round: u64,
+    /// Dumps in a row that lacked it.
+    missing: u8,
 }
 
 /// Sockets by cookie, as of the last dump.
@@ -70,6 +76,10 @@ impl Tracker {
         let gone = &mut self.gone;
         self.sockets.retain(|_, tracked| {
             if tracked.round == round || unread.contains(&tracked.reported.netns) {
+                return true;
+            }
+            tracked.missing += 1;
+            if tracked.missing < GONE_AFTER {
                 return true;
             }
             gone.push(tracked.close());
@@ -126,6 +136,10 @@ impl Tracker {
         listening: &Listening,
         baseline: bool,
     ) {
+        if self.sockets.get(&socket.cookie).is_some_and(|t| t.has_made_way(socket, info)) {
+            let closed = self.sockets.remove(&socket.cookie).map(|mut t| t.close());
+            self.gone.extend(closed);
+        }
         if self.closed_to_new && !self.sockets.contains_key(&socket.cookie) {
             return;
         }
@@ -157,14 +171,23 @@ impl Tracker {
                 handshaking: true,
                 segs_in: if baseline { info.segs_in } else { 0 },
                 round,
+                missing: 0,
             }
         });
         tracked.round = round;
+        tracked.missing = 0;
         tracked.update(socket, info, baseline);
     }
 }
 
 impl Tracked {
+    /// After an absence the cookie names another connection: a socket may connect anew, and the kernel
+    /// counts from 0 then (net/ipv4/tcp.c: `tcp_disconnect`).
+    fn has_made_way(&self, socket: &DiagSocket, info: &TcpInfo) -> bool {
+        let ends = (self.reported.local, self.reported.peer);
+        self.missing > 0 && (ends != (socket.local, socket.peer) || info.segs_in < self.segs_in)
+    }
+
     fn update(&mut self, socket: &DiagSocket, info: &TcpInfo, baseline: bool) {
         let established = socket.state != state::SYN_SENT;
         // A socket is accepted some time after its handshake: only then has it an inode.

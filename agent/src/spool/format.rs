@@ -17,7 +17,8 @@
 //!             body: the request as it is sent (see `weir_wire`)
 //! ```
 //!
-//! Integers are little-endian. The losses are those that the body's header declares: a batch that
+//! Integers are little-endian. Every version begins with the same 16 bytes, so that an older agent can
+//! tell a newer file from a damaged one. The losses are those that the body's header declares: a batch that
 //! is dropped unsent must hand them on, and dropping must not need to read the body.
 
 use std::collections::BTreeMap;
@@ -87,13 +88,13 @@ impl Batch {
         if &reader.array::<8>()? != MAGIC {
             return Err(FormatError::Magic);
         }
-        match u32::from_le_bytes(reader.array()?) {
-            VERSION => {}
-            other => return Err(FormatError::Version(other)),
-        }
+        let version = u32::from_le_bytes(reader.array()?);
         let crc = u32::from_le_bytes(reader.array()?);
         if crc32fast::hash(reader.0) != crc {
             return Err(FormatError::Checksum);
+        }
+        if version != VERSION {
+            return Err(FormatError::Version(version));
         }
         let body = u64::from_le_bytes(reader.array()?);
         let rows = u64::from_le_bytes(reader.array()?);

@@ -177,3 +177,51 @@ fn spooled_traffic_is_for_its_owner_alone() {
     let _spool = open(&path, 1 << 20);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn a_batch_that_cannot_be_read_just_now_is_delivered_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path(), 1 << 20);
+    push(&spool, 1);
+    let path = files(directory.path(), ".batch").remove(0);
+    let bytes = fs::read(&path).unwrap();
+    // A directory in its place makes reading fail, also for root.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(spool.next(|| true).is_none());
+    assert_eq!((spool.len(), spool.undeclared_losses()), (1, BTreeMap::new()));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| spool.next(|| false).unwrap().batch.sequence);
+        std::thread::sleep(Duration::from_millis(50));
+        fs::remove_dir(&path).unwrap();
+        write_durably(directory.path(), &file_name(0), &bytes).unwrap();
+        assert_eq!(waiting.join().unwrap(), 1);
+    });
+    assert!(spool.undeclared_losses().is_empty());
+}
+
+#[test]
+fn batches_of_a_newer_agent_wait_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path(), 1 << 20);
+    (1..=2).for_each(|n| push(&spool, n));
+    let paths = files(directory.path(), ".batch");
+    let as_version = |path: &Path, version| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[8] = version;
+        fs::write(path, bytes).unwrap();
+    };
+    // One while the agent runs, one while it does not.
+    as_version(&paths[0], 2);
+    assert_eq!(spool.next(|| true).unwrap().batch.sequence, 2);
+    drop(spool);
+    as_version(&paths[1], 2);
+    let spool = open(directory.path(), 1 << 20);
+    push(&spool, 3);
+    assert_eq!(drain(&spool), [("b".to_owned(), 3)]);
+    assert!(spool.undeclared_losses().is_empty());
+    drop(spool);
+    paths.iter().for_each(|path| as_version(path, 1));
+    let upgraded = open(directory.path(), 1 << 20);
+    assert_eq!(drain(&upgraded), [("b".to_owned(), 1), ("b".to_owned(), 2)]);
+}

@@ -74,6 +74,20 @@ fn clocks_ahead_are_named() {
 }
 
 #[test]
+fn only_a_clock_that_time_catches_up_with_is_worth_waiting_for() {
+    let ahead = |seconds: i64| {
+        let end = TimestampMicrosecondArray::from(vec![NOW + seconds * 1_000_000]);
+        row(vec![("end", Arc::new(end.with_timezone("UTC")))])
+    };
+    let good_in = |seconds| check_flows(&ahead(seconds), NOW).unwrap_err().good_in();
+    assert_eq!((good_in(301), good_in(360), good_in(3599)), (Some(2), Some(61), Some(3300)));
+    assert_eq!((good_in(3600), good_in(2_000_000_000)), (None, None));
+    // Once that time has passed the batch is good.
+    assert_eq!(check_flows(&ahead(360), NOW + 61_000_000), Ok(()));
+    assert_eq!(refusal("workload", Arc::new(StringArray::from(vec!["a\nb"]))).good_in(), None);
+}
+
+#[test]
 fn labels_are_held_to_their_form() {
     let text = |s: &str| Arc::new(StringArray::from(vec![s])) as ArrayRef;
     for address in ["10.0.0.256", "::ffff:10.0.0.1", "2001:DB8::1", "localhost", "010.0.0.1"] {

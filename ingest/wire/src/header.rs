@@ -29,9 +29,9 @@ pub enum Loss {
     MapInsertFailures,
     /// Records of closed sockets that did not fit into the kernel's ring buffer.
     RingDrops,
-    /// Rows in batches that the spool dropped to stay within its bound.
+    /// Rows in batches that the spool dropped to stay within its bound, or that could not be written.
     SpoolRows,
-    /// Batches that the spool dropped to stay within its bound.
+    /// Batches that the spool dropped to stay within its bound, or that could not be written.
     SpoolBatches,
     /// Batches in the spool that failed their checksum.
     SpoolDamaged,

@@ -68,6 +68,7 @@ fn sockets_of_another_namespace_are_dumped() {
         .expect("the child says its namespace");
 
     let dumped = dump_all().unwrap();
+    let beyond_the_bound = find(own_inode().unwrap(), 0).unwrap();
     // Ends the child, whatever comes next.
     drop(child.stdin.take());
     lines.for_each(drop);
@@ -82,6 +83,9 @@ fn sockets_of_another_namespace_are_dumped() {
         infos.filter(|i| i.bytes_acked == bytes).count()
     };
     assert_eq!(sent(4321 + 1), 1, "payload and SYN");
+    assert!(!dumped.unread.contains(&inode));
+    // Not visited is not gone.
+    assert!(beyond_the_bound.open.is_empty() && beyond_the_bound.unread.contains(&inode));
     // This thread has not moved.
     assert_eq!(own_inode().unwrap(), own.inode);
 }

@@ -45,6 +45,8 @@ fn a_handshake_that_vanished_has_failed() {
     tracker.update(&dumped(vec![socket(state::SYN_SENT, 40000, TcpInfo::default())]));
     tracker.report();
     tracker.update(&dumped(vec![]));
+    assert!(!tracker.report()[0].closed);
+    tracker.update(&dumped(vec![]));
     let last = tracker.report().remove(0);
     assert!(last.closed);
     assert_eq!((last.counters.connect_failures, last.counters.closes), (1, 0));
@@ -57,10 +59,44 @@ fn a_namespace_that_cannot_be_read_does_not_close_its_sockets() {
     let info = TcpInfo { bytes_acked: 1, ..TcpInfo::default() };
     tracker.update(&dumped(vec![socket(ESTABLISHED, 40000, info)]));
     tracker.report();
-    tracker.update(&Dumped { namespaces: vec![], unread: vec![1] });
-    assert!(tracker.report()[0].open);
+    for _ in 0..5 {
+        tracker.update(&Dumped { namespaces: vec![], unread: vec![1] });
+        assert!(tracker.report()[0].open);
+    }
+    tracker.update(&Dumped::default());
     tracker.update(&Dumped::default());
     assert!(tracker.report()[0].closed);
+}
+
+#[test]
+fn a_socket_that_one_dump_passed_by_goes_on_as_the_same() {
+    let mut tracker = Tracker::default();
+    let info = TcpInfo { bytes_acked: 1001, segs_in: 7, ..TcpInfo::default() };
+    tracker.baseline(&dumped(vec![socket(ESTABLISHED, 40000, info)]));
+    for bytes_acked in [1011, 1021] {
+        tracker.update(&dumped(vec![]));
+        assert!(!tracker.report()[0].closed);
+        let info = TcpInfo { bytes_acked, ..info };
+        tracker.update(&dumped(vec![socket(ESTABLISHED, 40000, info)]));
+        let sockets = tracker.report();
+        assert_eq!(sockets.len(), 1);
+        let counters = &sockets[0].counters;
+        assert_eq!((counters.tx_bytes, counters.closes), (bytes_acked - 1001, 0));
+    }
+}
+
+#[test]
+fn a_socket_that_connected_anew_while_it_was_missed_is_another() {
+    let mut tracker = Tracker::default();
+    tracker.baseline(&dumped(vec![]));
+    let info = TcpInfo { bytes_acked: 101, segs_in: 7, ..TcpInfo::default() };
+    tracker.update(&dumped(vec![socket(ESTABLISHED, 40000, info)]));
+    tracker.report();
+    tracker.update(&dumped(vec![]));
+    let info = TcpInfo { bytes_acked: 31, segs_in: 2, ..TcpInfo::default() };
+    tracker.update(&dumped(vec![socket(ESTABLISHED, 40000, info)]));
+    let bytes: Vec<_> = tracker.report().iter().map(|s| (s.closed, s.counters.tx_bytes)).collect();
+    assert_eq!(bytes, [(true, 100), (false, 30)]);
 }
 
 #[test]
