@@ -135,7 +135,7 @@ impl Evaluator<'_> {
         for arg in &call.args {
             args.push(self.eval(arg, steps).await?);
         }
-        functions::apply(call, args, &steps, &self.notes)
+        functions::apply(call, args, &steps, &self.notes, &|values| self.touch(values))
     }
 
     /// The store's own sums, or `None` when it has no deltas of that metric.
