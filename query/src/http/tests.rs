@@ -385,3 +385,33 @@ async fn limits_end_queries() {
     assert_eq!(status, 422, "{text}");
     assert!(text.contains("more memory than it may have"), "{text}");
 }
+
+/// Each would make far more than the memory bound if it ran.
+#[tokio::test]
+async fn functions_without_bound_are_not_there() {
+    let (router, _dir) = small().await;
+    for call in [
+        "repeat('a', 2000000000)",
+        "lpad('a', 2000000000)",
+        "rpad('a', 2000000000)",
+        "replace('aaaa', 'a', 'bbbb')",
+        "regexp_replace('aaaa', 'a', 'bbbb', 'g')",
+        "range(1, 100000000000)",
+        "generate_series(1, 100000000000)",
+        "array_repeat(1, 2000000000)",
+        "list_repeat(1, 2000000000)",
+        "array_resize([1], 2000000000)",
+        "list_resize([1], 2000000000)",
+        "array_to_string([1, 2], 'aaaa')",
+        "array_join([1, 2], 'aaaa')",
+        "list_to_string([1, 2], 'aaaa')",
+        "arrow_cast(NULL, 'FixedSizeList(2000000000, Int64)')",
+        "arrow_try_cast(NULL, 'FixedSizeList(2000000000, Int64)')",
+    ] {
+        let (status, _, body) = sql(&router, &format!("SELECT {call} FROM flows"), "json").await;
+        let answer: Value = serde_json::from_slice(&body).expect("JSON");
+        let name = call.split('(').next().unwrap_or_default();
+        assert_eq!(status, 400, "{call}: {answer}");
+        assert!(answer["error"].as_str().is_some_and(|e| e.contains(name)), "{answer}");
+    }
+}
