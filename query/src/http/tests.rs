@@ -415,3 +415,37 @@ async fn functions_without_bound_are_not_there() {
         assert!(answer["error"].as_str().is_some_and(|e| e.contains(name)), "{answer}");
     }
 }
+
+/// A client that asks for much and reads nothing.
+#[tokio::test]
+async fn stalled_readers_keep_no_place() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let (store, _dir) = store(&[row(1, "web", "api", 1)]).await;
+    let settings =
+        Settings { concurrency: 1, timeout: Duration::from_millis(500), ..Settings::default() };
+    let router = router_with(store, &settings);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = tokio::spawn(axum::serve(listener, router.clone()).into_future());
+    let mut client = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let text = "SELECT value FROM generate_series(1, 100000000000)";
+    let length = text.len();
+    let request = format!(
+        "POST /api/v1/sql?format=csv HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{text}"
+    );
+    client.write_all(request.as_bytes()).await.expect("the request is sent");
+    let mut start = [0; 15];
+    client.read_exact(&mut start).await.expect("an answer begins");
+    assert_eq!(&start, b"HTTP/1.1 200 OK");
+    let mut answered = false;
+    for _ in 0..20 {
+        answered = answered || sql(&router, "SELECT 1", "csv").await.0 == 200;
+    }
+    assert!(answered, "the place never came back");
+    // What the client reads at last is broken off, not ended.
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+    server.abort();
+}
