@@ -449,3 +449,33 @@ async fn stalled_readers_keep_no_place() {
     assert!(!rest.ends_with(b"0\r\n\r\n"));
     server.abort();
 }
+
+/// A query that computes until it is told to stop, on the only thread that the server has.
+#[tokio::test]
+async fn computing_delays_nobody_and_ends() {
+    let (store, _dir) = store(&[row(1, "web", "api", 1)]).await;
+    let api = super::Api {
+        database: crate::Database::new(store, &super::Resources::default()),
+        places: Arc::new(tokio::sync::Semaphore::new(1)),
+        timeout: Duration::from_secs(60),
+        engine: super::Engine::default(),
+    };
+    let endless = |stop: super::Stop| async move {
+        while !stop.is_stopped() {
+            std::thread::yield_now();
+        }
+        Ok(())
+    };
+    // By its timeout.
+    let answer = api.within(Some(Duration::from_millis(50)), endless).await;
+    assert_eq!(answer.expect_err("a timeout").kind(), crate::ErrorKind::Timeout);
+    api.within(None, |_| async { Ok(()) }).await.expect("its place is free again");
+    // By a client that goes away.
+    let gone = tokio::time::timeout(Duration::from_millis(50), api.within(None, endless)).await;
+    assert!(gone.is_err());
+    api.within(None, |_| async { Ok(()) }).await.expect("its place is free again");
+    // While it waits for something that never comes.
+    let waits = |_| std::future::pending::<Result<(), crate::Error>>();
+    assert!(api.within(Some(Duration::from_millis(50)), waits).await.is_err());
+    api.within(None, |_| async { Ok(()) }).await.expect("its place is free again");
+}

@@ -196,3 +196,30 @@ async fn labels_cannot_grow_without_bound() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_stopped_query_has_no_answer() {
+    let steps = Steps { start: 600_000, end: 600_000, step: 1 };
+    let stop = crate::promql::Stop::default();
+    stop.stop();
+    for expr in ["1", "m", "c_total[5m]", "rate(c_total[5m])"] {
+        let query = Query { expr: expr.to_owned(), steps, instant: true, lookback_ms: None };
+        let answer = Engine::default().evaluate_until(&memory(), &query, &stop).await;
+        assert!(matches!(answer, Err(Error::Timeout(_))), "{expr}: {answer:?}");
+    }
+}
+
+/// Every step sees all 1,000 samples again.
+#[tokio::test]
+async fn windows_that_overlap_are_paid_for() {
+    let engine = Engine { max_samples: 20_000, ..Engine::default() };
+    let ask = |range: &str| Query {
+        expr: format!("sum_over_time(c_total[{range}])"),
+        steps: Steps { start: 60_000_000, end: 65_000_000, step: 1000 },
+        instant: false,
+        lookback_ms: None,
+    };
+    assert!(engine.evaluate(&memory(), &ask("1h")).await.is_ok());
+    let answer = engine.evaluate(&memory(), &ask("1d")).await;
+    assert!(matches!(answer, Err(Error::Execution(_))), "{answer:?}");
+}
