@@ -44,9 +44,11 @@ pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Suc
         return Err(Error::bad("no match[] parameter provided").into());
     }
     let limit = params.limit()?.unwrap_or(usize::MAX);
+    // One more than is shown tells whether there are more.
+    let most = limit.saturating_add(1);
     let database = api.database.clone();
     let work = async move {
-        let found = catalog::series(&database.session()?, &selectors, period).await?;
+        let found = catalog::series(&database.session()?, &selectors, period, most).await?;
         let items: Vec<String> = found.iter().take(limit).map(metric).collect();
         let mut success = Success::new(format!("[{}]", items.join(",")));
         if found.len() > limit {

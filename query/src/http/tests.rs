@@ -479,3 +479,17 @@ async fn computing_delays_nobody_and_ends() {
     assert!(api.within(Some(Duration::from_millis(50)), waits).await.is_err());
     api.within(None, |_| async { Ok(()) }).await.expect("its place is free again");
 }
+
+#[tokio::test]
+async fn series_are_looked_for_up_to_the_limit() {
+    use crate::flows::catalog::{Period, everything, series};
+
+    let (store, _dir) = store(&[row(1, "web", "api", 1), row(2, "api", "db", 1)]).await;
+    let database = crate::Database::new(store, &super::Resources::default());
+    let period = Period { after: i64::MIN, until: i64::MAX };
+    for most in [1, 2] {
+        let session = database.session().expect("a session");
+        let found = series(&session, &[everything()], period, most).await.expect("series");
+        assert_eq!(found.len(), most);
+    }
+}

@@ -28,10 +28,11 @@ pub struct Engine {
     pub max_samples: usize,
 }
 
-/// Prometheus' defaults: 5 minutes, 1 minute, 50 million samples.
+/// Prometheus' 5 minutes and 1 minute; 5 million samples, of 16 bytes each and in several copies while
+/// a query runs.
 impl Default for Engine {
     fn default() -> Self {
-        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, max_samples: 50_000_000 }
+        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, max_samples: 5_000_000 }
     }
 }
 
