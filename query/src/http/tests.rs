@@ -386,6 +386,15 @@ async fn limits_end_queries() {
     assert!(text.contains("more memory than it may have"), "{text}");
 }
 
+#[tokio::test]
+async fn bodies_that_are_too_long_say_so() {
+    let (router, _dir) = small().await;
+    let long = "a".repeat(super::MAX_BODY + 1);
+    let (status, answer) = form(&router, "/api/v1/query", &[("query", &long)]).await;
+    assert_eq!((status, &answer["errorType"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("bad_data")));
+    assert_eq!(sql(&router, &long, "json").await.0, 413);
+}
+
 /// Each would make far more than the memory bound if it ran.
 #[tokio::test]
 async fn functions_without_bound_are_not_there() {
