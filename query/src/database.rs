@@ -22,6 +22,23 @@ use crate::scan::SnapshotTable;
 pub(crate) const FLOWS: &str = "flows";
 /// Tables that a query can name.
 const TABLES: [&str; 2] = [FLOWS, "agent_loss"];
+/// Functions whose result is as large as an argument says or many times its input, made at once and
+/// outside of the memory bound: a short statement could ask for all memory there is. Their aliases go
+/// with them. (`generate_series` and `range` remain as tables, which are made batch by batch.)
+const UNBOUNDED: [&str; 12] = [
+    "repeat",
+    "lpad",
+    "rpad",
+    "replace",
+    "regexp_replace",
+    "range",
+    "generate_series",
+    "array_repeat",
+    "array_resize",
+    "array_to_string",
+    "arrow_cast",
+    "arrow_try_cast",
+];
 /// How many memory consumers an out-of-memory message names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
@@ -117,6 +134,9 @@ impl Runtime {
             .build();
         let session = SessionContext::new_with_state(state);
         session.register_udaf(bucket_sum());
+        for name in UNBOUNDED {
+            session.deregister_udf(name);
+        }
         for snapshot in snapshots {
             self.env
                 .register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());

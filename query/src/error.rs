@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Busy,
     /// There is no such endpoint or object.
     NotFound,
+    /// The request is longer than is read.
+    TooLarge,
     /// No format that the client accepts can be made.
     NotAcceptable,
     /// The store or the engine failed.
@@ -97,7 +99,9 @@ impl From<Error> for promql::error::Error {
         match error.kind {
             ErrorKind::Execution => Self::Execution(error.message),
             ErrorKind::Timeout | ErrorKind::Busy => Self::Timeout(error.message),
-            ErrorKind::BadData | ErrorKind::NotAcceptable => Self::BadData(error.message),
+            ErrorKind::BadData | ErrorKind::NotAcceptable | ErrorKind::TooLarge => {
+                Self::BadData(error.message)
+            }
             // A plan that the crate made itself and DataFusion refuses is a defect here.
             ErrorKind::NotFound | ErrorKind::Internal => Self::Internal(error.message),
         }

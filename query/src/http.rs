@@ -1,7 +1,8 @@
 //! The HTTP API: Prometheus' query endpoints and SQL.
 //!
 //! A request waits for one of a bounded number of places, then has until its timeout to be answered.
-//! When the client goes away its query is dropped with it.
+//! PromQL is computed away from the server's own threads, so that it delays no other request. When the
+//! client goes away its query ends, and only then gives its place back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use weir_storage::Store;
 
 use crate::database::{Database, Resources};
 use crate::error::{Error, ErrorKind};
-use crate::promql::Engine;
+use crate::promql::{Engine, Stop};
 
 mod envelope;
 mod labels;
@@ -111,15 +113,51 @@ impl Api {
         }
     }
 
-    /// Runs a query in a place of its own, until the deadline.
-    async fn within<T>(
+    /// Runs a query on a thread and in a place of its own, until the deadline. `query` is given what
+    /// tells its computation to end.
+    async fn within<T, Q>(
         &self,
         timeout: Option<Duration>,
-        query: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
+        query: impl FnOnce(Stop) -> Q,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        Q: Future<Output = Result<T, Error>> + Send + 'static,
+    {
         let deadline = self.deadline(timeout);
-        let _place = self.place(deadline).await?;
-        tokio::time::timeout_at(deadline, query).await.map_err(|_| timed_out())?
+        let place = self.place(deadline).await?;
+        let stop = Stop::default();
+        let (waiting, gone) = oneshot::channel();
+        let _waiting = Waiting { stop: stop.clone(), _waiting: waiting };
+        let query = query(stop);
+        let runtime = Handle::current();
+        let work = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            runtime.block_on(async move {
+                tokio::select! {
+                    answer = query => answer,
+                    _ = gone => Err(timed_out()),
+                }
+            })
+        });
+        match tokio::time::timeout_at(deadline, work).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(e)) => Err(Error::new(ErrorKind::Internal, format!("query failed: {e}"))),
+            Err(_) => Err(timed_out()),
+        }
+    }
+}
+
+/// Somebody waits for a query's answer; once dropped, nobody does.
+struct Waiting {
+    stop: Stop,
+    /// Its end wakes a query that waits for the store.
+    _waiting: oneshot::Sender<()>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.stop.stop();
     }
 }
 

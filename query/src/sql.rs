@@ -8,15 +8,18 @@ use crate::error::{Error, ErrorKind};
 
 pub(crate) mod encode;
 mod json;
+mod measure;
 
 /// Plans and starts a query.
 ///
 /// # Errors
-/// [`ErrorKind::BadData`] for what is not SQL, names what is not there, or would change anything.
+/// [`ErrorKind::BadData`] for what is not SQL, is too long or too deep, names what is not there, or
+/// would change anything.
 pub(crate) async fn run(
     session: &SessionContext,
     text: &str,
 ) -> Result<SendableRecordBatchStream, Error> {
+    measure::measure(text)?;
     let plan = session.state().create_logical_plan(text).await.map_err(as_bad_data)?;
     SQLOptions::new()
         .with_allow_ddl(false)

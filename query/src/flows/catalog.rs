@@ -23,6 +23,9 @@ use crate::database::FLOWS;
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::{Grouping, Labels, Selector};
 
+/// Most label sets that [`series`] gives (about 1 KiB each).
+pub(crate) const MAX_SERIES: usize = 100_000;
+
 /// Rows whose `end` lies in `(after, until]`, microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Period {
@@ -35,11 +38,16 @@ pub(crate) fn everything() -> Selector {
     Selector { metric: None, name_matchers: Vec::new(), matchers: Vec::new() }
 }
 
-/// Label sets of the series that any of the selectors matches, in order, `__name__` included.
+/// Label sets of the series that any of the selectors matches, in order, `__name__` included. After
+/// `most` of them it looks for no more.
+///
+/// # Errors
+/// [`ErrorKind::Execution`] for more than [`MAX_SERIES`].
 pub(crate) async fn series(
     session: &SessionContext,
     selectors: &[Selector],
     period: Period,
+    most: usize,
 ) -> Result<Vec<Labels>, Error> {
     let columns = surviving_columns(&Grouping::Every);
     let mut found = BTreeSet::new();
@@ -58,6 +66,18 @@ pub(crate) async fn series(
                     labels.push((Arc::from("__name__"), Arc::from(metric.name)));
                     labels.sort_unstable();
                     found.insert(Labels(labels));
+                    if found.len() >= most {
+                        return Ok(found.into_iter().collect());
+                    }
+                    if found.len() > MAX_SERIES {
+                        return Err(Error::new(
+                            ErrorKind::Execution,
+                            format!(
+                                "more than {MAX_SERIES} series match; narrow the time range, match \
+                                 fewer or set limit="
+                            ),
+                        ));
+                    }
                 }
             }
         }

@@ -14,8 +14,8 @@ use super::sums::{name_labels, surviving_columns};
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::{Grouping, Labels, Selector, Series};
 
-/// Samples that one selector may give.
-const MAX_SAMPLES: usize = 50_000_000;
+/// Samples that one selector may give (16 bytes each).
+const MAX_SAMPLES: usize = 5_000_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// Samples of one metric with times in `(after, until]`, milliseconds.

@@ -21,8 +21,9 @@ use super::shape::{widen, width};
 use crate::database::FLOWS;
 use crate::error::{Error, ErrorKind};
 
-/// Numbers that one aggregate may bring into memory (8 bytes each): 20 million.
-const MAX_NUMBERS: usize = 20_000_000;
+/// Numbers that one aggregate may bring into memory (8 bytes each, and those of their
+/// entry): 5 million.
+const MAX_NUMBERS: usize = 5_000_000;
 /// Alias of the time key among the results.
 const KEY: &str = "weir_key";
 
@@ -90,7 +91,7 @@ impl Aggregate<'_> {
     /// Runs the aggregate.
     ///
     /// # Errors
-    /// [`ErrorKind::Execution`] when the result has more than 20 million numbers or the memory bound is
+    /// [`ErrorKind::Execution`] when the result has more than 5 million numbers or the memory bound is
     /// reached.
     pub(crate) async fn run(&self, session: &SessionContext) -> Result<Groups, Error> {
         let mut stream = self.plan(session).await?.execute_stream().await?;

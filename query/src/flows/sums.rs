@@ -15,8 +15,8 @@ use super::windows::Windows;
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::{Grouping, Labels, Selector, StepSeries, Steps, Window};
 
-/// Values that a result may have, over all series and steps.
-const MAX_VALUES: usize = 50_000_000;
+/// Values that a result may have, over all series and steps (16 bytes each).
+const MAX_VALUES: usize = 5_000_000;
 
 /// The window sums of a metric, see [`crate::promql::source::Source::window_sums`].
 pub(crate) async fn window_sums(

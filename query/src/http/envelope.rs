@@ -68,6 +68,7 @@ impl IntoResponse for Failure {
             ErrorKind::Timeout | ErrorKind::Busy => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             ErrorKind::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
+            ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "bad_data"),
             ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         if error.kind() == ErrorKind::Internal {

@@ -16,8 +16,9 @@ use crate::flows::catalog::{self, Period};
 /// Names of the labels of matching series: `match[]`, `start`, `end`, `limit`.
 pub(super) async fn names(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
     let (selectors, period) = (selectors_or_all(&params)?, period(&params)?);
-    let work = async { catalog::label_names(&api.database.session()?, &selectors, period).await };
-    let names = api.within(params.timeout()?, work.boxed()).await?;
+    let database = api.database.clone();
+    let work = async move { catalog::label_names(&database.session()?, &selectors, period).await };
+    let names = api.within(params.timeout()?, |_| work.boxed()).await?;
     texts(names, &params)
 }
 
@@ -29,9 +30,10 @@ pub(super) async fn values(
 ) -> Result<Success, Failure> {
     let (selectors, period) = (selectors_or_all(&params)?, period(&params)?);
     let name = label_name(&name);
+    let database = api.database.clone();
     let work =
-        async { catalog::label_values(&api.database.session()?, &name, &selectors, period).await };
-    let values = api.within(params.timeout()?, work.boxed()).await?;
+        async move { catalog::label_values(&database.session()?, &name, &selectors, period).await };
+    let values = api.within(params.timeout()?, |_| work.boxed()).await?;
     texts(values, &params)
 }
 
@@ -41,15 +43,20 @@ pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Suc
     if selectors.is_empty() {
         return Err(Error::bad("no match[] parameter provided").into());
     }
-    let work = async { catalog::series(&api.database.session()?, &selectors, period).await };
-    let found = api.within(params.timeout()?, work.boxed()).await?;
     let limit = params.limit()?.unwrap_or(usize::MAX);
-    let items: Vec<String> = found.iter().take(limit).map(metric).collect();
-    let mut success = Success::new(format!("[{}]", items.join(",")));
-    if found.len() > limit {
-        success.warnings.push("results truncated due to limit".into());
-    }
-    Ok(success)
+    // One more than is shown tells whether there are more.
+    let most = limit.saturating_add(1);
+    let database = api.database.clone();
+    let work = async move {
+        let found = catalog::series(&database.session()?, &selectors, period, most).await?;
+        let items: Vec<String> = found.iter().take(limit).map(metric).collect();
+        let mut success = Success::new(format!("[{}]", items.join(",")));
+        if found.len() > limit {
+            success.warnings.push("results truncated due to limit".into());
+        }
+        Ok(success)
+    };
+    Ok(api.within(params.timeout()?, |_| work.boxed()).await?)
 }
 
 /// The selectors of a request; without any, one that matches everything.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use url::form_urlencoded;
@@ -36,7 +37,11 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 /// The body of a request.
 pub(super) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
     Bytes::from_request(request, state).await.map_err(|rejection| {
-        Error::new(ErrorKind::BadData, format!("body cannot be read: {}", rejection.body_text()))
+        let kind = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
+            _ => ErrorKind::BadData,
+        };
+        Error::new(kind, format!("body cannot be read: {}", rejection.body_text()))
     })
 }
 

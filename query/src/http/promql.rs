@@ -12,7 +12,7 @@ use super::params::Params;
 use crate::error::Error;
 use crate::flows::FlowSource;
 use crate::promql::source::{Labels, Steps};
-use crate::promql::{Answer, Query, Value, format_value};
+use crate::promql::{Answer, Query, Stop, Value, format_value};
 
 /// An instant query: `query`, `time` (now), `timeout`, `lookback_delta`, `limit`.
 pub(super) async fn instant(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
@@ -45,20 +45,21 @@ async fn evaluate(
         lookback_ms: params.duration("lookback_delta")?,
     };
     let limit = params.limit()?;
-    let work = async {
-        let source = FlowSource::new(api.database.session()?);
-        let mut answer = api.engine.evaluate(&source, &query).await.map_err(Error::from)?;
+    let owned = api.clone();
+    let work = |stop: Stop| async move {
+        let source = FlowSource::new(owned.database.session()?);
+        let evaluated = owned.engine.evaluate_until(&source, &query, &stop).await;
+        let mut answer = evaluated.map_err(Error::from)?;
         answer.infos.extend(source.unknown_metrics().into_iter().map(|name| {
             format!(
                 "PromQL info: there is no metric \"{name}\"; /api/v1/label/__name__/values lists \
                  the flow metrics"
             )
         }));
-        Ok(answer)
+        Ok(success(answer, &query, limit))
     };
     // Boxed, so that the engine's and DataFusion's futures are compiled here and not by every user.
-    let answer = api.within(params.timeout()?, work.boxed()).await?;
-    Ok(success(answer, &query, limit))
+    Ok(api.within(params.timeout()?, |stop| work(stop).boxed()).await?)
 }
 
 fn success(answer: Answer, query: &Query, limit: Option<usize>) -> Success {

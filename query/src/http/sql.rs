@@ -2,8 +2,9 @@
 //!
 //! The statement is the body (`application/sql` or plain text), the field `query` of a JSON object, or
 //! the field `query` of a form; `format` and `timeout` come beside it or in the query string. Rows are
-//! sent as they are found. An error before the first rows has a status of its own; one after them cuts
-//! the body short, which every format's reader notices.
+//! sent as they are found. An error before the first rows has a status of its own; one after them breaks
+//! the body off, which every client notices. A task makes the rows until the deadline, whether or not
+//! the client reads them: one that stalls keeps no place, snapshot or file beyond it.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -11,9 +12,9 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use datafusion::execution::SendableRecordBatchStream;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use super::envelope::Failure;
@@ -22,6 +23,9 @@ use super::{Api, timed_out};
 use crate::error::Error;
 use crate::sql::encode::{Encoder, Format};
 use crate::sql::run;
+
+/// Runs of bytes that are made before the client takes them.
+const AHEAD: usize = 2;
 
 /// Runs a statement and streams its rows.
 pub(super) async fn query(State(api): State<Api>, request: Request) -> Result<Response, Failure> {
@@ -42,17 +46,7 @@ pub(super) async fn query(State(api): State<Api>, request: Request) -> Result<Re
         Ok::<_, Error>((start, answer))
     };
     let (start, answer) = timeout_at(deadline, begin.boxed()).await.map_err(|_| timed_out())??;
-    let rest = stream::unfold(Some(answer), |answer| async move {
-        let mut answer = answer?;
-        match answer.next().await {
-            Ok(Some(bytes)) => Some((Ok(Bytes::from(bytes)), Some(answer))),
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(error = %error, "sql answer cut short");
-                Some((Err(error), None))
-            }
-        }
-    });
+    let rest = produce(answer);
     let all = stream::once(async move { Ok::<_, Error>(Bytes::from(start)) }).chain(rest);
     let mut response = Body::from_stream(all.boxed()).into_response();
     let media = HeaderValue::from_static(format.media_type());
@@ -60,7 +54,7 @@ pub(super) async fn query(State(api): State<Api>, request: Request) -> Result<Re
     Ok(response)
 }
 
-/// An answer under way. It keeps its place until the last byte, or until the client is gone.
+/// An answer under way. It keeps its place until the last row, the deadline, or until the client is gone.
 struct Answer {
     rows: SendableRecordBatchStream,
     encoder: Option<Encoder>,
@@ -79,6 +73,46 @@ impl Answer {
                 self.encoder = Some(encoder);
                 Ok(Some(bytes))
             }
+        }
+    }
+}
+
+/// A piece of a body; `None` says that it is complete.
+type Piece = Result<Option<Bytes>, Error>;
+
+/// The rest of an answer, made by a task of its own.
+fn produce(answer: Answer) -> impl Stream<Item = Result<Bytes, Error>> {
+    let (sender, receiver) = mpsc::channel::<Piece>(AHEAD);
+    tokio::spawn(async move {
+        let deadline = answer.deadline;
+        tokio::select! {
+            made = timeout_at(deadline, send_all(answer, &sender)) => if made.is_err() {
+                tracing::warn!("sql answer broken off: it was not made and read in time");
+            },
+            () = sender.closed() => {}
+        }
+    });
+    stream::unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Ok(Some(bytes))) => Some((Ok(bytes), Some(receiver))),
+            Some(Ok(None)) => None,
+            Some(Err(error)) => {
+                tracing::warn!(error = %error, "sql answer broken off");
+                Some((Err(error), None))
+            }
+            // A task that ended without a last word was ended by the deadline.
+            None => Some((Err(timed_out()), None)),
+        }
+    })
+}
+
+async fn send_all(mut answer: Answer, sender: &mpsc::Sender<Piece>) {
+    loop {
+        let piece = answer.next().await.map(|bytes| bytes.map(Bytes::from));
+        let last = !matches!(piece, Ok(Some(_)));
+        if sender.send(piece).await.is_err() || last {
+            return;
         }
     }
 }

@@ -385,3 +385,120 @@ async fn limits_end_queries() {
     assert_eq!(status, 422, "{text}");
     assert!(text.contains("more memory than it may have"), "{text}");
 }
+
+#[tokio::test]
+async fn bodies_that_are_too_long_say_so() {
+    let (router, _dir) = small().await;
+    let long = "a".repeat(super::MAX_BODY + 1);
+    let (status, answer) = form(&router, "/api/v1/query", &[("query", &long)]).await;
+    assert_eq!((status, &answer["errorType"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("bad_data")));
+    assert_eq!(sql(&router, &long, "json").await.0, 413);
+}
+
+/// Each would make far more than the memory bound if it ran.
+#[tokio::test]
+async fn functions_without_bound_are_not_there() {
+    let (router, _dir) = small().await;
+    for call in [
+        "repeat('a', 2000000000)",
+        "lpad('a', 2000000000)",
+        "rpad('a', 2000000000)",
+        "replace('aaaa', 'a', 'bbbb')",
+        "regexp_replace('aaaa', 'a', 'bbbb', 'g')",
+        "range(1, 100000000000)",
+        "generate_series(1, 100000000000)",
+        "array_repeat(1, 2000000000)",
+        "list_repeat(1, 2000000000)",
+        "array_resize([1], 2000000000)",
+        "list_resize([1], 2000000000)",
+        "array_to_string([1, 2], 'aaaa')",
+        "array_join([1, 2], 'aaaa')",
+        "list_to_string([1, 2], 'aaaa')",
+        "arrow_cast(NULL, 'FixedSizeList(2000000000, Int64)')",
+        "arrow_try_cast(NULL, 'FixedSizeList(2000000000, Int64)')",
+    ] {
+        let (status, _, body) = sql(&router, &format!("SELECT {call} FROM flows"), "json").await;
+        let answer: Value = serde_json::from_slice(&body).expect("JSON");
+        let name = call.split('(').next().unwrap_or_default();
+        assert_eq!(status, 400, "{call}: {answer}");
+        assert!(answer["error"].as_str().is_some_and(|e| e.contains(name)), "{answer}");
+    }
+}
+
+/// A client that asks for much and reads nothing.
+#[tokio::test]
+async fn stalled_readers_keep_no_place() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let (store, _dir) = store(&[row(1, "web", "api", 1)]).await;
+    let settings =
+        Settings { concurrency: 1, timeout: Duration::from_millis(500), ..Settings::default() };
+    let router = router_with(store, &settings);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = tokio::spawn(axum::serve(listener, router.clone()).into_future());
+    let mut client = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let text = "SELECT value FROM generate_series(1, 100000000000)";
+    let length = text.len();
+    let request = format!(
+        "POST /api/v1/sql?format=csv HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{text}"
+    );
+    client.write_all(request.as_bytes()).await.expect("the request is sent");
+    let mut start = [0; 15];
+    client.read_exact(&mut start).await.expect("an answer begins");
+    assert_eq!(&start, b"HTTP/1.1 200 OK");
+    let mut answered = false;
+    for _ in 0..20 {
+        answered = answered || sql(&router, "SELECT 1", "csv").await.0 == 200;
+    }
+    assert!(answered, "the place never came back");
+    // What the client reads at last is broken off, not ended.
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+    server.abort();
+}
+
+/// A query that computes until it is told to stop, on the only thread that the server has.
+#[tokio::test]
+async fn computing_delays_nobody_and_ends() {
+    let (store, _dir) = store(&[row(1, "web", "api", 1)]).await;
+    let api = super::Api {
+        database: crate::Database::new(store, &super::Resources::default()),
+        places: Arc::new(tokio::sync::Semaphore::new(1)),
+        timeout: Duration::from_secs(60),
+        engine: super::Engine::default(),
+    };
+    let endless = |stop: super::Stop| async move {
+        while !stop.is_stopped() {
+            std::thread::yield_now();
+        }
+        Ok(())
+    };
+    // By its timeout.
+    let answer = api.within(Some(Duration::from_millis(50)), endless).await;
+    assert_eq!(answer.expect_err("a timeout").kind(), crate::ErrorKind::Timeout);
+    api.within(None, |_| async { Ok(()) }).await.expect("its place is free again");
+    // By a client that goes away.
+    let gone = tokio::time::timeout(Duration::from_millis(50), api.within(None, endless)).await;
+    assert!(gone.is_err());
+    api.within(None, |_| async { Ok(()) }).await.expect("its place is free again");
+    // While it waits for something that never comes.
+    let waits = |_| std::future::pending::<Result<(), crate::Error>>();
+    assert!(api.within(Some(Duration::from_millis(50)), waits).await.is_err());
+    api.within(None, |_| async { Ok(()) }).await.expect("its place is free again");
+}
+
+#[tokio::test]
+async fn series_are_looked_for_up_to_the_limit() {
+    use crate::flows::catalog::{Period, everything, series};
+
+    let (store, _dir) = store(&[row(1, "web", "api", 1), row(2, "api", "db", 1)]).await;
+    let database = crate::Database::new(store, &super::Resources::default());
+    let period = Period { after: i64::MIN, until: i64::MAX };
+    for most in [1, 2] {
+        let session = database.session().expect("a session");
+        let found = series(&session, &[everything()], period, most).await.expect("series");
+        assert_eq!(found.len(), most);
+    }
+}

@@ -14,7 +14,7 @@ use super::vector::{self, Collector, Data};
 mod select;
 
 /// Most values that `count_values` makes: each distinct value is a series over all steps.
-const MAX_COUNTED: usize = 10_000_000;
+const MAX_COUNTED: usize = 5_000_000;
 
 /// The series of one group, by index.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use super::eval::{Evaluator, Notes};
 use super::expr::{Expr, Kind};
 use super::parse;
 use super::source::{Series, Source, StepSeries, Steps};
+use super::stop::Stop;
 use super::vector::Data;
 
 /// Most evaluation times of one query; as in Prometheus.
@@ -27,10 +28,11 @@ pub struct Engine {
     pub max_samples: usize,
 }
 
-/// Prometheus' defaults: 5 minutes, 1 minute, 50 million samples.
+/// Prometheus' 5 minutes and 1 minute; 5 million samples, of 16 bytes each and in several copies while
+/// a query runs.
 impl Default for Engine {
     fn default() -> Self {
-        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, max_samples: 50_000_000 }
+        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, max_samples: 5_000_000 }
     }
 }
 
@@ -94,6 +96,19 @@ impl Engine {
     /// [`Error::BadData`] for a malformed expression or times, [`Error::Execution`] when the
     /// expression has no answer over these series or exceeds a limit, and what the source returns.
     pub async fn evaluate(&self, source: &dyn Source, query: &Query) -> Result<Answer, Error> {
+        self.evaluate_until(source, query, &Stop::default()).await
+    }
+
+    /// Evaluates a query until it is told to stop, also while it computes.
+    ///
+    /// # Errors
+    /// Those of [`Engine::evaluate`], and [`Error::Timeout`] when it was stopped.
+    pub async fn evaluate_until(
+        &self,
+        source: &dyn Source,
+        query: &Query,
+        stop: &Stop,
+    ) -> Result<Answer, Error> {
         check_steps(query)?;
         let Parsed { expr } = Self::parse(&query.expr)?;
         if !query.instant && matches!(expr.kind(), Kind::Matrix | Kind::Text) {
@@ -110,12 +125,16 @@ impl Engine {
             subquery_step: self.subquery_step_ms,
             max_samples: self.max_samples,
             touched: AtomicUsize::new(0),
+            stop: stop.clone(),
             notes: Mutex::new(Notes::default()),
         };
         let data = evaluator.eval(&expr, query.steps).await?;
         let notes = evaluator.notes.into_inner();
+        let value = value(data, query);
+        // Windows that were given up half way are no answer.
+        stop.check()?;
         Ok(Answer {
-            value: value(data, query),
+            value,
             warnings: notes.warnings.into_iter().collect(),
             infos: notes.infos.into_iter().collect(),
         })

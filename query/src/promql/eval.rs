@@ -2,7 +2,7 @@
 //!
 //! Only leaves wait (for the [`Source`]); everything above them is plain computation in
 //! [`super::functions`], [`super::aggregate`] and [`super::binary`]. Dropping the future ends the
-//! query at its next leaf.
+//! query at its next leaf, [`Stop`] at its next node or window.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +17,7 @@ use super::functions::{self, Function};
 use super::number::seconds;
 use super::plan::{self, Sums};
 use super::source::{Selector, Series, Source, StepSeries, Steps, Window};
+use super::stop::Stop;
 use super::vector::Data;
 use super::window::{Frame, Windows, is_stale};
 use super::{aggregate, binary, vector};
@@ -44,9 +45,14 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) max_samples: usize,
     /// How many it has touched.
     pub(crate) touched: AtomicUsize,
+    /// Whether anybody still waits for the answer.
+    pub(crate) stop: Stop,
     /// Remarks so far.
     pub(crate) notes: Mutex<Notes>,
 }
+
+/// Samples seen in windows that weigh as much as one value: each is read once and nothing is kept.
+const VIEWED_PER_VALUE: usize = 100;
 
 /// Which part of its samples an instant selector yields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +75,7 @@ impl Evaluator<'_> {
                 let once = Steps { start: steps.start, end: steps.start, step: steps.step };
                 return self.repeat(self.eval(expr, once).await?, steps.len());
             }
+            self.stop.check()?;
             let data = match plan::sums(expr) {
                 Some(sums) => match self.window_sums(&sums, &steps).await? {
                     Some(series) => Data::Vector(series),
@@ -76,6 +83,7 @@ impl Evaluator<'_> {
                 },
                 None => self.node(expr, steps).await?,
             };
+            self.stop.check()?;
             if let Data::Vector(series) = &data {
                 self.touch(series.len().saturating_mul(steps.len()))?;
             }
@@ -133,9 +141,13 @@ impl Evaluator<'_> {
         }
         let mut args = Vec::with_capacity(call.args.len());
         for arg in &call.args {
-            args.push(self.eval(arg, steps).await?);
+            let arg = self.eval(arg, steps).await?;
+            if let Data::Matrix(windows) = &arg {
+                self.touch(windows.views(&steps) / VIEWED_PER_VALUE)?;
+            }
+            args.push(arg);
         }
-        functions::apply(call, args, &steps, &self.notes)
+        functions::apply(call, args, &steps, &self.notes, &|values| self.touch(values))
     }
 
     /// The store's own sums, or `None` when it has no deltas of that metric.
@@ -186,7 +198,8 @@ impl Evaluator<'_> {
     ) -> Result<Vec<StepSeries>, Error> {
         let frame =
             Frame { range: self.lookback, offset: pick.when.offset, at: self.at(pick.when) };
-        let windows = Windows { series: self.load(&pick.selector, frame, steps).await?, frame };
+        let series = self.load(&pick.selector, frame, steps).await?;
+        let windows = Windows { series, frame, stop: self.stop.clone() };
         let mut out = Vec::with_capacity(windows.series.len());
         for series in &windows.series {
             let mut values = vec![None; steps.len()];
@@ -198,6 +211,7 @@ impl Evaluator<'_> {
             });
             out.push(StepSeries { labels: series.labels.clone(), values });
         }
+        self.stop.check()?;
         vector::drop_empty(&mut out);
         Ok(out)
     }
@@ -209,7 +223,7 @@ impl Evaluator<'_> {
             one.samples.retain(|(_, value)| !is_stale(*value));
         }
         series.retain(|one| !one.samples.is_empty());
-        Ok(Windows { series, frame })
+        Ok(Windows { series, frame, stop: self.stop.clone() })
     }
 
     async fn subquery(&self, subquery: &Subquery, steps: &Steps) -> Result<Windows, Error> {
@@ -223,7 +237,7 @@ impl Evaluator<'_> {
         // The inner evaluation times are the multiples of the step in (after, until].
         let start = (after.div_euclid(step) + 1) * step;
         if start > until {
-            return Ok(Windows { series: Vec::new(), frame });
+            return Ok(Windows { series: Vec::new(), frame, stop: self.stop.clone() });
         }
         let inner = Steps { start, end: until, step };
         self.check_room(inner.len())?;
@@ -242,7 +256,7 @@ impl Evaluator<'_> {
             })
             .collect();
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(Windows { series, frame })
+        Ok(Windows { series, frame, stop: self.stop.clone() })
     }
 
     async fn load(

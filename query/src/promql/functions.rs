@@ -203,6 +203,9 @@ pub(crate) fn lookup(name: &str) -> Option<(&'static str, Function)> {
     TABLE.iter().find(|(known, _)| *known == name).copied()
 }
 
+/// Counts values made against the query's limit, and refuses those beyond it.
+pub(crate) type Charge<'a> = &'a (dyn Fn(usize) -> Result<(), Error> + Sync);
+
 /// Applies a function to its evaluated arguments.
 ///
 /// # Errors
@@ -212,6 +215,7 @@ pub(crate) fn apply(
     args: Vec<Data>,
     steps: &Steps,
     notes: &Mutex<Notes>,
+    charge: Charge<'_>,
 ) -> Result<Data, Error> {
     let args = Args::sort(args);
     let series = match call.function {
@@ -248,11 +252,11 @@ pub(crate) fn apply(
         Function::Absent => presence::absent(call, &args, steps),
         Function::LabelReplace => {
             let texts = args.texts.clone();
-            label::replace(args.vector(call)?, &texts)?
+            label::replace(args.vector(call)?, &texts, charge)?
         }
         Function::LabelJoin => {
             let texts = args.texts.clone();
-            label::join(args.vector(call)?, &texts)?
+            label::join(args.vector(call)?, &texts, charge)?
         }
         Function::Sort { descending } => sort::by_value(args.vector(call)?, descending),
         Function::SortByLabel { descending } => {

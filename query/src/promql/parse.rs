@@ -59,7 +59,9 @@ fn read(text: &str) -> Result<syntax::Expr, Error> {
     }
 }
 
-/// Refuses what would recurse too deeply: parser, lowering and evaluation walk the tree recursively.
+/// Refuses what would recurse too deeply: parser, lowering, evaluation and the drop of both trees are
+/// recursive. It reads strings and comments exactly as the crate's lexer does, or operators could hide
+/// in what only one of the two takes for text; what that lexer refuses never becomes a tree.
 fn measure(text: &str) -> Result<(), Error> {
     if text.len() > MAX_LENGTH {
         return Err(bad(format!("expression is longer than {MAX_LENGTH} bytes")));
@@ -71,7 +73,8 @@ fn measure(text: &str) -> Result<(), Error> {
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         if let Some(open) = quote {
-            if c == '\\' && open != '`' {
+            // The lexer knows escapes in raw strings too.
+            if c == '\\' {
                 chars.next();
             } else if c == open {
                 quote = None;
@@ -88,11 +91,13 @@ fn measure(text: &str) -> Result<(), Error> {
         word.clear();
         match c {
             '"' | '\'' | '`' => quote = Some(c),
-            '#' => drop(chars.find(|c| *c == '\n')),
+            '#' => drop(chars.find(|c| matches!(c, '\r' | '\n'))),
             '{' => in_braces = true,
             '}' => in_braces = false,
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth = depth.saturating_sub(1),
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            // A subquery is a level above its operand, like an operator.
+            '[' => operators += 1,
             '+' | '-' | '*' | '/' | '%' | '^' | '<' | '>' | '=' | '!' if !in_braces => {
                 operators += 1;
             }

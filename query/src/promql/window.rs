@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::source::{Series, StepSeries, Steps};
+use super::stop::Stop;
 use super::vector;
 
 /// Bit pattern of the NaN that marks the end of a series.
@@ -45,6 +46,8 @@ pub(crate) struct Windows {
     pub(crate) series: Vec<Series>,
     /// Where the windows lie.
     pub(crate) frame: Frame,
+    /// Whether anybody still waits for what is made of them.
+    pub(crate) stop: Stop,
 }
 
 /// One window of one series.
@@ -61,7 +64,17 @@ pub(crate) struct View<'a> {
 }
 
 impl Windows {
-    /// Calls `f` with the number of the step and the window, for every window that has samples.
+    /// How many samples all windows hold together.
+    pub(crate) fn views(&self, steps: &Steps) -> usize {
+        let mut views = 0_usize;
+        for series in &self.series {
+            self.each(series, steps, |_, view| views = views.saturating_add(view.samples.len()));
+        }
+        views
+    }
+
+    /// Calls `f` with the number of the step and the window, for every window that has samples. It
+    /// returns early when the query is given up: see [`Stop::check`].
     pub(crate) fn each<'a>(
         &self,
         series: &'a Series,
@@ -70,6 +83,9 @@ impl Windows {
     ) {
         let (mut low, mut high) = (0, 0);
         for (step, time) in steps.iter().enumerate() {
+            if self.stop.is_stopped() {
+                return;
+            }
             let end = self.frame.end(time);
             let start = end - self.frame.range;
             // Window ends never go back, so both bounds only move forward.
@@ -90,7 +106,7 @@ impl Windows {
     /// A vector of what `f` makes of each window.
     ///
     /// # Errors
-    /// [`Error::Execution`] if dropping the metric names makes two series equal.
+    /// [`Error::Timeout`] when the query is given up, [`Error::Execution`] if dropping the metric names makes two series equal.
     pub(crate) fn map(
         &self,
         steps: &Steps,
@@ -108,6 +124,7 @@ impl Windows {
             let labels = if keep_name { series.labels.clone() } else { series.labels.nameless() };
             out.push(StepSeries { labels, values });
         }
+        self.stop.check()?;
         vector::drop_empty(&mut out);
         vector::unique(out.iter().map(|series| &series.labels))?;
         Ok(out)

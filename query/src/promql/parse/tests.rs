@@ -47,6 +47,59 @@ fn depth_and_length_are_bounded() {
     assert!(parse(&format!("sum(m{{{}}})", "a=\"1\",".repeat(1000))).is_ok());
 }
 
+/// Texts in which 10,000 operators follow something that could be mistaken for their hiding place.
+#[test]
+fn operators_cannot_hide() {
+    let call = |text: &str| format!("label_replace(m, \"a\", {text}, \"b\", \"c\")");
+    for head in [
+        "#\r1".to_owned(),
+        "#\n1".to_owned(),
+        "#\"\r1".to_owned(),
+        "# {\r1".to_owned(),
+        "#\u{2028}\u{85}\r1".to_owned(),
+        "m{a=\"1\",#}\r}".to_owned(),
+        "m{a=`}`}".to_owned(),
+        "m{a=\"\\\"\"}".to_owned(),
+        "m{a='\\''}".to_owned(),
+        call("`\\\\`"),
+        call("\"#\""),
+        "max_over_time(m[5m:1m])".to_owned(),
+    ] {
+        assert!(read(&head).is_ok(), "{head}: {:?}", read(&head));
+        for operator in
+            ["+1", "\n+ 1", "*-1", "-\t1", "^1", "==bool 1", "aTan2 1", "\rOR vector(1)"]
+        {
+            let text = format!("{head}{}", format!(" {operator}").repeat(10_000));
+            let message = message(&text);
+            assert!(message.contains("operators"), "{head} {operator}: {message}");
+        }
+    }
+    assert!(message(&format!("m{}", "[5m:]".repeat(10_000))).contains("operators"));
+    assert!(message(&format!("#\r{}1", "(".repeat(10_000))).contains("nested deeper"));
+    assert!(message(&format!("`\\``{}1", "-".repeat(10_000))).contains("operators"));
+    // A comment hides what it holds, to the end of the text too.
+    assert!(parse(&format!("1 #{}", "+1".repeat(10_000))).is_ok());
+    assert!(parse(&format!("#{}\r1", "(".repeat(10_000))).is_ok());
+}
+
+proptest::proptest! {
+    /// However pieces of text come together: what is read has no more operators than were counted.
+    #[test]
+    fn nothing_that_is_read_was_counted_short(
+        pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "\"", "'", "`", "\\", "#", "\r", "\n", " ", "{", "}", "m", "a=", "1", ",", "(", ")",
+            ]),
+            0..12,
+        ),
+    ) {
+        let text = format!("{} {}", pieces.concat(), "+1".repeat(MAX_OPERATORS + 1));
+        if let Ok(tree) = read(&text) {
+            proptest::prop_assert!(!tree.to_string().contains("+ 1 + 1"), "{:?}", text);
+        }
+    }
+}
+
 #[test]
 fn selectors_come_apart_into_name_and_matchers() {
     let selector = parse_selector("m{a=\"1\",b!~\"x.*\"}").unwrap();

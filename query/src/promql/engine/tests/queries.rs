@@ -165,3 +165,61 @@ async fn first_over_time_sees_a_left_open_window_and_keeps_the_name() {
     assert_eq!(series[0].values, [Some(1.0)]);
     assert_eq!(series[0].labels.metric(), "c_total");
 }
+
+/// Ten calls of which each repeats the value before ten times: 10^10 bytes if nobody stops them.
+#[tokio::test]
+async fn labels_cannot_grow_without_bound() {
+    let replace = |inner: String| {
+        format!("label_replace({inner}, \"x\", \"{}\", \"x\", \"(.*)\")", "$1".repeat(10))
+    };
+    let join = |inner: String| format!("label_join({inner}, \"x\", \"\"{})", ", \"x\"".repeat(10));
+    let nested = |call: &dyn Fn(String) -> String, times: usize| {
+        (0..times).fold("m".to_owned(), |inner, _| call(inner))
+    };
+    for call in [&replace as &dyn Fn(String) -> String, &join] {
+        match memory().at(60_000, &nested(call, 10)).await {
+            Err(Error::Execution(message)) => assert!(message.contains("longer than"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        let Value::Vector(series) = memory().at(60_000, &nested(call, 3)).await.unwrap().value
+        else {
+            panic!("no vector")
+        };
+        assert!(series.iter().all(|one| one.labels.get("x").is_some_and(|x| x.len() == 1000)));
+    }
+    // Values within the bound are still paid for.
+    let engine = Engine { max_samples: 1000, ..Engine::default() };
+    let steps = Steps { start: 60_000, end: 60_000, step: 1 };
+    let query = Query { expr: nested(&replace, 4), steps, instant: true, lookback_ms: None };
+    match engine.evaluate(&memory(), &query).await {
+        Err(Error::Execution(message)) => assert!(message.contains("too many"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_query_has_no_answer() {
+    let steps = Steps { start: 600_000, end: 600_000, step: 1 };
+    let stop = crate::promql::Stop::default();
+    stop.stop();
+    for expr in ["1", "m", "c_total[5m]", "rate(c_total[5m])"] {
+        let query = Query { expr: expr.to_owned(), steps, instant: true, lookback_ms: None };
+        let answer = Engine::default().evaluate_until(&memory(), &query, &stop).await;
+        assert!(matches!(answer, Err(Error::Timeout(_))), "{expr}: {answer:?}");
+    }
+}
+
+/// Every step sees all 1,000 samples again.
+#[tokio::test]
+async fn windows_that_overlap_are_paid_for() {
+    let engine = Engine { max_samples: 20_000, ..Engine::default() };
+    let ask = |range: &str| Query {
+        expr: format!("sum_over_time(c_total[{range}])"),
+        steps: Steps { start: 60_000_000, end: 65_000_000, step: 1000 },
+        instant: false,
+        lookback_ms: None,
+    };
+    assert!(engine.evaluate(&memory(), &ask("1h")).await.is_ok());
+    let answer = engine.evaluate(&memory(), &ask("1d")).await;
+    assert!(matches!(answer, Err(Error::Execution(_))), "{answer:?}");
+}
