@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -24,12 +23,19 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn router(receiver: Receiver) -> Router {
     Router::new()
         .route("/v1/flows", post(flows))
-        .layer(axum::middleware::from_fn(body_timeout))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(receiver)
 }
 
-async fn flows(State(receiver): State<Receiver>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn flows(State(receiver): State<Receiver>, request: Request) -> Response {
+    // A connection must not be held by a body that trickles in. What follows takes as long as the
+    // disk takes: the sender waits for it.
+    let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(body) => body,
+        Err(_) => {
+            return refuse(StatusCode::REQUEST_TIMEOUT, "body took longer than 30 s to arrive");
+        }
+    };
     let body = match body {
         Ok(body) => body,
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -62,14 +68,6 @@ async fn flows(State(receiver): State<Receiver>, body: Result<Bytes, BytesReject
             }
             response
         }
-    }
-}
-
-/// Gives up on a request whose body trickles in: a connection must not be held for nothing.
-async fn body_timeout(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
-    match tokio::time::timeout(BODY_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "batch took longer than 30 s to arrive"),
     }
 }
 
