@@ -17,7 +17,7 @@ use crate::faults::Faults;
 use crate::files::order::times;
 use crate::flush::{self, FlushError, Table};
 use crate::inner::Inner;
-use crate::memory::size_of;
+use crate::memory::{detach, size_of};
 use crate::open::{self, Opened};
 use crate::options::Options;
 use crate::retention::Graveyard;
@@ -157,7 +157,7 @@ impl Store {
             // Recorded sequences are durable.
             return Ok(Appended::Repeated);
         }
-        let mut rows = Vec::with_capacity(entry.parts.len());
+        let mut parts = Vec::with_capacity(entry.parts.len());
         let mut ipc = Vec::with_capacity(entry.parts.len());
         for part in entry.parts {
             let spec = self.specs.get(part.table).ok_or_else(|| no_table(part.table))?;
@@ -178,18 +178,29 @@ impl Store {
                         ),
                     ));
                 }
-                batches.push(batch);
+                batches.push(detach(batch).map_err(|e| {
+                    Error::with_source(ErrorKind::Invalid, "batch cannot be copied", e)
+                })?);
             }
-            let bytes = batches.iter().map(size_of).sum();
-            let Some(reserved) = self.inner.budget.reserve(bytes) else {
-                return Err(Error::new(
-                    ErrorKind::Busy,
-                    "rows arrive faster than they can be written to files; send them again in a second",
-                ));
-            };
-            rows.push(Incoming { table: spec.name, batches, reserved });
+            let bytes: usize = batches.iter().map(size_of).sum();
+            parts.push((spec.name, batches, bytes));
             ipc.push((spec.name, part.ipc));
         }
+        let bytes = parts.iter().map(|(_, _, bytes)| bytes).sum();
+        let Some(mut reserved) = self.inner.budget.reserve(bytes) else {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "rows arrive faster than they can be written to files; send them again in a second",
+            ));
+        };
+        let rows = parts
+            .into_iter()
+            .map(|(table, batches, bytes)| Incoming {
+                table,
+                batches,
+                reserved: reserved.split(bytes),
+            })
+            .collect();
         let (reply, replied) = oneshot::channel();
         let append = Append { source: entry.source, ipc, rows, reply };
         queue.send(append).await.map_err(|_| closed())?;

@@ -270,6 +270,25 @@ async fn memory_is_bounded() {
     assert_eq!(counts(&store, "flows"), once(0..stored + 1));
 }
 
+/// One entry is admitted or refused as a whole, and a large one gets its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_entry_is_admitted_beside_small_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_when_free(Options { memtable_bytes: 20_000, ..options(dir.path()) }).await;
+    let _held = store.inner.tables.lock().await;
+    store.append(entry(None, 0)).await.unwrap();
+    let rows: Vec<_> = (1..2001).map(|n| (MIDNIGHT + n * SECOND, "web", n)).collect();
+    let large = || Entry {
+        source: None,
+        parts: vec![part("flows", batch(&rows)), part("loss", batch(&rows))],
+    };
+    store.append(large()).await.unwrap();
+    assert!(store.stats().memory_bytes > 100_000);
+    let before = store.stats().memory_bytes;
+    assert_eq!(store.append(large()).await.unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(store.stats().memory_bytes, before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_is_told_who_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
