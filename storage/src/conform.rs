@@ -117,17 +117,68 @@ fn castable(from: &DataType, to: &DataType) -> bool {
         |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     match (from, to) {
         (DataType::Null, _) => true,
-        (DataType::Dictionary(_, value), to) if !matches!(to, DataType::Dictionary(..)) => {
-            castable(value, to) || **value == *to
-        }
+        // Only text: to unpack a dictionary of lists, Arrow reserves memory for the product of the
+        // rows and the values' length, which a small batch can make terabytes.
         (DataType::Dictionary(_, from), DataType::Dictionary(_, to)) => text(from) && text(to),
         (from, DataType::Dictionary(_, to)) => text(from) && text(to),
+        (DataType::Dictionary(..), _) => false,
         (DataType::Timestamp(_, zone), DataType::Timestamp(..)) => {
             zone.as_deref().is_some_and(|z| matches!(z, "UTC" | "+00:00" | "Z" | "Etc/UTC"))
         }
         (DataType::List(from) | DataType::LargeList(from), DataType::List(to)) => {
-            from.data_type() == to.data_type() || castable(from.data_type(), to.data_type())
+            let (from, to) = (from.data_type(), to.data_type());
+            from == to || (from.is_integer() && to.is_integer())
         }
         (from, to) => from.is_integer() && to.is_integer(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, DictionaryArray, Int8Array, Int64Array, ListArray, StringArray};
+    use arrow::datatypes::{Field, Int8Type, Int32Type, Int64Type, Schema};
+
+    use super::*;
+
+    fn buckets() -> DataType {
+        DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)))
+    }
+
+    /// A table with the one column `x`.
+    fn one(data_type: DataType) -> TableSpec {
+        TableSpec {
+            name: "t",
+            schema: Arc::new(Schema::new(vec![Field::new("x", data_type, true)])),
+            time: "x",
+            workload: &[],
+            sort: &[],
+        }
+    }
+
+    fn with(column: ArrayRef) -> RecordBatch {
+        RecordBatch::try_from_iter([("x", column)]).unwrap()
+    }
+
+    #[test]
+    fn dictionaries_stand_for_labels_only() {
+        let keys = Int8Array::from(vec![0; 100_000]);
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), Some(2)])]);
+        let lists = DictionaryArray::<Int8Type>::new(keys.clone(), Arc::new(lists));
+        let numbers =
+            DictionaryArray::<Int8Type>::new(keys.clone(), Arc::new(Int64Array::from(vec![7])));
+        for (column, wanted) in [
+            (Arc::new(lists) as ArrayRef, buckets()),
+            (Arc::new(numbers) as ArrayRef, DataType::Int64),
+        ] {
+            let refused = conform(&one(wanted), &with(column));
+            assert!(matches!(refused, Err(ConformError::Type { .. })), "{refused:?}");
+        }
+
+        let label = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let text = DictionaryArray::<Int8Type>::new(keys, Arc::new(StringArray::from(vec!["a"])));
+        let fits = conform(&one(label), &with(Arc::new(text))).unwrap();
+        assert_eq!(fits.column(0).as_dictionary::<Int32Type>().keys().len(), 100_000);
     }
 }

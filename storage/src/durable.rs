@@ -31,6 +31,8 @@ impl<T> At<T> for io::Result<T> {
 
 /// Makes the entries of a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), FileError> {
+    #[cfg(test)]
+    crate::faults::sync_of(dir).at("sync folder", dir)?;
     File::open(dir).and_then(|d| d.sync_all()).at("sync folder", dir)
 }
 
@@ -50,7 +52,12 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), FileError> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         other => other.at("create folder", dir)?,
     }
-    sync_dir(parent)
+    let synced = sync_dir(parent);
+    if synced.is_err() {
+        // The next attempt must not take it for durable.
+        let _ = fs::remove_dir(dir);
+    }
+    synced
 }
 
 /// Whether a name that is taken is an error.

@@ -27,3 +27,25 @@ impl Faults {
         self.fail_sync.store(fail, Ordering::Relaxed);
     }
 }
+
+/// Folders whose syncs fail.
+#[cfg(test)]
+static UNSYNCED: parking_lot::Mutex<Vec<std::path::PathBuf>> = parking_lot::Mutex::new(Vec::new());
+
+/// Makes syncs of a folder fail, or succeed again.
+#[cfg(test)]
+pub(crate) fn fail_sync_of(dir: &std::path::Path, fail: bool) {
+    let mut unsynced = UNSYNCED.lock();
+    unsynced.retain(|d| d != dir);
+    if fail {
+        unsynced.push(dir.to_owned());
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn sync_of(dir: &std::path::Path) -> io::Result<()> {
+    if UNSYNCED.lock().iter().any(|d| d == dir) {
+        return Err(io::Error::other("injected sync failure"));
+    }
+    Ok(())
+}

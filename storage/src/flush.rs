@@ -12,6 +12,7 @@
 //! and its LSN tells. A crash between the steps leaves files that no commit names (removed at open)
 //! or log entries that commits cover already (not replayed).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -39,8 +40,17 @@ pub(crate) enum FlushError {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) log: TableLog,
-    /// Files of a commit that reported an error.
-    doubtful: Option<Vec<String>>,
+    /// A commit that reported an error.
+    doubtful: Option<Doubtful>,
+}
+
+/// What a commit that reported an error was to do.
+#[derive(Debug)]
+enum Doubtful {
+    /// Add files of these paths below the table's folder.
+    Added(Vec<String>),
+    /// Remove these files.
+    Removed(Vec<Arc<DataFile>>),
 }
 
 impl Table {
@@ -50,12 +60,22 @@ impl Table {
 
     /// Finds out what became of a commit that reported an error.
     async fn settle(&mut self, inner: &Inner, name: &'static str) -> Result<(), FlushError> {
-        let Some(paths) = &self.doubtful else { return Ok(()) };
+        let Some(doubtful) = &self.doubtful else { return Ok(()) };
         self.log.reload().await?;
         inner.committed(name, self.log.files(), self.log.lsn());
-        let unused = paths.iter().map(String::as_str).filter(|path| !self.log.has_file(path));
-        if let Some(spec) = inner.spec(name) {
-            files::remove_files(&inner.dir, &spec, unused);
+        match doubtful {
+            Doubtful::Added(paths) => {
+                let unused =
+                    paths.iter().map(String::as_str).filter(|path| !self.log.has_file(path));
+                if let Some(spec) = inner.spec(name) {
+                    files::remove_files(&inner.dir, &spec, unused);
+                }
+            }
+            Doubtful::Removed(files) => {
+                let listed: HashSet<_> = self.log.files().iter().map(|f| f.path.clone()).collect();
+                let gone = files.iter().filter(|f| !listed.contains(&f.path)).cloned().collect();
+                inner.graveyard.lock().bury(gone, inner.clock.now());
+            }
         }
         self.doubtful = None;
         Ok(())
@@ -103,7 +123,7 @@ async fn flush_table(
         files::write_files(&worker.dir, &spec, parts, &batches)
     })
     .await??;
-    table.doubtful = Some(new.iter().map(|f| f.path.clone()).collect());
+    table.doubtful = Some(Doubtful::Added(new.iter().map(|f| f.path.clone()).collect()));
     table.log.add(&new, lsn, inner.clock.now()).await?;
     inner.committed(name, table.log.files(), lsn);
     table.doubtful = None;
@@ -146,7 +166,7 @@ pub(crate) async fn expire(inner: Arc<Inner>) -> Result<(), FlushError> {
             if gone.is_empty() {
                 continue;
             }
-            table.doubtful = Some(Vec::new());
+            table.doubtful = Some(Doubtful::Removed(gone.clone()));
             table.log.remove(&gone, now).await?;
             table.doubtful = None;
             inner.committed(name, table.log.files(), table.log.lsn());

@@ -21,7 +21,7 @@ use crate::delta::log::{LogError, TableLog};
 use crate::directory::{self, DirectoryError, DirectoryLock};
 use crate::durable::{self, At, FileError};
 use crate::error::{Error, ErrorKind};
-use crate::memory::{Budget, size_of};
+use crate::memory::{Budget, detach, size_of};
 use crate::options::Options;
 use crate::paths::DataDir;
 use crate::sources::{Sources, SourcesError};
@@ -145,14 +145,26 @@ fn replay(
     state: &mut State,
     budget: &Arc<Budget>,
 ) -> Result<(Segments, u64), Error> {
-    let (sources, covered) = Sources::load(&dir.sources()).map_err(|e| match e {
+    let checkpoint = Sources::load(&dir.sources()).map_err(|e| match e {
         SourcesError::File(e) => unavailable(e),
         damaged => {
             Error::with_source(ErrorKind::Directory, "cannot use the data directory", damaged)
         }
     })?;
+    let committed = tables.iter().map(|(_, log)| log.lsn()).max().unwrap_or(0);
+    let (sources, covered) = checkpoint.unwrap_or_else(|| {
+        // It is written before the log is trimmed, so without it the log should be whole. If
+        // someone removed it, the commits still tell how far the log may have been trimmed.
+        if committed > 0 {
+            tracing::warn!(
+                path = %dir.sources().display(),
+                "no list of senders: batches that they repeat now may be stored twice"
+            );
+        }
+        (Sources::default(), committed)
+    });
     state.sources = sources;
-    state.last_lsn = tables.iter().map(|(_, log)| log.lsn()).fold(covered, u64::max);
+    state.last_lsn = covered.max(committed);
     let mut rows = 0u64;
     let recovered = recover(dir, covered, |lsn, entry| {
         rows += replay_entry(tables, state, budget, lsn, entry)?;
@@ -202,7 +214,7 @@ fn decode(spec: &TableSpec, ipc: &[u8]) -> Result<Vec<RecordBatch>, ReplayError>
     let fail = |source| ReplayError::Decode { table: spec.name, source };
     let mut batches = Vec::new();
     for batch in StreamReader::try_new(ipc, None).map_err(fail)? {
-        batches.push(conform(spec, &batch.map_err(fail)?)?);
+        batches.push(detach(conform(spec, &batch.map_err(fail)?)?).map_err(fail)?);
     }
     Ok(batches)
 }

@@ -153,12 +153,13 @@ impl Sources {
         durable::write(tmp, path, Taken::Replace, [self.encode(lsn).as_slice()])
     }
 
-    /// Reads the checkpoint and its LSN; a directory without one starts empty, at LSN 0.
-    pub(crate) fn load(path: &Path) -> Result<(Self, u64), SourcesError> {
+    /// Reads the checkpoint and its LSN, if there is one.
+    pub(crate) fn load(path: &Path) -> Result<Option<(Self, u64)>, SourcesError> {
         match std::fs::read(path) {
             Ok(bytes) => Self::decode(&bytes)
+                .map(Some)
                 .map_err(|reason| SourcesError::Damaged { path: path.to_owned(), reason }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok((Self::default(), 0)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(FileError { action: "read", path: path.to_owned(), source }.into()),
         }
     }

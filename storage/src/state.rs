@@ -86,6 +86,11 @@ impl State {
     /// Closes the active memtables; returns if there is anything to flush.
     pub(crate) fn freeze(&mut self) -> bool {
         for table in self.tables.values_mut() {
+            if let Some(active) = &mut table.active {
+                // It holds all of the table's rows up to here, entries without any included: the
+                // commit then covers every entry of the segments that are removed after it.
+                active.last_lsn = active.last_lsn.max(self.last_lsn);
+            }
             table.frozen.extend(table.active.take().map(Arc::new));
         }
         self.tables.values().any(|t| !t.frozen.is_empty())

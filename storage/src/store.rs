@@ -1,5 +1,6 @@
 //! The store: one data directory, several tables.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
@@ -17,7 +18,7 @@ use crate::faults::Faults;
 use crate::files::order::times;
 use crate::flush::{self, FlushError, Table};
 use crate::inner::Inner;
-use crate::memory::size_of;
+use crate::memory::{detach, size_of};
 use crate::open::{self, Opened};
 use crate::options::Options;
 use crate::retention::Graveyard;
@@ -25,9 +26,13 @@ use crate::snapshot::Snapshot;
 use crate::spec::TableSpec;
 use crate::state::Incoming;
 use crate::wal::writer::{self, Append, Shared, Writer};
+use crate::window::window_of;
 
 /// Last microsecond that a row may be dated: the calendar of files ends with the year 9999.
 const MAX_TIME: i64 = 253_402_207_200_000_000;
+
+/// Windows of time that one part of an entry may touch: three weeks, or a file each.
+const MAX_WINDOWS: usize = 256;
 
 /// Figures for the server's own metrics.
 #[derive(Debug, Clone, Default)]
@@ -157,11 +162,12 @@ impl Store {
             // Recorded sequences are durable.
             return Ok(Appended::Repeated);
         }
-        let mut rows = Vec::with_capacity(entry.parts.len());
+        let mut parts = Vec::with_capacity(entry.parts.len());
         let mut ipc = Vec::with_capacity(entry.parts.len());
         for part in entry.parts {
             let spec = self.specs.get(part.table).ok_or_else(|| no_table(part.table))?;
             let mut batches = Vec::with_capacity(part.batches.len());
+            let mut windows = HashSet::new();
             for batch in &part.batches {
                 let batch = conform(spec, batch).map_err(|e| {
                     Error::with_source(ErrorKind::Invalid, "batch does not fit its table", e)
@@ -178,18 +184,39 @@ impl Store {
                         ),
                     ));
                 }
-                batches.push(batch);
+                note_windows(times, &mut windows);
+                if windows.len() > MAX_WINDOWS {
+                    return Err(Error::new(
+                        ErrorKind::Invalid,
+                        format!(
+                            "rows for table `{}` fall into more than {MAX_WINDOWS} windows of two hours by column `{}`, each of which becomes a file; check the sender's clock, or send less time at once",
+                            spec.name, spec.time
+                        ),
+                    ));
+                }
+                batches.push(detach(batch).map_err(|e| {
+                    Error::with_source(ErrorKind::Invalid, "batch cannot be copied", e)
+                })?);
             }
-            let bytes = batches.iter().map(size_of).sum();
-            let Some(reserved) = self.inner.budget.reserve(bytes) else {
-                return Err(Error::new(
-                    ErrorKind::Busy,
-                    "rows arrive faster than they can be written to files; send them again in a second",
-                ));
-            };
-            rows.push(Incoming { table: spec.name, batches, reserved });
+            let bytes: usize = batches.iter().map(size_of).sum();
+            parts.push((spec.name, batches, bytes));
             ipc.push((spec.name, part.ipc));
         }
+        let bytes = parts.iter().map(|(_, _, bytes)| bytes).sum();
+        let Some(mut reserved) = self.inner.budget.reserve(bytes) else {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "rows arrive faster than they can be written to files; send them again in a second",
+            ));
+        };
+        let rows = parts
+            .into_iter()
+            .map(|(table, batches, bytes)| Incoming {
+                table,
+                batches,
+                reserved: reserved.split(bytes),
+            })
+            .collect();
         let (reply, replied) = oneshot::channel();
         let append = Append { source: entry.source, ipc, rows, reply };
         queue.send(append).await.map_err(|_| closed())?;
@@ -280,6 +307,22 @@ impl Store {
             memory_bytes: u64::try_from(self.inner.budget.used()).unwrap_or(u64::MAX),
             memory_rows: state.tables.values().map(|t| t.memory_rows()).sum(),
             tables,
+        }
+    }
+}
+
+/// Adds the windows of `times`, and stops when there are too many.
+fn note_windows(times: &[i64], windows: &mut HashSet<i64>) {
+    let (Some(min), Some(max)) = (times.iter().min(), times.iter().max()) else { return };
+    let (first, last) = (window_of(*min), window_of(*max));
+    if first == last {
+        windows.insert(first);
+        return;
+    }
+    for time in times {
+        windows.insert(window_of(*time));
+        if windows.len() > MAX_WINDOWS {
+            return;
         }
     }
 }

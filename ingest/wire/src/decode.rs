@@ -2,9 +2,14 @@
 //!
 //! The stream is walked twice. The first walk reads only the framing and the flatbuffer of each
 //! message, and adds up what the buffers claim to hold once decompressed: a small body that claims
-//! gigabytes is refused before anything is allocated for it. The second walk is Arrow's own reader,
+//! gigabytes is refused before anything is allocated for it. It also refuses what takes far more
+//! memory or time to read than it has bytes: exotic column types, delta dictionaries, and large
+//! dictionaries that many columns or record batches refer to. The second walk is Arrow's own reader,
 //! with its validation on.
 
+mod columns;
+
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
@@ -69,6 +74,24 @@ pub enum DecodeError {
         /// How much is allowed.
         limit: u64,
     },
+    /// A column of a type that no column of a batch may have, known or not.
+    #[error(
+        "column `{column}` is {found}; accepted are numbers, booleans, dates and times, text and binary, lists of numbers, and dictionaries of text"
+    )]
+    Column {
+        /// The column.
+        column: String,
+        /// Its type, as far as the schema message names it.
+        found: String,
+    },
+    /// A dictionary that adds to an earlier one.
+    #[error(
+        "dictionary {id} is a delta, which is not accepted; send each dictionary whole (in pyarrow, leave emit_dictionary_deltas off)"
+    )]
+    Delta {
+        /// Number of the dictionary in the stream.
+        id: i64,
+    },
     /// The header is missing or refused.
     #[error(transparent)]
     Header(#[from] HeaderError),
@@ -106,6 +129,8 @@ fn check_framing(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
     let mut decompressed = 0u64;
     let mut rows = 0u64;
     let mut first = true;
+    let mut dictionaries: HashMap<i64, Dictionary> = HashMap::new();
+    let mut referred = 0u64;
     while let Some(frame) = next_frame(bytes, at)? {
         let message = root_as_message(frame.metadata).map_err(|e| DecodeError::NotArrow {
             at,
@@ -115,15 +140,23 @@ fn check_framing(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
             return Err(DecodeError::NotArrow { at, what: "first message is no schema".into() });
         }
         first = false;
+        if let Some(schema) = message.header_as_schema() {
+            for id in columns::check(&schema)? {
+                dictionaries.entry(id).or_default().columns += 1;
+            }
+        }
+        let dictionary = message.header_as_dictionary_batch();
+        if let Some(id) = dictionary.filter(|d| d.isDelta()).map(|d| d.id()) {
+            // Each delta makes a new whole dictionary, and every record batch keeps its own.
+            return Err(DecodeError::Delta { id });
+        }
         let body_length = usize::try_from(message.bodyLength())
             .map_err(|_| DecodeError::NotArrow { at, what: "negative body length".into() })?;
         let end = frame.body.checked_add(body_length).ok_or(DecodeError::Truncated { at })?;
         let body = bytes.get(frame.body..end).ok_or(DecodeError::Truncated { at })?;
         let batch = match message.header_type() {
             MessageHeader::RecordBatch => message.header_as_record_batch(),
-            MessageHeader::DictionaryBatch => {
-                message.header_as_dictionary_batch().and_then(|d| d.data())
-            }
+            MessageHeader::DictionaryBatch => dictionary.and_then(|d| d.data()),
             _ => None,
         };
         if let Some(batch) = batch {
@@ -136,8 +169,19 @@ fn check_framing(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
                 length
             };
             within("rows", counted, limits.rows)?;
-            decompressed = decompressed.saturating_add(claimed_bytes(&batch, body, at)?);
+            let claimed = claimed_bytes(&batch, body, at)?;
+            decompressed = decompressed.saturating_add(claimed);
             within("bytes after decompression", decompressed, limits.decompressed_bytes)?;
+            if let Some(dictionary) = dictionary {
+                dictionaries.entry(dictionary.id()).or_default().bytes = claimed;
+            } else {
+                // Arrow validates a dictionary anew for each column of each record batch.
+                referred = dictionaries
+                    .values()
+                    .fold(referred, |sum, d| sum.saturating_add(d.bytes.saturating_mul(d.columns)));
+                let limit = limits.decompressed_bytes.saturating_mul(REFERRED);
+                within("bytes of dictionaries over all record batches", referred, limit)?;
+            }
         }
         at = end;
     }
@@ -145,6 +189,18 @@ fn check_framing(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
         return Err(DecodeError::NotArrow { at: 0, what: "no schema message".into() });
     }
     Ok(())
+}
+
+/// How often the bytes of the limit may be referred to by way of dictionaries.
+const REFERRED: u64 = 4;
+
+/// What is known of a dictionary while the messages are walked.
+#[derive(Debug, Default)]
+struct Dictionary {
+    /// Columns that refer to it.
+    columns: u64,
+    /// Claimed bytes of its present values.
+    bytes: u64,
 }
 
 struct Frame<'a> {

@@ -1,6 +1,7 @@
 //! The commit log of one table.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ use crate::spec::TableSpec;
 
 /// Application transaction whose version is the LSN up to which a table's rows are in files.
 pub(crate) const WAL_APP: &str = "weir/wal";
+/// Folder of the log below the table's.
+const LOG_FOLDER: &str = "_delta_log";
 /// Table property: number of parts that new files are split into.
 const PARTS: &str = "weir.parts";
 /// Commits between two checkpoints.
@@ -58,6 +61,8 @@ pub(crate) enum LogError {
 #[derive(Debug)]
 pub(crate) struct TableLog {
     url: Url,
+    /// The log's own folder.
+    folder: PathBuf,
     store: LogStoreRef,
     state: DeltaTableState,
     spec: Arc<TableSpec>,
@@ -90,9 +95,12 @@ impl TableLog {
         if !store.is_delta_table_location().await.map_err(delta)? {
             create(&store, &columns).await.map_err(delta)?;
         }
+        let folder = dir.table(spec.name).join(LOG_FOLDER);
+        sync(folder.clone()).await?;
         let state = DeltaTableState::try_new(store.as_ref(), None).await.map_err(delta)?;
+        let files = HashMap::new();
         let mut log =
-            Self { url, store, state, spec, files: HashMap::new(), parts: PartCount::ONE, lsn: 0 };
+            Self { url, folder, store, state, spec, files, parts: PartCount::ONE, lsn: 0 };
         log.evolve(columns).await?;
         log.read_state().await?;
         Ok(log)
@@ -224,6 +232,8 @@ impl TableLog {
     /// Loads what has been committed since, by an attempt of our own that reported an error or by
     /// another program.
     pub(crate) async fn reload(&mut self) -> Result<(), LogError> {
+        // A commit whose file has its name but was not synced is seen, and yet may be lost.
+        sync(self.folder.clone()).await?;
         self.state =
             DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(|e| self.delta(e))?;
         self.read_state().await
@@ -312,6 +322,17 @@ impl TableLog {
         }
         Ok(())
     }
+}
+
+/// Makes the names of the commits in a log's folder durable.
+async fn sync(folder: PathBuf) -> Result<(), LogError> {
+    let cut_short = FileError {
+        action: "sync folder",
+        path: folder.clone(),
+        source: std::io::Error::other("the work was cut short"),
+    };
+    let synced = tokio::task::spawn_blocking(move || durable::sync_dir(&folder)).await;
+    Ok(synced.unwrap_or(Err(cut_short))?)
 }
 
 fn write_operation() -> DeltaOperation {

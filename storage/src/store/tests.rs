@@ -271,6 +271,42 @@ async fn memory_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_cannot_make_a_file_for_every_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let spread = |windows: i64| {
+        let rows: Vec<_> = (0..windows).map(|n| (n * 2 * HOUR, "web", n)).collect();
+        Entry { source: None, parts: vec![part("flows", batch(&rows))] }
+    };
+    store.append(spread(256)).await.unwrap();
+    let error = store.append(spread(257)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("more than 256 windows"), "{error}");
+    let far: Vec<_> = [(0, "web", 0), (MIDNIGHT, "web", 1)].to_vec();
+    let far = Entry { source: None, parts: vec![part("loss", batch(&far))] };
+    store.append(far).await.unwrap();
+}
+
+/// One entry is admitted or refused as a whole, and a large one gets its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_entry_is_admitted_beside_small_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_when_free(Options { memtable_bytes: 20_000, ..options(dir.path()) }).await;
+    let _held = store.inner.tables.lock().await;
+    store.append(entry(None, 0)).await.unwrap();
+    let rows: Vec<_> = (1..2001).map(|n| (MIDNIGHT + n * SECOND, "web", n)).collect();
+    let large = || Entry {
+        source: None,
+        parts: vec![part("flows", batch(&rows)), part("loss", batch(&rows))],
+    };
+    store.append(large()).await.unwrap();
+    assert!(store.stats().memory_bytes > 100_000);
+    let before = store.stats().memory_bytes;
+    assert_eq!(store.append(large()).await.unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(store.stats().memory_bytes, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_is_told_who_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _store = open(dir.path()).await;

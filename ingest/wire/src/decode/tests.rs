@@ -4,6 +4,7 @@ use std::sync::Arc;
 use arrow_array::{
     ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use arrow_ipc::writer::{DictionaryHandling, IpcWriteOptions};
 use arrow_schema::{Field, Schema};
 use proptest::prelude::*;
 
@@ -76,6 +77,80 @@ fn a_stream_without_header_is_refused() {
         decode(&bytes, &Limits::default()),
         Err(DecodeError::Header(HeaderError::Missing("weir.version")))
     ));
+}
+
+/// A stream of one schema with a header and the given batches.
+fn stream(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
+    let schema = batches[0].schema().as_ref().clone().with_metadata(sample().0.to_metadata());
+    let mut writer =
+        arrow_ipc::writer::StreamWriter::try_new_with_options(Vec::new(), &schema, options)
+            .unwrap();
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
+    writer.finish().unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn column(array: impl arrow_array::Array + 'static) -> RecordBatch {
+    RecordBatch::try_from_iter([("extra", Arc::new(array) as ArrayRef)]).unwrap()
+}
+
+#[test]
+fn columns_that_expand_are_refused_by_name() {
+    use arrow_array::builder::{Int64Builder, ListBuilder};
+    use arrow_array::types::{Int32Type, Int64Type};
+    use arrow_array::{ListArray, RunArray, StringViewArray, StructArray};
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1)])]);
+    let keys = arrow_array::Int32Array::from(vec![0]);
+    let mut nested = ListBuilder::new(ListBuilder::new(Int64Builder::new()));
+    nested.values().values().append_value(1);
+    nested.values().append(true);
+    nested.append(true);
+    let ends = arrow_array::Int32Array::from(vec![1]);
+    let cases: [(RecordBatch, &str); 5] = [
+        (column(StringViewArray::from(vec!["a"])), "Utf8View"),
+        (column(DictionaryArray::<Int32Type>::new(keys, Arc::new(lists))), "a dictionary of List"),
+        (column(nested.finish()), "List of List"),
+        (
+            column(RunArray::<Int32Type>::try_new(&ends, &Int64Array::from(vec![1])).unwrap()),
+            "RunEndEncoded",
+        ),
+        (column(StructArray::new_empty_fields(1, None)), "Struct_"),
+    ];
+    for (batch, found) in cases {
+        let refused = decode(&stream(&[batch], IpcWriteOptions::default()), &Limits::default());
+        let Err(error) = refused else { panic!("{found} is accepted") };
+        assert!(matches!(&error, DecodeError::Column { column, .. } if column == "extra"));
+        assert!(error.to_string().contains(found), "{error}");
+    }
+}
+
+fn labels(values: &[&str]) -> RecordBatch {
+    let labels: DictionaryArray<arrow_array::types::Int32Type> = values.iter().copied().collect();
+    column(labels)
+}
+
+#[test]
+fn dictionaries_are_replaced_but_do_not_grow() {
+    let batches = [labels(&["a"]), labels(&["a", "b"]), labels(&["a", "b", "c"])];
+    let whole = stream(&batches, IpcWriteOptions::default());
+    let read = decode(&whole, &Limits::default()).unwrap();
+    assert_eq!(read.batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 6);
+    let deltas = IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
+    let refused = decode(&stream(&batches, deltas), &Limits::default());
+    assert!(matches!(refused, Err(DecodeError::Delta { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_large_dictionary_serves_few_record_batches() {
+    let big = labels(&["x".repeat(100_000).as_str()]);
+    let limits = Limits { decompressed_bytes: 200_000, ..Limits::default() };
+    let few = vec![big.clone(); 4];
+    decode(&stream(&few, IpcWriteOptions::default()), &limits).unwrap();
+    let many = vec![big; 40];
+    let refused = decode(&stream(&many, IpcWriteOptions::default()), &limits);
+    assert!(matches!(refused, Err(DecodeError::TooLarge { .. })), "{refused:?}");
 }
 
 proptest! {

@@ -199,3 +199,37 @@ async fn damage_in_the_log_stops_the_open_and_is_named() {
     let store = open(dir.path()).await;
     assert_eq!(counts(&store, "flows").keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 9]);
 }
+
+/// What the message about a damaged list of senders advises.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_list_of_senders_no_row_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for n in 0..5 {
+        store.append(entry(source("a", n), n)).await.unwrap();
+    }
+    // Entries without rows have positions too.
+    let idle = Entry { source: source("a", 5), parts: Vec::new() };
+    store.append(idle).await.unwrap();
+    store.flush().await.unwrap();
+    store.append(entry(source("a", 6), 5)).await.unwrap();
+    // The log goes on in a new segment from here; only now can the old one be removed.
+    store.flush().await.unwrap();
+    store.append(entry(source("a", 7), 6)).await.unwrap();
+    drop(store);
+    drop(open(dir.path()).await);
+    assert!(!dir.path().join("wal/00000000000000000001.wal").exists(), "the log is trimmed");
+    loop {
+        // The lock is held for a moment longer.
+        std::fs::write(dir.path().join("wal/sources"), "damaged").unwrap();
+        let error = Store::open(options(dir.path())).await.unwrap_err();
+        if error.to_string().contains("remove it") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    std::fs::remove_file(dir.path().join("wal/sources")).unwrap();
+    let store = open(dir.path()).await;
+    assert_eq!(counts(&store, "flows"), once(0..7));
+    assert_eq!(store.stats().memory_rows, 2);
+}

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::*;
+use crate::faults;
 
 /// A file system of the given size, gone when dropped. `None` without the right to mount.
 struct SmallDisk(tempfile::TempDir);
@@ -137,4 +138,48 @@ async fn a_commit_that_fails_is_made_later() {
     assert_eq!(on_disk.count(), snapshot.files.len(), "the files of the first attempt are gone");
     drop(store);
     assert_eq!(counts(&*open(dir.path()).await, "flows"), once(0..6));
+}
+
+/// The commit's file has its name, but the folder's sync failed: it counts only once that is made up
+/// for. The same with files that retention removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_not_synced_is_not_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Some(Duration::from_secs(12 * 3600));
+    let store = open_when_free(Options { retention: keep, ..options(dir.path()) }).await;
+    let log = store.inner.dir.table("flows").join("_delta_log");
+    store.append(entry(None, 0)).await.unwrap();
+    faults::fail_sync_of(&log, true);
+    for _ in 0..2 {
+        assert_eq!(store.flush().await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(store.snapshot("flows").unwrap().memory.len(), 1);
+    }
+    assert_eq!(store.stats().wal_segments, 1, "the log keeps the rows");
+    faults::fail_sync_of(&log, false);
+    store.flush().await.unwrap();
+    assert_eq!(counts(&store, "flows"), once(0..1));
+    let file = store.snapshot("flows").unwrap().files[0].path.to_string();
+    let file = store.inner.dir.tables().join(file);
+    assert!(file.exists());
+
+    faults::fail_sync_of(&log, true);
+    store.expire().await.unwrap_err();
+    assert!(file.exists());
+    faults::fail_sync_of(&log, false);
+    store.expire().await.unwrap();
+    assert!(counts(&store, "flows").is_empty());
+    assert!(!file.exists(), "what a doubtful commit removed goes from disk");
+}
+
+#[test]
+fn a_folder_that_was_not_synced_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("date=2026-11-22");
+    faults::fail_sync_of(dir.path(), true);
+    for _ in 0..2 {
+        crate::durable::create_dir(&folder).unwrap_err();
+        assert!(!folder.exists());
+    }
+    faults::fail_sync_of(dir.path(), false);
+    crate::durable::create_dir(&folder).unwrap();
 }
