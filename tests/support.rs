@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test file uses its part of this module")]
 
+use std::io::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -227,7 +228,8 @@ pub(crate) fn program(name: &str, probe: &[&str]) -> Option<PathBuf> {
 /// Says that a test is skipped and why; fails it where nothing may be skipped.
 pub(crate) fn skip(reason: &str) {
     assert!(std::env::var_os("WEIR_REQUIRE").is_none(), "may not be skipped here: {reason}");
-    eprintln!("skipped: {reason}");
+    // Past the test harness, which would hide it.
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }
 
 /// A Python with the packages of `tests/python/requirements.txt`, see [`program`].
