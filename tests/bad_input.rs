@@ -7,7 +7,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{Server, WEIR, batch, flows, now_us, skip};
 
@@ -150,7 +150,9 @@ fn a_full_disk_refuses_batches_and_heals() {
     let mut refused = None;
     // Values without pattern, so that compression does not help.
     let mut noise = 1u64;
+    let deadline = Instant::now() + Duration::from_secs(120);
     while refused.is_none() && sequence < 400 {
+        assert!(Instant::now() < deadline, "the server neither takes nor refuses batches");
         let names: Vec<String> = (0..2000)
             .map(|_| {
                 noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -172,7 +174,7 @@ fn a_full_disk_refuses_batches_and_heals() {
     assert_eq!(stored_rows(&server), stored, "what was acknowledged is still there");
     disk.grow(256);
     let again = flows(now_us(), &[("after", 1, 0)]);
-    support::eventually("batches are taken again", Duration::from_secs(20), || {
+    support::eventually("batches are taken again", Duration::from_secs(60), || {
         server.post(&batch("b", sequence, &again)).unwrap().0 == 200
     });
     assert!(server.terminate().success());

@@ -107,11 +107,7 @@ impl Server {
 impl Client {
     /// Posts a batch: status and body.
     pub(crate) fn post(&self, body: &[u8]) -> Result<(u16, String), ureq::Error> {
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build()
-            .into();
+        let agent = agent();
         let mut response = agent.post(format!("{}/v1/flows", self.url)).send(body)?;
         let text = response.body_mut().read_to_string()?;
         Ok((response.status().as_u16(), text))
@@ -119,16 +115,14 @@ impl Client {
 
     /// GETs a path: status and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent = agent();
         let mut response = agent.get(format!("{}{path}", self.url)).call().unwrap();
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
     /// Posts a form: status and body.
     pub(crate) fn form(&self, path: &str, fields: &[(&str, &str)]) -> (u16, Value) {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent = agent();
         let mut response =
             agent.post(format!("{}{path}", self.url)).send_form(fields.iter().copied()).unwrap();
         let text = response.body_mut().read_to_string().unwrap();
@@ -154,6 +148,15 @@ impl Client {
         assert!(result.len() <= 1, "{expression}: {answer}");
         result.first().map(|s| s["value"][1].as_str().unwrap().parse().unwrap())
     }
+}
+
+/// A client that waits no longer than a minute and returns refusals as answers.
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build()
+        .into()
 }
 
 impl Drop for Server {

@@ -12,7 +12,7 @@ use crate::retention;
 
 /// Wait after a failed flush; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// When to flush. No I/O.
 #[derive(Debug)]
@@ -105,8 +105,8 @@ mod tests {
         for _ in 0..10 {
             schedule.done(false, after(33));
         }
-        assert_eq!(schedule.due(true, 100, after(33)), Some(after(93)));
-        schedule.done(true, after(93));
-        assert_eq!(schedule.due(true, 1, after(94)), Some(after(154)));
+        assert_eq!(schedule.due(true, 100, after(33)), Some(after(43)));
+        schedule.done(true, after(43));
+        assert_eq!(schedule.due(true, 1, after(44)), Some(after(104)));
     }
 }

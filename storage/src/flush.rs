@@ -84,13 +84,19 @@ impl Table {
 
 /// Moves every row that is in memory now to files.
 pub(crate) async fn flush(inner: Arc<Inner>) -> Result<(), FlushError> {
+    let outcome = flush_all(&inner).await;
+    *inner.flush_failure.lock() = outcome.as_ref().err().map(ToString::to_string);
+    outcome
+}
+
+async fn flush_all(inner: &Arc<Inner>) -> Result<(), FlushError> {
     let mut tables = inner.tables.lock().await;
     if inner.state.lock().freeze() {
         inner.wal.rotate();
     }
     let mut outcome = Ok(());
     for (name, table) in tables.iter_mut() {
-        if let Err(error) = flush_table(&inner, name, table).await
+        if let Err(error) = flush_table(inner, name, table).await
             && outcome.is_ok()
         {
             outcome = Err(error);

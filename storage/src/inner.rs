@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     /// The tables' logs. Whoever commits holds all of them.
     pub(crate) tables: tokio::sync::Mutex<Vec<(&'static str, Table)>>,
     pub(crate) graveyard: Mutex<Graveyard>,
+    /// Why the last flush failed; `None` after one that succeeded.
+    pub(crate) flush_failure: Mutex<Option<String>>,
     /// Last field: everything above is done when the directory is let go.
     pub(crate) lock: Arc<DirectoryLock>,
 }

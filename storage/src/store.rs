@@ -111,6 +111,7 @@ impl Store {
                 tables.into_iter().map(|(name, log)| (name, Table::new(log))).collect(),
             ),
             graveyard: Mutex::new(Graveyard::default()),
+            flush_failure: Mutex::new(None),
             lock: lock.clone(),
         });
         *inner.wal.segments.lock() = segments;
@@ -204,10 +205,7 @@ impl Store {
         }
         let bytes = parts.iter().map(|(_, _, bytes)| bytes).sum();
         let Some(mut reserved) = self.inner.budget.reserve(bytes) else {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                "rows arrive faster than they can be written to files; send them again in a second",
-            ));
+            return Err(self.no_room());
         };
         let rows = parts
             .into_iter()
@@ -222,6 +220,22 @@ impl Store {
         queue.send(append).await.map_err(|_| closed())?;
         drop(queue);
         replied.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Memory is full: because files are slow, or because they cannot be written at all.
+    fn no_room(&self) -> Error {
+        match &*self.inner.flush_failure.lock() {
+            Some(why) => Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "memory is full of rows that cannot be written to files: {why}; free disk space or mend the disk, then send them again"
+                ),
+            ),
+            None => Error::new(
+                ErrorKind::Busy,
+                "rows arrive faster than they can be written to files; send them again in a second",
+            ),
+        }
     }
 
     /// The rows of a table as they are now.

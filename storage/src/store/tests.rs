@@ -271,6 +271,31 @@ async fn memory_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn memory_that_cannot_be_written_out_is_no_reason_to_send_again_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_when_free(Options { memtable_bytes: 20_000, ..options(dir.path()) }).await;
+    let folder = dir.path().canonicalize().unwrap().join("tables/flows");
+    crate::faults::fail_sync_of(&folder, true);
+    let mut stored = 0;
+    let error = loop {
+        match store.append(entry(None, stored)).await {
+            Ok(_) => stored += 1,
+            // Until the flush that is due by size has failed.
+            Err(e) if e.kind() == ErrorKind::Busy => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("injected sync failure"), "{error}");
+    crate::faults::fail_sync_of(&folder, false);
+    store.flush().await.unwrap();
+    assert_eq!(store.append(entry(None, stored)).await.unwrap(), Appended::Stored);
+    assert_eq!(counts(&store, "flows"), once(0..stored + 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entry_cannot_make_a_file_for_every_row() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
