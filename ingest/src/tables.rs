@@ -1,6 +1,6 @@
 //! The tables that ingestion fills, as the store must know them.
 
-use weir_storage::TableSpec;
+use weir_storage::{TableSpec, Window};
 use weir_wire::schema;
 
 /// `flows`: one row per flow key and interval.
@@ -10,6 +10,7 @@ pub fn flows_table() -> TableSpec {
         name: "flows",
         schema: schema::FLOWS.clone(),
         time: "end",
+        window: Window::TWO_HOURS,
         workload: &["namespace", "workload"],
         sort: &[
             "namespace",
@@ -36,6 +37,7 @@ pub fn agent_loss_table() -> TableSpec {
         name: "agent_loss",
         schema: schema::AGENT_LOSS.clone(),
         time: "end",
+        window: Window::TWO_HOURS,
         workload: &["agent"],
         sort: &["agent", "boot", "reason", "end"],
     }

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondT
 use object_store::local::LocalFileSystem;
 use parquet::arrow::ArrowWriter;
 use url::Url;
-use weir_storage::{DataFile, Snapshot, TableSpec};
+use weir_storage::{DataFile, Snapshot, TableSpec, Window};
 use weir_wire::histogram::{BUCKETS, FIRST_INDEX, index_of, trim};
 use weir_wire::schema::{AGENT_LOSS, FLOWS};
 
@@ -32,6 +32,7 @@ pub(crate) fn specs() -> Vec<TableSpec> {
             name: "flows",
             schema: FLOWS.clone(),
             time: "end",
+            window: Window::TWO_HOURS,
             workload: &["namespace", "workload"],
             sort: &["namespace", "workload", "end"],
         },
@@ -39,6 +40,7 @@ pub(crate) fn specs() -> Vec<TableSpec> {
             name: "agent_loss",
             schema: AGENT_LOSS.clone(),
             time: "end",
+            window: Window::TWO_HOURS,
             workload: &[],
             sort: &["end"],
         },

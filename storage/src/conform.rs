@@ -141,6 +141,7 @@ mod tests {
     use arrow::datatypes::{Field, Int8Type, Int32Type, Int64Type, Schema};
 
     use super::*;
+    use crate::window::Window;
 
     fn buckets() -> DataType {
         DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)))
@@ -152,6 +153,7 @@ mod tests {
             name: "t",
             schema: Arc::new(Schema::new(vec![Field::new("x", data_type, true)])),
             time: "x",
+            window: Window::TWO_HOURS,
             workload: &[],
             sort: &[],
         }

@@ -19,7 +19,6 @@ use crate::durable::FileError;
 use crate::part::PartCount;
 use crate::paths::{DataDir, Partition};
 use crate::spec::TableSpec;
-use crate::window;
 
 /// Why rows could not be written to files.
 #[derive(Debug, Error)]
@@ -57,9 +56,9 @@ pub(crate) fn write_files(
     let mut files = Vec::new();
     let done = (|| {
         for piece in order::arrange(spec, &rows, parts)? {
-            let date = window::date_of(piece.window).ok_or(FilesError::Time(piece.window))?;
+            let date = spec.window.date(piece.window).ok_or(FilesError::Time(piece.window))?;
             let partition = Partition { date, part: piece.part };
-            let path = partition.new_file(&window::start_of(piece.window));
+            let path = partition.new_file(&spec.window.start(piece.window));
             let full = dir.table(spec.name).join(&path);
             let written = write::write_file(&dir.new_tmp(), &full, spec, &rows, &piece.rows)?;
             files.push(NewFile { path, partition, size: written.0, stats: written.1 });

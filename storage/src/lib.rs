@@ -51,3 +51,4 @@ pub use options::Options;
 pub use snapshot::{DataFile, Snapshot};
 pub use spec::TableSpec;
 pub use store::{Stats, Store};
+pub use window::Window;

@@ -2,6 +2,8 @@
 
 use arrow::datatypes::SchemaRef;
 
+use crate::window::Window;
+
 /// A table: its columns and how its rows are partitioned and sorted.
 #[derive(Debug, Clone)]
 pub struct TableSpec {
@@ -11,6 +13,8 @@ pub struct TableSpec {
     pub schema: SchemaRef,
     /// The row's time: a timestamp column in microseconds, UTC. Files are dated by it.
     pub time: &'static str,
+    /// Length of the window of time that one file spans.
+    pub window: Window,
     /// Label columns whose hash is the `part` of a row.
     pub workload: &'static [&'static str],
     /// Columns that rows are sorted by within a file, `time` last.

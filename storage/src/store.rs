@@ -26,7 +26,7 @@ use crate::snapshot::Snapshot;
 use crate::spec::TableSpec;
 use crate::state::Incoming;
 use crate::wal::writer::{self, Append, Shared, Writer};
-use crate::window::window_of;
+use crate::window::Window;
 
 /// Last microsecond that a row may be dated: the calendar of files ends with the year 9999.
 const MAX_TIME: i64 = 253_402_207_200_000_000;
@@ -185,13 +185,15 @@ impl Store {
                         ),
                     ));
                 }
-                note_windows(times, &mut windows);
+                note_windows(spec.window, times, &mut windows);
                 if windows.len() > MAX_WINDOWS {
                     return Err(Error::new(
                         ErrorKind::Invalid,
                         format!(
-                            "rows for table `{}` fall into more than {MAX_WINDOWS} windows of two hours by column `{}`, each of which becomes a file; check the sender's clock, or send less time at once",
-                            spec.name, spec.time
+                            "rows for table `{}` fall into more than {MAX_WINDOWS} windows of {} s by column `{}`, each of which becomes a file; check the sender's clock, or send less time at once",
+                            spec.name,
+                            spec.window.length().as_secs(),
+                            spec.time
                         ),
                     ));
                 }
@@ -326,15 +328,15 @@ impl Store {
 }
 
 /// Adds the windows of `times`, and stops when there are too many.
-fn note_windows(times: &[i64], windows: &mut HashSet<i64>) {
+fn note_windows(window: Window, times: &[i64], windows: &mut HashSet<i64>) {
     let (Some(min), Some(max)) = (times.iter().min(), times.iter().max()) else { return };
-    let (first, last) = (window_of(*min), window_of(*max));
+    let (first, last) = (window.of(*min), window.of(*max));
     if first == last {
         windows.insert(first);
         return;
     }
     for time in times {
-        windows.insert(window_of(*time));
+        windows.insert(window.of(*time));
         if windows.len() > MAX_WINDOWS {
             return;
         }

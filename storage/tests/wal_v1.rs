@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, DictionaryArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimeUnit};
 use arrow::ipc::writer::StreamWriter;
-use weir_storage::{Appended, Clock, Entry, Options, Part, Source, Store, TableSpec};
+use weir_storage::{Appended, Clock, Entry, Options, Part, Source, Store, TableSpec, Window};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/wal-v1");
 const MIDNIGHT: i64 = 1_795_305_600_000_000;
@@ -24,6 +24,7 @@ fn spec() -> TableSpec {
             Field::new("n", DataType::Int64, false),
         ])),
         time: "end",
+        window: Window::TWO_HOURS,
         workload: &["workload"],
         sort: &["workload", "end"],
     }

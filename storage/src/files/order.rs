@@ -10,7 +10,6 @@ use arrow::row::{RowConverter, SortField};
 use super::FilesError;
 use crate::part::PartCount;
 use crate::spec::TableSpec;
-use crate::window;
 
 /// The rows of one file.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(crate) fn arrange(
     batch: &RecordBatch,
     parts: PartCount,
 ) -> Result<Vec<Piece>, FilesError> {
-    let windows: Vec<i64> = times(spec, batch)?.iter().map(|t| window::window_of(*t)).collect();
+    let windows: Vec<i64> = times(spec, batch)?.iter().map(|t| spec.window.of(*t)).collect();
     let parts = parts_of(spec, batch, parts)?;
     let mut keys: Vec<ArrayRef> = vec![
         std::sync::Arc::new(Int64Array::from(windows.clone())),

@@ -5,7 +5,9 @@ use arrow::array::{Array, DictionaryArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
 
 use super::*;
-use crate::window::WINDOW;
+use crate::window::Window;
+
+const WINDOW: i64 = Window::TWO_HOURS.micros();
 
 fn spec() -> TableSpec {
     let label = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -17,6 +19,7 @@ fn spec() -> TableSpec {
             Field::new("workload", label, true),
         ])),
         time: "end",
+        window: Window::TWO_HOURS,
         workload: &["workload"],
         sort: &["workload", "end"],
     }
@@ -51,7 +54,7 @@ fn a_workload_of_a_window_is_in_one_part_and_no_row_is_lost() {
             let row = usize::try_from(*row).unwrap();
             seen[row] += 1;
             let (time, name) = rows[row];
-            assert_eq!(window::window_of(time), piece.window);
+            assert_eq!(Window::TWO_HOURS.of(time), piece.window);
             assert_eq!(parts.part_of([name.unwrap_or("")]), piece.part);
             keys.push((name, time));
         }

@@ -4,7 +4,7 @@
 //! make readers restore our dictionaries. Pages are dictionary-encoded where values repeat; whole
 //! numbers that do not, and all times, are delta-encoded. Statistics and the page index are on.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -90,23 +90,57 @@ fn write_tmp(
     batch: &RecordBatch,
     rows: &UInt32Array,
 ) -> Result<(u64, FileStats), FilesError> {
-    let file = OpenOptions::new().write(true).create_new(true).open(tmp).at("create", tmp)?;
-    let options =
-        ArrowWriterOptions::new().with_properties(properties(spec)).with_skip_arrow_metadata(true);
-    let parquet = |source| FilesError::Parquet { path: tmp.to_owned(), source };
-    let mut writer =
-        ArrowWriter::try_new_with_options(file, spec.schema.clone(), options).map_err(parquet)?;
-    let mut stats = Collector::new(spec);
+    let mut writer = FileWriter::create(tmp, spec)?;
     let mut offset = 0;
     while offset < rows.len() {
         let length = CHUNK.min(rows.len() - offset);
-        let chunk = take_record_batch(batch, &rows.slice(offset, length))?;
-        stats.add(spec, &chunk)?;
-        writer.write(&chunk).map_err(parquet)?;
+        writer.write(&take_record_batch(batch, &rows.slice(offset, length))?)?;
         offset += length;
     }
-    let file = writer.into_inner().map_err(parquet)?;
-    file.sync_all().at("sync", tmp)?;
-    let size = file.metadata().at("read", tmp)?.len();
-    Ok((size, stats.finish()))
+    writer.finish()
+}
+
+/// A Parquet file that grows by batches whose rows come in the file's order.
+///
+/// One row group's encoded columns are in memory at a time. A writer that is dropped leaves its
+/// unfinished file behind.
+pub(crate) struct FileWriter<'a> {
+    spec: &'a TableSpec,
+    path: &'a Path,
+    writer: ArrowWriter<File>,
+    stats: Collector,
+}
+
+impl<'a> FileWriter<'a> {
+    /// Makes a new, empty file.
+    pub(crate) fn create(path: &'a Path, spec: &'a TableSpec) -> Result<Self, FilesError> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path).at("create", path)?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(spec))
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, spec.schema.clone(), options)
+            .map_err(|source| FilesError::Parquet { path: path.to_owned(), source })?;
+        Ok(Self { spec, path, writer, stats: Collector::new(spec) })
+    }
+
+    /// Adds rows, in the table's schema.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), FilesError> {
+        self.stats.add(self.spec, batch)?;
+        self.writer.write(batch).map_err(|source| self.parquet(source))
+    }
+
+    /// Writes the footer and syncs the file. Returns its size and statistics.
+    pub(crate) fn finish(self) -> Result<(u64, FileStats), FilesError> {
+        let Self { path, writer, stats, .. } = self;
+        let file = writer
+            .into_inner()
+            .map_err(|source| FilesError::Parquet { path: path.to_owned(), source })?;
+        file.sync_all().at("sync", path)?;
+        let size = file.metadata().at("read", path)?.len();
+        Ok((size, stats.finish()))
+    }
+
+    fn parquet(&self, source: parquet::errors::ParquetError) -> FilesError {
+        FilesError::Parquet { path: self.path.to_owned(), source }
+    }
 }

@@ -47,6 +47,7 @@ fn spec(name: &'static str) -> TableSpec {
             Field::new("buckets", buckets, true),
         ])),
         time: "end",
+        window: Window::TWO_HOURS,
         workload: &["namespace", "workload"],
         sort: &["namespace", "workload", "end"],
     }
