@@ -25,6 +25,7 @@ impl Window {
     }
 
     /// Length, microseconds.
+    #[cfg(test)]
     pub(crate) const fn micros(self) -> i64 {
         self.0
     }
