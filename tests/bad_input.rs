@@ -143,7 +143,7 @@ fn tokens_separate_senders_from_readers() {
 
 #[test]
 fn a_full_disk_refuses_batches_and_heals() {
-    let Some(disk) = SmallDisk::mount(24) else { return };
+    let Some(disk) = SmallDisk::mount(12) else { return };
     let server = Server::start(&disk.path().join("data"), &["--flush-interval", "1s"]);
     let mut stored = 0;
     let mut sequence = 0;
@@ -151,7 +151,7 @@ fn a_full_disk_refuses_batches_and_heals() {
     // Values without pattern, so that compression does not help.
     let mut noise = 1u64;
     let deadline = Instant::now() + Duration::from_secs(120);
-    while refused.is_none() && sequence < 400 {
+    while refused.is_none() && sequence < 2000 {
         assert!(Instant::now() < deadline, "the server neither takes nor refuses batches");
         let names: Vec<String> = (0..2000)
             .map(|_| {
@@ -169,7 +169,7 @@ fn a_full_disk_refuses_batches_and_heals() {
             other => refused = Some(other),
         }
     }
-    let (status, text) = refused.expect("a 24 MiB disk takes less than 400 batches");
+    let (status, text) = refused.expect("a 12 MiB disk takes less than 2000 batches");
     assert_eq!(status, 503, "{text}");
     assert_eq!(stored_rows(&server), stored, "what was acknowledged is still there");
     disk.grow(256);
