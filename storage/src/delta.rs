@@ -11,4 +11,3 @@
 
 pub(crate) mod log;
 pub(crate) mod schema;
-pub(crate) mod store;

@@ -1,12 +1,10 @@
 //! Taking possession of a data directory.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
-use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
+use crate::disk::Lock;
 use crate::durable::{self, At, FileError, Taken};
 use crate::paths::DataDir;
 
@@ -36,73 +34,56 @@ pub(crate) enum DirectoryError {
 
 /// The lock on a data directory, given up when dropped (or when the process dies).
 #[derive(Debug)]
-pub(crate) struct DirectoryLock {
-    file: File,
-}
+pub(crate) struct DirectoryLock(Box<dyn Lock>);
 
 impl DirectoryLock {
     /// Lets others have the directory while this value lives on.
     pub(crate) fn release(&self) {
-        // Cannot fail for a lock that is held; at the latest it ends with the file.
-        let _ = flock(&self.file, FlockOperation::Unlock);
+        self.0.release();
     }
 }
 
 /// Makes the directory if needed, locks it and checks its version.
 pub(crate) fn acquire(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
-    durable::create_dir(dir.root())?;
-    if !dir.format().exists() && !dir.lock().exists() && !is_empty(dir)? {
+    let disk = dir.disk().as_ref();
+    durable::create_dir(disk, dir.root())?;
+    if !disk.exists(&dir.format()) && !disk.exists(&dir.lock()) && !is_empty(dir)? {
         return Err(DirectoryError::Foreign { dir: dir.root().to_owned() });
     }
     let lock = lock(dir)?;
     let fresh = !has_format(dir)?;
     for folder in [dir.tmp(), dir.wal(), dir.tables()] {
-        durable::create_dir(&folder)?;
+        durable::create_dir(disk, &folder)?;
     }
-    for entry in fs::read_dir(dir.tmp()).at("read folder", &dir.tmp())? {
-        let path = entry.at("read folder", &dir.tmp())?.path();
-        durable::remove(&path)?;
+    for entry in disk.read_dir(&dir.tmp()).at("read folder", &dir.tmp())? {
+        durable::remove(disk, &dir.tmp().join(entry.name))?;
     }
     if fresh {
-        durable::write(&dir.new_tmp(), &dir.format(), Taken::Refuse, [format().as_bytes()])?;
+        let text = format();
+        durable::write(disk, &dir.new_tmp(), &dir.format(), Taken::Refuse, [text.as_bytes()])?;
     }
     Ok(lock)
 }
 
 fn is_empty(dir: &DataDir) -> Result<bool, FileError> {
-    let mut entries = fs::read_dir(dir.root()).at("read folder", dir.root())?;
+    let entries = dir.disk().read_dir(dir.root()).at("read folder", dir.root())?;
     // A fresh file system has a `lost+found` of its own.
-    Ok(entries.all(|e| e.is_ok_and(|e| e.file_name() == "lost+found")))
+    Ok(entries.iter().all(|e| e.name == "lost+found"))
 }
 
 fn lock(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
     let path = dir.lock();
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .at("open", &path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            let holder = pid.map_or_else(
-                || "another process".to_owned(),
-                |pid: u32| format!("the process with pid {pid}"),
-            );
-            return Err(DirectoryError::Held { dir: dir.root().to_owned(), holder });
-        }
-        Err(e) => return Err(FileError { action: "lock", path, source: e.into() }.into()),
+    let pid = format!("{}\n", std::process::id());
+    if let Some(lock) = dir.disk().lock(&path, &pid).at("lock", &path)? {
+        return Ok(DirectoryLock(lock));
     }
-    // The pid only helps a person to find the holder; a disk that is full must not stop the open.
-    let _ = file
-        .set_len(0)
-        .and_then(|()| file.seek(SeekFrom::Start(0)))
-        .and_then(|_| writeln!(file, "{}", std::process::id()));
-    Ok(DirectoryLock { file })
+    let text = dir.disk().read(&path).unwrap_or_default();
+    let pid = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+    let holder = pid.map_or_else(
+        || "another process".to_owned(),
+        |pid: u32| format!("the process with pid {pid}"),
+    );
+    Err(DirectoryError::Held { dir: dir.root().to_owned(), holder })
 }
 
 fn format() -> String {
@@ -112,11 +93,11 @@ fn format() -> String {
 /// Whether the directory is marked as one of this version; one of another version is refused.
 fn has_format(dir: &DataDir) -> Result<bool, DirectoryError> {
     let path = dir.format();
-    match fs::read_to_string(&path) {
-        Ok(found) if found == format() => Ok(true),
+    match dir.disk().read(&path) {
+        Ok(found) if found == format().as_bytes() => Ok(true),
         Ok(found) => Err(DirectoryError::Version {
             dir: dir.root().to_owned(),
-            found: found.chars().take(60).collect(),
+            found: String::from_utf8_lossy(&found).chars().take(60).collect(),
         }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(FileError { action: "read", path, source }.into()),
@@ -125,6 +106,8 @@ fn has_format(dir: &DataDir) -> Result<bool, DirectoryError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) fn write_files(
             let partition = Partition { date, part: piece.part };
             let path = partition.new_file(&spec.window.start(piece.window));
             let full = dir.table(spec.name).join(&path);
-            let written = write::write_file(&dir.new_tmp(), &full, spec, &rows, &piece.rows)?;
+            let written = write::write_file(dir, &full, spec, &rows, &piece.rows)?;
             files.push(NewFile { path, partition, size: written.0, stats: written.1 });
         }
         Ok(())
@@ -81,7 +81,9 @@ pub(crate) fn remove_files<'a>(
     paths: impl IntoIterator<Item = &'a str>,
 ) {
     for path in paths {
-        if let Err(error) = crate::durable::remove(&dir.table(spec.name).join(path)) {
+        if let Err(error) =
+            crate::durable::remove(dir.disk().as_ref(), &dir.table(spec.name).join(path))
+        {
             tracing::warn!(%error, "a data file that is not needed stays for now");
         }
     }

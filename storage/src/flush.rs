@@ -148,15 +148,16 @@ fn trim_log(inner: &Inner) -> Result<(), FlushError> {
     if removable.is_empty() {
         return Ok(());
     }
+    let disk = inner.dir.disk().as_ref();
     let now = inner.clock.now();
     sources.forget(now);
-    sources.save(&inner.dir.new_tmp(), &inner.dir.sources(), last_lsn)?;
+    sources.save(&inner.dir, last_lsn)?;
     inner.state.lock().sources.forget(now);
     for lsn in removable {
-        durable::remove(&inner.dir.segment(lsn))?;
+        durable::remove(disk, &inner.dir.segment(lsn))?;
         inner.wal.segments.lock().forget(lsn);
     }
-    durable::sync_dir(&inner.dir.wal())?;
+    durable::sync_dir(disk, &inner.dir.wal())?;
     Ok(())
 }
 
@@ -187,7 +188,7 @@ pub(crate) async fn expire(inner: Arc<Inner>) -> Result<(), FlushError> {
     tokio::task::spawn_blocking(move || {
         for file in dead {
             let path = inner.dir.tables().join(file.path.as_ref());
-            if let Err(error) = durable::remove(&path) {
+            if let Err(error) = durable::remove(inner.dir.disk().as_ref(), &path) {
                 tracing::warn!(%error, "a removed file stays on disk until the next start");
             }
         }

@@ -15,17 +15,17 @@
 //!   crash; `background` decides when to do what.
 //!
 //! `paths` has the layout of the data directory, `durable` the rules for files that survive a power
-//! failure.
+//! failure, `disk` everything that storage asks of a file system.
 
 mod background;
 mod clock;
 mod conform;
 mod delta;
 mod directory;
+mod disk;
 mod durable;
 mod entry;
 mod error;
-mod faults;
 mod files;
 mod flush;
 mod inner;

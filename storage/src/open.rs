@@ -8,7 +8,6 @@
 //!    files do not hold them yet.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use thiserror::Error;
 use crate::conform::{ConformError, conform};
 use crate::delta::log::{LogError, TableLog};
 use crate::directory::{self, DirectoryError, DirectoryLock};
+use crate::disk::Disk;
 use crate::durable::{self, At, FileError};
 use crate::error::{Error, ErrorKind};
 use crate::memory::{Budget, detach, size_of};
@@ -54,13 +54,13 @@ pub(crate) struct Opened {
 }
 
 /// Opens a directory and brings everything in it up to date.
-pub(crate) async fn open(options: &Options) -> Result<Opened, Error> {
-    let dir = DataDir::new(options.dir.clone());
+pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opened, Error> {
+    let dir = DataDir::on(disk, options.dir.clone());
     let (dir, lock) = blocking(move || {
         let lock = directory::acquire(&dir).map_err(from_directory)?;
         // The process may change its working directory.
-        let dir = dir.root().canonicalize().at("find", dir.root()).map_err(unavailable)?;
-        Ok((DataDir::new(dir), Arc::new(lock)))
+        let root = dir.disk().canonicalize(dir.root()).at("find", dir.root());
+        Ok((DataDir::on(dir.disk().clone(), root.map_err(unavailable)?), Arc::new(lock)))
     })
     .await?;
     let mut tables: Vec<(&'static str, TableLog)> = Vec::new();
@@ -119,20 +119,19 @@ fn remove_orphans(dir: &DataDir, table: &str, log: &TableLog) -> Result<(), File
     let root = dir.table(table);
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).at("read folder", &folder)? {
-            let entry = entry.at("read folder", &folder)?;
-            let path = entry.path();
+        for entry in dir.disk().read_dir(&folder).at("read folder", &folder)? {
+            let path = folder.join(&entry.name);
             let below = path.strip_prefix(&root).ok().and_then(Path::to_str);
-            if entry.file_type().at("read", &path)?.is_dir() {
+            if entry.is_folder {
                 // Only partition folders: the log's own folder holds Parquet files too.
-                if entry.file_name().to_string_lossy().contains('=') {
+                if entry.name.to_string_lossy().contains('=') {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|e| e == "parquet")
                 && below.is_some_and(|below| !log.has_file(below))
             {
                 tracing::info!(path = %path.display(), "removed a data file that no commit names");
-                durable::remove(&path)?;
+                durable::remove(dir.disk().as_ref(), &path)?;
             }
         }
     }
@@ -145,7 +144,7 @@ fn replay(
     state: &mut State,
     budget: &Arc<Budget>,
 ) -> Result<(Segments, u64), Error> {
-    let checkpoint = Sources::load(&dir.sources()).map_err(|e| match e {
+    let checkpoint = Sources::load(dir).map_err(|e| match e {
         SourcesError::File(e) => unavailable(e),
         damaged => {
             Error::with_source(ErrorKind::Directory, "cannot use the data directory", damaged)

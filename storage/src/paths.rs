@@ -12,33 +12,49 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::Disk;
 
 /// Extension of a log segment.
 const SEGMENT: &str = "wal";
 
-/// The data directory.
+/// The data directory, and the disk that it is on.
 #[derive(Debug, Clone)]
-pub(crate) struct DataDir(PathBuf);
+pub(crate) struct DataDir {
+    root: PathBuf,
+    disk: Arc<dyn Disk>,
+}
 
 impl DataDir {
-    pub(crate) fn new(dir: PathBuf) -> Self {
-        Self(dir)
+    /// A directory of the system's file system.
+    #[cfg(test)]
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self::on(Arc::new(crate::disk::real::RealDisk), root)
+    }
+
+    pub(crate) fn on(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
+        Self { root, disk }
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     pub(crate) fn root(&self) -> &Path {
-        &self.0
+        &self.root
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
-        self.0.join("LOCK")
+        self.root.join("LOCK")
     }
 
     pub(crate) fn format(&self) -> PathBuf {
-        self.0.join("FORMAT")
+        self.root.join("FORMAT")
     }
 
     pub(crate) fn tmp(&self) -> PathBuf {
-        self.0.join("tmp")
+        self.root.join("tmp")
     }
 
     /// A new name in the directory of unfinished files.
@@ -47,7 +63,7 @@ impl DataDir {
     }
 
     pub(crate) fn wal(&self) -> PathBuf {
-        self.0.join("wal")
+        self.root.join("wal")
     }
 
     pub(crate) fn segment(&self, first_lsn: u64) -> PathBuf {
@@ -68,7 +84,7 @@ impl DataDir {
     }
 
     pub(crate) fn tables(&self) -> PathBuf {
-        self.0.join("tables")
+        self.root.join("tables")
     }
 
     pub(crate) fn table(&self, name: &str) -> PathBuf {

@@ -19,13 +19,14 @@
 //! sender that repeats an entry after such a silence could be stored twice.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::durable::{self, FileError, Taken};
 use crate::entry::Source;
+use crate::paths::DataDir;
 use crate::wal::format::{Cursor, FormatError};
 
 /// Silence after which a source is dropped.
@@ -149,18 +150,21 @@ impl Sources {
     }
 
     /// Writes the checkpoint: the state after the entry `lsn`.
-    pub(crate) fn save(&self, tmp: &Path, path: &Path, lsn: u64) -> Result<(), FileError> {
-        durable::write(tmp, path, Taken::Replace, [self.encode(lsn).as_slice()])
+    pub(crate) fn save(&self, dir: &DataDir, lsn: u64) -> Result<(), FileError> {
+        let bytes = self.encode(lsn);
+        let disk = dir.disk().as_ref();
+        durable::write(disk, &dir.new_tmp(), &dir.sources(), Taken::Replace, [bytes.as_slice()])
     }
 
     /// Reads the checkpoint and its LSN, if there is one.
-    pub(crate) fn load(path: &Path) -> Result<Option<(Self, u64)>, SourcesError> {
-        match std::fs::read(path) {
+    pub(crate) fn load(dir: &DataDir) -> Result<Option<(Self, u64)>, SourcesError> {
+        let path = dir.sources();
+        match dir.disk().read(&path) {
             Ok(bytes) => Self::decode(&bytes)
                 .map(Some)
-                .map_err(|reason| SourcesError::Damaged { path: path.to_owned(), reason }),
+                .map_err(|reason| SourcesError::Damaged { path, reason }),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FileError { action: "read", path: path.to_owned(), source }.into()),
+            Err(source) => Err(FileError { action: "read", path, source }.into()),
         }
     }
 }

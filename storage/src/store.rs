@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -12,9 +11,11 @@ use url::Url;
 
 use crate::background::{self, Schedule};
 use crate::conform::conform;
+use crate::disk::Disk;
+use crate::disk::objects::DiskStore;
+use crate::disk::real::RealDisk;
 use crate::entry::{Appended, Entry};
 use crate::error::{Error, ErrorKind};
-use crate::faults::Faults;
 use crate::files::order::times;
 use crate::flush::{self, FlushError, Table};
 use crate::inner::Inner;
@@ -85,17 +86,17 @@ impl Store {
     /// [`ErrorKind::Unavailable`] when the disk refuses; [`ErrorKind::Invalid`] when a table's
     /// specification cannot be kept.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
-        Self::open_with(options, Faults::default()).await
+        Self::open_on(options, Arc::new(RealDisk)).await
     }
 
-    pub(crate) async fn open_with(options: Options, faults: Faults) -> Result<Arc<Self>, Error> {
+    /// Opens a directory of another disk than the system's.
+    pub(crate) async fn open_on(options: Options, disk: Arc<dyn Disk>) -> Result<Arc<Self>, Error> {
         let Opened { dir, lock, tables, state, segments, budget, next_lsn } =
-            open::open(&options).await?;
+            open::open(&options, disk).await?;
         let refused = |e: Box<dyn std::error::Error + Send + Sync>| {
             Error::with_source(ErrorKind::Unavailable, "cannot open the data directory", e)
         };
-        let object_store =
-            LocalFileSystem::new_with_prefix(dir.tables()).map_err(|e| refused(e.into()))?;
+        let object_store = DiskStore::read_only(dir.disk().clone(), dir.tables());
         let object_store_url = Url::parse("weir://tables/").map_err(|e| refused(e.into()))?;
         let specs = state.tables.iter().map(|(name, t)| (*name, t.spec.clone())).collect();
         let inner = Arc::new(Inner {
@@ -121,7 +122,6 @@ impl Store {
             shared: inner.wal.clone(),
             clock: options.clock,
             grown: inner.grown.clone(),
-            faults,
             next_lsn,
             lock,
         })

@@ -18,8 +18,9 @@ use thiserror::Error;
 use url::Url;
 
 use super::schema::{self, DATE, PART, SpecError};
-use super::store::DurableStore;
 use crate::directory::DirectoryLock;
+use crate::disk::Disk;
+use crate::disk::objects::DiskStore;
 use crate::durable::{self, At, FileError};
 use crate::files::{NewFile, stats};
 use crate::part::PartCount;
@@ -61,6 +62,7 @@ pub(crate) enum LogError {
 #[derive(Debug)]
 pub(crate) struct TableLog {
     url: Url,
+    disk: Arc<dyn Disk>,
     /// The log's own folder.
     folder: PathBuf,
     store: LogStoreRef,
@@ -79,15 +81,15 @@ impl TableLog {
         spec: Arc<TableSpec>,
     ) -> Result<Self, LogError> {
         let path = dir.table(spec.name);
-        durable::create_dir(&path)?;
-        let path = path.canonicalize().at("find", &path)?;
+        durable::create_dir(dir.disk().as_ref(), &path)?;
+        let path = dir.disk().canonicalize(&path).at("find", &path)?;
         let url = Url::from_directory_path(&path).map_err(|()| LogError::Path(path))?;
         let delta = |source| LogError::Delta { url: url.to_string(), source: Box::new(source) };
         let columns = schema::columns(&spec)?;
         let store = DeltaTableBuilder::from_url(url.clone())
             .map_err(delta)?
             .with_storage_backend(
-                Arc::new(DurableStore::new(dir.clone(), lock.clone())),
+                Arc::new(DiskStore::durable(dir.clone(), lock.clone())),
                 url.clone(),
             )
             .build_storage()
@@ -96,11 +98,12 @@ impl TableLog {
             create(&store, &columns).await.map_err(delta)?;
         }
         let folder = dir.table(spec.name).join(LOG_FOLDER);
-        sync(folder.clone()).await?;
+        let disk = dir.disk().clone();
+        sync(disk.clone(), folder.clone()).await?;
         let state = DeltaTableState::try_new(store.as_ref(), None).await.map_err(delta)?;
         let files = HashMap::new();
         let mut log =
-            Self { url, folder, store, state, spec, files, parts: PartCount::ONE, lsn: 0 };
+            Self { url, disk, folder, store, state, spec, files, parts: PartCount::ONE, lsn: 0 };
         log.evolve(columns).await?;
         log.read_state().await?;
         Ok(log)
@@ -233,7 +236,7 @@ impl TableLog {
     /// another program.
     pub(crate) async fn reload(&mut self) -> Result<(), LogError> {
         // A commit whose file has its name but was not synced is seen, and yet may be lost.
-        sync(self.folder.clone()).await?;
+        sync(self.disk.clone(), self.folder.clone()).await?;
         self.state =
             DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(|e| self.delta(e))?;
         self.read_state().await
@@ -325,13 +328,14 @@ impl TableLog {
 }
 
 /// Makes the names of the commits in a log's folder durable.
-async fn sync(folder: PathBuf) -> Result<(), LogError> {
+async fn sync(disk: Arc<dyn Disk>, folder: PathBuf) -> Result<(), LogError> {
     let cut_short = FileError {
         action: "sync folder",
         path: folder.clone(),
         source: std::io::Error::other("the work was cut short"),
     };
-    let synced = tokio::task::spawn_blocking(move || durable::sync_dir(&folder)).await;
+    let synced =
+        tokio::task::spawn_blocking(move || durable::sync_dir(disk.as_ref(), &folder)).await;
     Ok(synced.unwrap_or(Err(cut_short))?)
 }
 

@@ -4,7 +4,6 @@
 //! make readers restore our dictionaries. Pages are dictionary-encoded where values repeat; whole
 //! numbers that do not, and all times, are delta-encoded. Statistics and the page index are on.
 
-use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -18,7 +17,9 @@ use parquet::schema::types::ColumnPath;
 
 use super::FilesError;
 use super::stats::{Collector, FileStats};
+use crate::disk::{Disk, File, Mode};
 use crate::durable::{self, At, Taken};
+use crate::paths::DataDir;
 use crate::spec::TableSpec;
 
 /// Rows of a row group.
@@ -65,32 +66,35 @@ fn properties(spec: &TableSpec) -> WriterProperties {
 
 /// Writes the given rows of a batch, in the given order. Returns the file's size and statistics.
 pub(crate) fn write_file(
-    tmp: &Path,
+    dir: &DataDir,
     path: &Path,
     spec: &TableSpec,
     batch: &RecordBatch,
     rows: &UInt32Array,
 ) -> Result<(u64, FileStats), FilesError> {
-    let written = write_tmp(tmp, spec, batch, rows).and_then(|written| {
+    let disk = dir.disk().as_ref();
+    let tmp = &dir.new_tmp();
+    let written = write_tmp(disk, tmp, spec, batch, rows).and_then(|written| {
         if let Some(folder) = path.parent() {
-            durable::create_dir(folder)?;
+            durable::create_dir(disk, folder)?;
         }
-        durable::publish(tmp, path, Taken::Refuse)?;
+        durable::publish(disk, tmp, path, Taken::Refuse)?;
         Ok(written)
     });
     if written.is_err() {
-        let _ = durable::remove(tmp);
+        let _ = durable::remove(disk, tmp);
     }
     written
 }
 
 fn write_tmp(
+    disk: &dyn Disk,
     tmp: &Path,
     spec: &TableSpec,
     batch: &RecordBatch,
     rows: &UInt32Array,
 ) -> Result<(u64, FileStats), FilesError> {
-    let mut writer = FileWriter::create(tmp, spec)?;
+    let mut writer = FileWriter::create(disk, tmp, spec)?;
     let mut offset = 0;
     while offset < rows.len() {
         let length = CHUNK.min(rows.len() - offset);
@@ -107,14 +111,18 @@ fn write_tmp(
 pub(crate) struct FileWriter<'a> {
     spec: &'a TableSpec,
     path: &'a Path,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<Box<dyn File>>,
     stats: Collector,
 }
 
 impl<'a> FileWriter<'a> {
     /// Makes a new, empty file.
-    pub(crate) fn create(path: &'a Path, spec: &'a TableSpec) -> Result<Self, FilesError> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path).at("create", path)?;
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        path: &'a Path,
+        spec: &'a TableSpec,
+    ) -> Result<Self, FilesError> {
+        let file = disk.open(path, Mode::Create).at("create", path)?;
         let options = ArrowWriterOptions::new()
             .with_properties(properties(spec))
             .with_skip_arrow_metadata(true);
@@ -136,7 +144,7 @@ impl<'a> FileWriter<'a> {
             .into_inner()
             .map_err(|source| FilesError::Parquet { path: path.to_owned(), source })?;
         file.sync_all().at("sync", path)?;
-        let size = file.metadata().at("read", path)?.len();
+        let size = file.length().at("read", path)?;
         Ok((size, stats.finish()))
     }
 

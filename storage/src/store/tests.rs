@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
 use crate::clock::Clock;
+use crate::disk::faulty::FaultyDisk;
 use crate::entry::{Part, Source};
 
 mod crash;
@@ -108,12 +109,12 @@ async fn open(dir: &Path) -> Arc<Store> {
 
 /// A store that was dropped lets the directory go when its last write is done.
 async fn open_when_free(options: Options) -> Arc<Store> {
-    open_with_faults(options, Faults::default()).await
+    open_on(options, Arc::new(RealDisk)).await
 }
 
-async fn open_with_faults(options: Options, faults: Faults) -> Arc<Store> {
+async fn open_on(options: Options, disk: Arc<dyn Disk>) -> Arc<Store> {
     loop {
-        match Store::open_with(options.clone(), faults.clone()).await {
+        match Store::open_on(options.clone(), disk.clone()).await {
             Err(e) if e.kind() == ErrorKind::Directory && e.to_string().contains("in use") => {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -274,9 +275,11 @@ async fn memory_is_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_that_cannot_be_written_out_is_no_reason_to_send_again_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open_when_free(Options { memtable_bytes: 20_000, ..options(dir.path()) }).await;
+    let disk = FaultyDisk::default();
+    let small = Options { memtable_bytes: 20_000, ..options(dir.path()) };
+    let store = open_on(small, Arc::new(disk.clone())).await;
     let folder = dir.path().canonicalize().unwrap().join("tables/flows");
-    crate::faults::fail_sync_of(&folder, true);
+    disk.fail_sync(&folder, true);
     let mut stored = 0;
     let error = loop {
         match store.append(entry(None, stored)).await {
@@ -290,7 +293,7 @@ async fn memory_that_cannot_be_written_out_is_no_reason_to_send_again_at_once() 
     };
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("injected sync failure"), "{error}");
-    crate::faults::fail_sync_of(&folder, false);
+    disk.fail_sync(&folder, false);
     store.flush().await.unwrap();
     assert_eq!(store.append(entry(None, stored)).await.unwrap(), Appended::Stored);
     assert_eq!(counts(&store, "flows"), once(0..stored + 1));

@@ -6,13 +6,13 @@
 //! 3. In the last segment, a torn tail is cut off: that is what a crash leaves of a frame that was
 //!    not acknowledged. Everything else that does not check out stops the open.
 
-use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::format::{self, FormatError, HEADER, StoredEntry};
 use super::segments::Segments;
+use crate::disk::{Disk, Mode};
 use crate::durable::{self, At, FileError};
 use crate::paths::DataDir;
 
@@ -53,8 +53,9 @@ pub(crate) fn recover<E: std::error::Error>(
 ) -> Result<Recovered, RecoveryError<E>> {
     let mut paths = Vec::new();
     let folder = dir.wal();
-    for entry in fs::read_dir(&folder).at("read folder", &folder)? {
-        let path = entry.at("read folder", &folder)?.path();
+    let disk = dir.disk().as_ref();
+    for entry in disk.read_dir(&folder).at("read folder", &folder)? {
+        let path = folder.join(entry.name);
         if let Some(lsn) = DataDir::segment_lsn(&path) {
             paths.push((lsn, path));
         }
@@ -73,7 +74,8 @@ pub(crate) fn recover<E: std::error::Error>(
                 to: *first_lsn - 1,
             });
         }
-        let Some(end) = read_segment(path, *first_lsn, next, &mut segments, &mut replay)? else {
+        let Some(end) = read_segment(disk, path, *first_lsn, next, &mut segments, &mut replay)?
+        else {
             continue;
         };
         end_lsn = Some(end);
@@ -85,20 +87,21 @@ pub(crate) fn recover<E: std::error::Error>(
 /// Reads one segment; returns the LSN after its last valid entry, or `None` if it had none and was
 /// removed.
 fn read_segment<E: std::error::Error>(
+    disk: &dyn Disk,
     path: &Path,
     first_lsn: u64,
     next: Option<u64>,
     segments: &mut Segments,
     replay: &mut impl FnMut(u64, StoredEntry<'_>) -> Result<(), E>,
 ) -> Result<Option<u64>, RecoveryError<E>> {
-    let bytes = fs::read(path).at("read", path)?;
+    let bytes = disk.read(path).at("read", path)?;
     let damaged = |offset, reason| RecoveryError::Damaged { path: path.to_owned(), offset, reason };
     let header = match format::decode_header(&bytes) {
         Ok(header) if header.first_lsn == first_lsn => header,
         // The header is synced before the first frame: without frames nothing can be lost.
         Err(_) if next.is_none() && bytes.len() <= HEADER => {
             tracing::warn!(path = %path.display(), "removed a log segment that was never begun");
-            durable::remove(path)?;
+            durable::remove(disk, path)?;
             return Ok(None);
         }
         Ok(_) => return Err(damaged(0, FormatError::Malformed("the segment's first LSN"))),
@@ -112,7 +115,7 @@ fn read_segment<E: std::error::Error>(
             Ok(frame) if frame.lsn == lsn => frame,
             Ok(_) => return Err(damaged(offset, FormatError::Malformed("the order of LSNs"))),
             Err(_) if next.is_none() && format::is_torn_tail(header.salt, rest) => {
-                cut(path, offset, bytes.len())?;
+                cut(disk, path, offset, bytes.len())?;
                 break;
             }
             Err(reason) => return Err(damaged(offset, reason)),
@@ -128,7 +131,7 @@ fn read_segment<E: std::error::Error>(
         offset += frame.size();
     }
     if lsn == first_lsn {
-        durable::remove(path)?;
+        durable::remove(disk, path)?;
         return Ok(None);
     }
     let bytes = u64::try_from(offset).unwrap_or(u64::MAX);
@@ -136,14 +139,14 @@ fn read_segment<E: std::error::Error>(
     Ok(Some(lsn))
 }
 
-fn cut(path: &Path, good: usize, length: usize) -> Result<(), FileError> {
+fn cut(disk: &dyn Disk, path: &Path, good: usize, length: usize) -> Result<(), FileError> {
     tracing::warn!(
         path = %path.display(), offset = good, bytes = length - good,
         "cut a torn tail off the log: a write that was never acknowledged"
     );
-    let file = OpenOptions::new().write(true).open(path).at("open", path)?;
+    let file = disk.open(path, Mode::Write).at("open", path)?;
     let good = u64::try_from(good).unwrap_or(u64::MAX);
-    file.set_len(good).and_then(|()| file.sync_all()).at("truncate", path)
+    file.set_length(good).and_then(|()| file.sync_all()).at("truncate", path)
 }
 
 #[cfg(test)]

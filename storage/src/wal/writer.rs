@@ -12,8 +12,6 @@
 //! tells recovery to ignore whatever the old one holds from there on.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,10 +24,10 @@ use super::format::{self, HEADER, StoredEntry, StoredPart};
 use super::segments::Segments;
 use crate::clock::Clock;
 use crate::directory::DirectoryLock;
+use crate::disk::{File, Mode};
 use crate::durable::{self, At, FileError};
 use crate::entry::{Appended, Source};
 use crate::error::{Error, ErrorKind};
-use crate::faults::Faults;
 use crate::paths::DataDir;
 use crate::state::{Incoming, State};
 
@@ -75,7 +73,6 @@ pub(crate) struct Writer {
     pub(crate) clock: Clock,
     /// Told whenever rows became visible.
     pub(crate) grown: Arc<Notify>,
-    pub(crate) faults: Faults,
     pub(crate) next_lsn: u64,
     /// Kept until the last append is done.
     pub(crate) lock: Arc<DirectoryLock>,
@@ -100,7 +97,7 @@ pub(crate) fn spawn(
 /// The segment that is being written.
 #[derive(Debug)]
 struct Open {
-    file: File,
+    file: Box<dyn File>,
     path: PathBuf,
     salt: u64,
     first_lsn: u64,
@@ -199,13 +196,13 @@ impl Run {
         }
         let segment = match &mut self.segment {
             Some(segment) => segment,
-            none => none.insert(create(&self.writer.dir, lsn, &self.writer.faults)?),
+            none => none.insert(create(&self.writer.dir, lsn)?),
         };
         let head = format::encode_frame(segment.salt, lsn, entries, payload)
             .map_err(|_| WriteError::Group)?;
         segment.file.write_all(&head).at("write", &segment.path)?;
         segment.file.write_all(payload).at("write", &segment.path)?;
-        self.writer.faults.sync(&segment.file).at("sync", &segment.path)?;
+        segment.file.sync_data().at("sync", &segment.path)?;
         let written = u64::try_from(head.len() + payload.len()).unwrap_or(u64::MAX);
         segment.length = segment.length.saturating_add(written);
         self.writer.next_lsn = lsn + u64::from(entries);
@@ -255,7 +252,7 @@ impl Run {
     /// Gives a segment up after an error, cut back to what is durable as far as the disk allows.
     fn abandon(&mut self) {
         let Some(segment) = self.segment.take() else { return };
-        let cut = segment.file.set_len(segment.length).and_then(|()| segment.file.sync_all());
+        let cut = segment.file.set_length(segment.length).and_then(|()| segment.file.sync_all());
         let begun = segment.length > u64::try_from(HEADER).unwrap_or(u64::MAX);
         let mut segments = self.writer.shared.segments.lock();
         if begun {
@@ -266,7 +263,7 @@ impl Run {
         drop(segments);
         if !begun {
             // Else the next segment, of the same LSN, finds the name taken; it tries again.
-            let _ = durable::remove(&segment.path);
+            let _ = durable::remove(self.writer.dir.disk().as_ref(), &segment.path);
         }
         if let Err(error) = cut {
             // The rows were refused, so this alone loses nothing.
@@ -275,18 +272,18 @@ impl Run {
     }
 }
 
-fn create(dir: &DataDir, lsn: u64, faults: &Faults) -> Result<Open, FileError> {
+fn create(dir: &DataDir, lsn: u64) -> Result<Open, FileError> {
+    let disk = dir.disk().as_ref();
     let path = dir.segment(lsn);
     // A segment of this LSN is one that was abandoned before its first entry was durable.
-    durable::remove(&path)?;
+    durable::remove(disk, &path)?;
     let salt = uuid::Uuid::new_v4().as_u64_pair().1;
     let header = format::encode_header(format::Header { salt, first_lsn: lsn });
     let created = (|| {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).open(&path).at("create", &path)?;
+        let mut file = disk.open(&path, Mode::Create).at("create", &path)?;
         file.write_all(&header).at("write", &path)?;
-        faults.sync(&file).at("sync", &path)?;
-        durable::sync_dir(&dir.wal())?;
+        file.sync_data().at("sync", &path)?;
+        durable::sync_dir(disk, &dir.wal())?;
         Ok(file)
     })();
     match created {
@@ -295,7 +292,7 @@ fn create(dir: &DataDir, lsn: u64, faults: &Faults) -> Result<Open, FileError> {
             Ok(Open { file, path, salt, first_lsn: lsn, length })
         }
         Err(error) => {
-            let _ = durable::remove(&path);
+            let _ = durable::remove(disk, &path);
             Err(error)
         }
     }

@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::process::Command;
 
 use super::*;
-use crate::faults;
 
 /// A file system of the given size, gone when dropped. `None` without the right to mount.
 struct SmallDisk(tempfile::TempDir);
@@ -88,11 +87,12 @@ async fn a_full_disk_refuses_appends_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_is_never_trusted() {
     let dir = tempfile::tempdir().unwrap();
-    let faults = Faults::default();
-    let store = open_with_faults(options(dir.path()), faults.clone()).await;
+    let disk = FaultyDisk::default();
+    let store = open_on(options(dir.path()), Arc::new(disk.clone())).await;
+    let wal = store.inner.dir.wal();
     let mut refused = 0;
     for n in 0..30 {
-        faults.fail_sync(n % 3 == 1);
+        disk.fail_sync(&wal, n % 3 == 1);
         let got = store.append(entry(source("a", n), n)).await;
         if n % 3 == 1 {
             assert_eq!(got.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -104,7 +104,7 @@ async fn a_failed_sync_is_never_trusted() {
     assert_eq!(refused, 10);
     let wanted: BTreeMap<_, _> = (0..30).filter(|n| n % 3 != 1).map(|n| (n, 1)).collect();
     assert_eq!(counts(&store, "flows"), wanted);
-    faults.fail_sync(false);
+    disk.fail_sync(&wal, false);
     drop(store);
     let store = open(dir.path()).await;
     assert_eq!(counts(&store, "flows"), wanted, "the abandoned ends of segments are ignored");
@@ -148,26 +148,28 @@ async fn a_commit_that_fails_is_made_later() {
 async fn a_commit_that_was_not_synced_is_not_trusted() {
     let dir = tempfile::tempdir().unwrap();
     let keep = Some(Duration::from_secs(12 * 3600));
-    let store = open_when_free(Options { retention: keep, ..options(dir.path()) }).await;
+    let disk = FaultyDisk::default();
+    let options = Options { retention: keep, ..options(dir.path()) };
+    let store = open_on(options, Arc::new(disk.clone())).await;
     let log = store.inner.dir.table("flows").join("_delta_log");
     store.append(entry(None, 0)).await.unwrap();
-    faults::fail_sync_of(&log, true);
+    disk.fail_sync(&log, true);
     for _ in 0..2 {
         assert_eq!(store.flush().await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(store.snapshot("flows").unwrap().memory.len(), 1);
     }
     assert_eq!(store.stats().wal_segments, 1, "the log keeps the rows");
-    faults::fail_sync_of(&log, false);
+    disk.fail_sync(&log, false);
     store.flush().await.unwrap();
     assert_eq!(counts(&store, "flows"), once(0..1));
     let file = store.snapshot("flows").unwrap().files[0].path.to_string();
     let file = store.inner.dir.tables().join(file);
     assert!(file.exists());
 
-    faults::fail_sync_of(&log, true);
+    disk.fail_sync(&log, true);
     store.expire().await.unwrap_err();
     assert!(file.exists());
-    faults::fail_sync_of(&log, false);
+    disk.fail_sync(&log, false);
     store.expire().await.unwrap();
     assert!(counts(&store, "flows").is_empty());
     assert!(!file.exists(), "what a doubtful commit removed goes from disk");
@@ -176,12 +178,13 @@ async fn a_commit_that_was_not_synced_is_not_trusted() {
 #[test]
 fn a_folder_that_was_not_synced_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
     let folder = dir.path().join("date=2026-11-22");
-    faults::fail_sync_of(dir.path(), true);
+    disk.fail_sync(dir.path(), true);
     for _ in 0..2 {
-        crate::durable::create_dir(&folder).unwrap_err();
+        crate::durable::create_dir(&disk, &folder).unwrap_err();
         assert!(!folder.exists());
     }
-    faults::fail_sync_of(dir.path(), false);
-    crate::durable::create_dir(&folder).unwrap();
+    disk.fail_sync(dir.path(), false);
+    crate::durable::create_dir(&disk, &folder).unwrap();
 }

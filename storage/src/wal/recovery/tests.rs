@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::fs;
 
 use super::*;
 use crate::wal::format::{Header, encode_entry, encode_frame, encode_header};
