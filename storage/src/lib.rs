@@ -11,6 +11,7 @@
 //! - `state`, `memory`: rows become visible, within a bound of bytes;
 //! - `flush`, `files`: rows become sorted Parquet files, cut by `window` and `part`;
 //! - `delta`: files and log position become part of the table in one commit;
+//! - `matcher`, `hidden`: which rows of a file must not be seen;
 //! - `retention`: whole files go by age; `open` puts everything together again after a stop or a
 //!   crash; `background` decides when to do what.
 //!
@@ -28,7 +29,9 @@ mod entry;
 mod error;
 mod files;
 mod flush;
+mod hidden;
 mod inner;
+mod matcher;
 mod memory;
 mod open;
 mod options;
@@ -47,8 +50,10 @@ pub use clock::Clock;
 pub use conform::{ConformError, conform};
 pub use entry::{Appended, Entry, Part, Source};
 pub use error::{Error, ErrorKind};
+pub use hidden::{Hidden, columns as hidden_columns, visible};
+pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use options::Options;
-pub use snapshot::{DataFile, Snapshot};
+pub use snapshot::{DataFile, Pin, Snapshot};
 pub use spec::TableSpec;
 pub use store::{Stats, Store};
 pub use window::Window;

@@ -32,7 +32,7 @@ impl Graveyard {
         let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
         let (go, stay) = self.0.drain(..).partition(|(file, at)| {
             // The graveyard's own reference is the last one: no new one can come about.
-            Arc::strong_count(file) == 1 && now.saturating_sub(*at) >= grace
+            Arc::strong_count(file) == 1 && file.pin.is_last() && now.saturating_sub(*at) >= grace
         });
         self.0 = stay;
         let go: Vec<(Arc<DataFile>, i64)> = go;
@@ -45,9 +45,18 @@ mod tests {
     use object_store::path::Path;
 
     use super::*;
+    use crate::snapshot::Pin;
 
     fn file(max_time: i64) -> Arc<DataFile> {
-        Arc::new(DataFile { path: Path::from("t/f"), size: 1, rows: 1, min_time: 0, max_time })
+        Arc::new(DataFile {
+            path: Path::from("t/f"),
+            size: 1,
+            rows: 1,
+            min_time: 0,
+            max_time,
+            hidden: Arc::default(),
+            pin: Pin::default(),
+        })
     }
 
     #[test]
@@ -68,7 +77,10 @@ mod tests {
         let grace = Duration::from_secs(1);
         assert!(graveyard.take_unread(grace, 999_999).is_empty());
         assert_eq!(graveyard.take_unread(grace, 1_000_000).len(), 1);
+        let shown_otherwise = DataFile::clone(&read);
         drop(read);
+        assert!(graveyard.take_unread(grace, 1_000_000).is_empty(), "a clone is a reader too");
+        drop(shown_otherwise);
         assert_eq!(graveyard.take_unread(grace, 1_000_000).len(), 1);
         assert!(graveyard.0.is_empty());
     }

@@ -7,6 +7,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
+use crate::hidden::Hidden;
 use crate::spec::TableSpec;
 
 /// One Parquet file of a table.
@@ -23,6 +24,21 @@ pub struct DataFile {
     pub min_time: i64,
     /// Largest value of the time column, inclusive; `i64::MAX` if the file came without statistics.
     pub max_time: i64,
+    /// Rows of it that must not be seen.
+    pub hidden: Arc<[Arc<Hidden>]>,
+    /// Keeps the file on disk.
+    pub pin: Pin,
+}
+
+/// Keeps a file on disk as long as any clone of it lives.
+#[derive(Debug, Clone, Default)]
+pub struct Pin(Arc<()>);
+
+impl Pin {
+    /// Whether this is the only clone. No other can come about then but from this one.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 /// The rows of one table at one moment: every acknowledged row exactly once.

@@ -25,7 +25,7 @@ use crate::durable::{self, At, FileError};
 use crate::files::{NewFile, stats};
 use crate::part::PartCount;
 use crate::paths::DataDir;
-use crate::snapshot::DataFile;
+use crate::snapshot::{DataFile, Pin};
 use crate::spec::TableSpec;
 
 /// Application transaction whose version is the LSN up to which a table's rows are in files.
@@ -205,6 +205,8 @@ impl TableLog {
             rows,
             min_time,
             max_time,
+            hidden: Arc::default(),
+            pin: Pin::default(),
         }
     }
 
