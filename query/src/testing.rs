@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondT
 use object_store::local::LocalFileSystem;
 use parquet::arrow::ArrowWriter;
 use url::Url;
-use weir_storage::{DataFile, Pin, Snapshot, TableSpec, Window};
+use weir_storage::{DataFile, Snapshot, TableSpec, Window};
 use weir_wire::histogram::{BUCKETS, FIRST_INDEX, index_of, trim};
 use weir_wire::schema::{AGENT_LOSS, FLOWS};
 
@@ -149,13 +149,11 @@ fn write_file(dir: &Path, name: &str, batch: &RecordBatch) -> DataFile {
     writer.close().expect("file is closed");
     let times = batch.column_by_name("end").expect("time column");
     let times = times.as_primitive::<TimestampMicrosecondType>().values();
+    let size = std::fs::metadata(&path).expect("file is there").len();
     DataFile {
-        path: object_store::path::Path::from(name),
-        size: std::fs::metadata(&path).expect("file is there").len(),
         rows: batch.num_rows() as u64,
         min_time: times.iter().copied().min().expect("a row"),
         max_time: times.iter().copied().max().expect("a row"),
-        hidden: Arc::default(),
-        pin: Pin::default(),
+        ..DataFile::unknown(object_store::path::Path::from(name), size)
     }
 }

@@ -19,6 +19,7 @@
 //! failure, `disk` everything that storage asks of a file system.
 
 mod background;
+mod bounds;
 mod clock;
 mod conform;
 mod delta;
@@ -46,6 +47,7 @@ mod store;
 mod wal;
 mod window;
 
+pub use bounds::LabelBounds;
 pub use clock::Clock;
 pub use conform::{ConformError, conform};
 pub use entry::{Appended, Entry, Part, Source};
@@ -53,6 +55,7 @@ pub use error::{Error, ErrorKind};
 pub use hidden::{Hidden, columns as hidden_columns, visible};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use options::Options;
+pub use part::PartId;
 pub use snapshot::{DataFile, Pin, Snapshot};
 pub use spec::TableSpec;
 pub use store::{Stats, Store};

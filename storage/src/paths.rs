@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 
+use crate::part::PartId;
+
 /// Extension of a log segment.
 const SEGMENT: &str = "wal";
 
@@ -97,14 +99,14 @@ impl DataDir {
 pub(crate) struct Partition {
     /// UTC date of the rows, `YYYY-MM-DD`.
     pub(crate) date: String,
-    /// Number of the part.
-    pub(crate) part: u32,
+    /// The part, see [`crate::part`].
+    pub(crate) part: PartId,
 }
 
 impl Partition {
     /// Folder of the partition below its table.
     pub(crate) fn folder(&self) -> String {
-        format!("date={}/part={:02}", self.date, self.part)
+        format!("date={}/part={:02}", self.date, self.part.number())
     }
 
     /// Path of a new data file below its table; `start` names the window, as `HHMM`.

@@ -45,17 +45,13 @@ mod tests {
     use object_store::path::Path;
 
     use super::*;
-    use crate::snapshot::Pin;
 
     fn file(max_time: i64) -> Arc<DataFile> {
         Arc::new(DataFile {
-            path: Path::from("t/f"),
-            size: 1,
             rows: 1,
             min_time: 0,
             max_time,
-            hidden: Arc::default(),
-            pin: Pin::default(),
+            ..DataFile::unknown(Path::from("t/f"), 1)
         })
     }
 

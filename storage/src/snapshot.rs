@@ -7,7 +7,9 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
+use crate::bounds::LabelBounds;
 use crate::hidden::Hidden;
+use crate::part::PartId;
 use crate::spec::TableSpec;
 
 /// One Parquet file of a table.
@@ -24,10 +26,70 @@ pub struct DataFile {
     pub min_time: i64,
     /// Largest value of the time column, inclusive; `i64::MAX` if the file came without statistics.
     pub max_time: i64,
+    /// The part of the table that all its rows are in; `None` if another program added the file
+    /// without saying.
+    pub part: Option<PartId>,
+    /// Bounds of its labels.
+    pub labels: LabelBounds,
     /// Rows of it that must not be seen.
     pub hidden: Arc<[Arc<Hidden>]>,
     /// Keeps the file on disk.
     pub pin: Pin,
+}
+
+impl DataFile {
+    /// A file of which nothing but path and size is known.
+    #[must_use]
+    pub fn unknown(path: Path, size: u64) -> Self {
+        Self {
+            path,
+            size,
+            rows: 0,
+            min_time: i64::MIN,
+            max_time: i64::MAX,
+            part: None,
+            labels: LabelBounds::default(),
+            hidden: Arc::default(),
+            pin: Pin::default(),
+        }
+    }
+
+    /// Bounds of a label column: every value that is not null lies between them, both included.
+    ///
+    /// They are cut values where values are long, so neither need occur. `None` when they are not
+    /// known, and when every value is null: [`DataFile::null_count`] tells these apart. Text compares
+    /// by bytes.
+    #[must_use]
+    pub fn text_bounds(&self, column: &str) -> Option<(&str, &str)> {
+        let (min, max) = self.labels.column(column)?.bounds.as_ref()?;
+        Some((min, max))
+    }
+
+    /// Rows whose value of a label column is null; `None` when unknown.
+    #[must_use]
+    pub fn null_count(&self, column: &str) -> Option<u64> {
+        self.labels.column(column)?.nulls
+    }
+
+    /// Whether a row may have this value in a label column; the empty text stands for null too.
+    #[must_use]
+    pub fn may_hold(&self, column: &str, value: &str) -> bool {
+        // A file without statistics says that it has no rows.
+        self.rows == 0 || self.labels.may_hold(column, value, self.rows)
+    }
+
+    /// Whether a row may have these values in the columns [`TableSpec::workload`], in their order;
+    /// the empty text stands for null too.
+    ///
+    /// Right for files of every count of parts. To plan a rewrite, group files by
+    /// [`DataFile::part`]: files of different counts never have the same.
+    #[must_use]
+    pub fn may_hold_workload(&self, spec: &TableSpec, values: &[&str]) -> bool {
+        let in_part = values.len() != spec.workload.len()
+            || self.part.is_none_or(|part| part.holds(values.iter().copied()));
+        in_part
+            && spec.workload.iter().zip(values).all(|(column, value)| self.may_hold(column, value))
+    }
 }
 
 /// Keeps a file on disk as long as any clone of it lives.

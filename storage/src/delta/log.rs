@@ -18,14 +18,15 @@ use thiserror::Error;
 use url::Url;
 
 use super::schema::{self, DATE, PART, SpecError};
+use crate::bounds::Interner;
 use crate::directory::DirectoryLock;
 use crate::disk::Disk;
 use crate::disk::objects::DiskStore;
 use crate::durable::{self, At, FileError};
 use crate::files::{NewFile, stats};
-use crate::part::PartCount;
+use crate::part::{PartCount, PartId};
 use crate::paths::DataDir;
-use crate::snapshot::{DataFile, Pin};
+use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 
 /// Application transaction whose version is the LSN up to which a table's rows are in files.
@@ -71,6 +72,9 @@ pub(crate) struct TableLog {
     files: HashMap<String, Arc<DataFile>>,
     parts: PartCount,
     lsn: u64,
+    /// Label columns whose bounds are kept of each file.
+    labels: Arc<[&'static str]>,
+    texts: Interner,
 }
 
 impl TableLog {
@@ -101,9 +105,19 @@ impl TableLog {
         let disk = dir.disk().clone();
         sync(disk.clone(), folder.clone()).await?;
         let state = DeltaTableState::try_new(store.as_ref(), None).await.map_err(delta)?;
-        let files = HashMap::new();
-        let mut log =
-            Self { url, disk, folder, store, state, spec, files, parts: PartCount::ONE, lsn: 0 };
+        let mut log = Self {
+            url,
+            disk,
+            folder,
+            store,
+            state,
+            files: HashMap::new(),
+            parts: PartCount::ONE,
+            lsn: 0,
+            labels: stats::label_columns(&spec).into(),
+            texts: Interner::default(),
+            spec,
+        };
         log.evolve(columns).await?;
         log.read_state().await?;
         Ok(log)
@@ -173,15 +187,14 @@ impl TableLog {
             let file = match self.files.get(&path) {
                 Some(known) => known.clone(),
                 None => {
-                    let stats = view.stats().and_then(|s| stats::parse(&s, self.spec.time));
-                    // A file that another writer added may come without statistics.
-                    let (rows, min_time, max_time) = stats.unwrap_or((0, i64::MIN, i64::MAX));
-                    Arc::new(self.data_file(
-                        &path,
-                        u64::try_from(view.size()).unwrap_or_default(),
-                        rows,
-                        min_time,
-                        max_time,
+                    let size = u64::try_from(view.size()).unwrap_or_default();
+                    let part = view.partition_values_map().remove(PART).flatten();
+                    let part = part.and_then(|part| PartId::from_number(part.parse().ok()?));
+                    Arc::new(data_file(
+                        &self.spec,
+                        &self.labels,
+                        &mut self.texts,
+                        (&path, size, part, view.stats().as_deref()),
                     ))
                 }
             };
@@ -189,25 +202,6 @@ impl TableLog {
         }
         self.files = files;
         Ok(())
-    }
-
-    fn data_file(
-        &self,
-        path: &str,
-        size: u64,
-        rows: u64,
-        min_time: i64,
-        max_time: i64,
-    ) -> DataFile {
-        DataFile {
-            path: Path::from_iter(std::iter::once(self.spec.name).chain(path.split('/'))),
-            size,
-            rows,
-            min_time,
-            max_time,
-            hidden: Arc::default(),
-            pin: Pin::default(),
-        }
     }
 
     /// LSN up to which the table's rows are in files.
@@ -264,9 +258,12 @@ impl TableLog {
         }
         self.lsn = lsn;
         for file in new {
-            let stats = &file.stats;
-            let data =
-                self.data_file(&file.path, file.size, stats.rows, stats.min_time, stats.max_time);
+            let data = data_file(
+                &self.spec,
+                &self.labels,
+                &mut self.texts,
+                (&file.path, file.size, Some(file.partition.part), Some(&file.stats.json)),
+            );
             self.files.insert(file.path.clone(), Arc::new(data));
         }
         Ok(())
@@ -329,6 +326,24 @@ impl TableLog {
     }
 }
 
+/// What readers get to know of a file: its path, size, part and statistics as the log has them.
+fn data_file(
+    spec: &TableSpec,
+    labels: &Arc<[&'static str]>,
+    texts: &mut Interner,
+    (path, size, part, stats): (&str, u64, Option<PartId>, Option<&str>),
+) -> DataFile {
+    let path = Path::from_iter(std::iter::once(spec.name).chain(path.split('/')));
+    let unknown = DataFile { part, ..DataFile::unknown(path, size) };
+    // A file that another writer added may come without statistics.
+    match stats.and_then(|stats| stats::parse(stats, spec.time, labels, texts)) {
+        Some(stats::Parsed { rows, min_time, max_time, labels }) => {
+            DataFile { rows, min_time, max_time, labels, ..unknown }
+        }
+        None => unknown,
+    }
+}
+
 /// Makes the names of the commits in a log's folder durable.
 async fn sync(disk: Arc<dyn Disk>, folder: PathBuf) -> Result<(), LogError> {
     let cut_short = FileError {
@@ -372,7 +387,7 @@ fn add_action(file: &NewFile, now_millis: i64) -> Add {
         path: file.path.clone(),
         partition_values: HashMap::from([
             (DATE.to_owned(), Some(file.partition.date.clone())),
-            (PART.to_owned(), Some(file.partition.part.to_string())),
+            (PART.to_owned(), Some(file.partition.part.number().to_string())),
         ]),
         size: i64::try_from(file.size).unwrap_or(i64::MAX),
         modification_time: now_millis,

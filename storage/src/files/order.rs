@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 
 use super::FilesError;
-use crate::part::PartCount;
+use crate::part::{PartCount, PartId};
 use crate::spec::TableSpec;
 
 /// The rows of one file.
@@ -16,7 +16,7 @@ use crate::spec::TableSpec;
 pub(crate) struct Piece {
     /// Number of the window, see [`crate::window`].
     pub(crate) window: i64,
-    pub(crate) part: u32,
+    pub(crate) part: PartId,
     /// Row numbers in the batch, in the file's order.
     pub(crate) rows: UInt32Array,
 }
@@ -31,7 +31,7 @@ pub(crate) fn arrange(
     let parts = parts_of(spec, batch, parts)?;
     let mut keys: Vec<ArrayRef> = vec![
         std::sync::Arc::new(Int64Array::from(windows.clone())),
-        std::sync::Arc::new(UInt32Array::from(parts.clone())),
+        std::sync::Arc::new(parts.iter().map(|p| p.number()).collect::<UInt32Array>()),
     ];
     for name in spec.sort {
         keys.push(sort_key(column(batch, name)?));
@@ -41,15 +41,15 @@ pub(crate) fn arrange(
     let mut order: Vec<(u32, arrow::row::Row<'_>)> = (0u32..).zip(encoded.iter()).collect();
     order.sort_by(|a, b| a.1.cmp(&b.1));
 
-    let place = |row: u32| -> (i64, u32) {
+    let place = |row: u32| -> Option<(i64, PartId)> {
         let row = usize::try_from(row).unwrap_or(usize::MAX);
-        (windows.get(row).copied().unwrap_or_default(), parts.get(row).copied().unwrap_or_default())
+        Some((*windows.get(row)?, *parts.get(row)?))
     };
     Ok(order
         .chunk_by(|a, b| place(a.0) == place(b.0))
-        .map(|piece| {
-            let (window, part) = piece.first().map(|(row, _)| place(*row)).unwrap_or_default();
-            Piece { window, part, rows: piece.iter().map(|(row, _)| *row).collect() }
+        .filter_map(|piece| {
+            let (window, part) = place(piece.first()?.0)?;
+            Some(Piece { window, part, rows: piece.iter().map(|(row, _)| *row).collect() })
         })
         .collect())
 }
@@ -74,9 +74,9 @@ fn parts_of(
     spec: &TableSpec,
     batch: &RecordBatch,
     count: PartCount,
-) -> Result<Vec<u32>, FilesError> {
+) -> Result<Vec<PartId>, FilesError> {
     if count == PartCount::ONE {
-        return Ok(vec![0; batch.num_rows()]);
+        return Ok(vec![count.part_of([]); batch.num_rows()]);
     }
     let mut texts = Vec::with_capacity(spec.workload.len());
     for name in spec.workload {

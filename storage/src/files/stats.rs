@@ -1,19 +1,19 @@
 //! What a commit says of a file's contents, so that readers can skip it.
 //!
 //! Delta Lake protocol, section "Per-file Statistics": `numRecords`, and `minValues`, `maxValues`
-//! and `nullCount` of the time columns and of the text columns that rows are sorted by.
+//! and `nullCount` of the time columns and of the text columns that rows are partitioned or sorted
+//! by. Bounds of long texts are cut, see [`crate::bounds`].
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
 use serde_json::{Map, Value};
 
 use super::FilesError;
 use super::order::times;
+use crate::bounds::{self, Column, Interner, LabelBounds};
 use crate::spec::TableSpec;
-
-/// Longer text values have no bounds in the statistics (an upper bound cannot simply be cut off).
-const MAX_TEXT: usize = 64;
 
 /// Statistics of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +49,11 @@ enum Bounds {
 
 impl Collector {
     pub(crate) fn new(spec: &TableSpec) -> Self {
+        let labels = label_columns(spec);
         let columns = spec.schema.fields().iter().filter_map(|field| {
             let bounds = match field.data_type() {
                 DataType::Timestamp(..) => Bounds::Time(None),
-                DataType::Dictionary(..) | DataType::Utf8
-                    if spec.sort.contains(&field.name().as_str()) =>
-                {
-                    Bounds::Text(None)
-                }
+                _ if labels.contains(&field.name().as_str()) => Bounds::Text(None),
                 _ => return None,
             };
             Some(ColumnStats { name: field.name().clone(), nulls: 0, bounds })
@@ -80,7 +77,7 @@ impl Collector {
                         }
                     }
                 }
-                Bounds::Text(bounds) => add_text(bounds, values)?,
+                Bounds::Text(bounds) => add_text(bounds, values),
             }
         }
         Ok(())
@@ -98,13 +95,13 @@ impl Collector {
                         max.insert(name, high);
                     }
                 }
-                Bounds::Text(Some((low, high)))
-                    if low.len() <= MAX_TEXT && high.len() <= MAX_TEXT =>
-                {
-                    min.insert(name.clone(), low.into());
-                    max.insert(name, high.into());
+                Bounds::Text(Some((low, high))) => {
+                    min.insert(name.clone(), bounds::lower(&low).into());
+                    if let Some(high) = bounds::upper(&high) {
+                        max.insert(name, high.into());
+                    }
                 }
-                _ => {}
+                Bounds::Time(None) | Bounds::Text(None) => {}
             }
         }
         let json = serde_json::json!({
@@ -118,20 +115,42 @@ fn widen(bounds: &mut Option<(i64, i64)>, value: i64) {
     *bounds = Some(bounds.map_or((value, value), |(low, high)| (low.min(value), high.max(value))));
 }
 
-fn add_text(bounds: &mut Option<(String, String)>, values: &ArrayRef) -> Result<(), FilesError> {
-    let texts = cast(values, &DataType::Utf8)?;
-    let texts = texts.as_string::<i32>();
-    let (Some(low), Some(high)) = (texts.iter().flatten().min(), texts.iter().flatten().max())
-    else {
-        return Ok(());
-    };
-    *bounds = Some(match bounds.take() {
-        None => (low.to_owned(), high.to_owned()),
-        Some((a, b)) => (if low < a.as_str() { low.to_owned() } else { a }, {
-            if high > b.as_str() { high.to_owned() } else { b }
-        }),
-    });
-    Ok(())
+fn add_text(bounds: &mut Option<(String, String)>, values: &ArrayRef) {
+    let Some((low, high)) = text_range(values) else { return };
+    match bounds {
+        None => *bounds = Some((low.to_owned(), high.to_owned())),
+        Some((min, max)) => {
+            if low < min.as_str() {
+                low.clone_into(min);
+            }
+            if high > max.as_str() {
+                high.clone_into(max);
+            }
+        }
+    }
+}
+
+/// Smallest and largest text of a column; of a dictionary only values that rows use.
+fn text_range(values: &ArrayRef) -> Option<(&str, &str)> {
+    if let Some(texts) = values.as_string_opt::<i32>() {
+        return range(texts.iter().flatten());
+    }
+    let labels = values.as_dictionary_opt::<Int32Type>()?;
+    let texts: &StringArray = labels.values().as_string_opt()?;
+    let mut used = vec![false; texts.len()];
+    for key in labels.keys_iter().flatten() {
+        if let Some(used) = used.get_mut(key) {
+            *used = true;
+        }
+    }
+    range(texts.iter().zip(used).filter_map(|(text, used)| text.filter(|_| used)))
+}
+
+fn range<'a>(texts: impl Iterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
+    texts.fold(None, |range, text| match range {
+        None => Some((text, text)),
+        Some((low, high)) => Some((text.min(low), text.max(high))),
+    })
 }
 
 fn render(time: i64) -> Option<Value> {
@@ -139,12 +158,53 @@ fn render(time: i64) -> Option<Value> {
     Some(format!("{time:.6}").into())
 }
 
-/// Reads a file's statistics back from a commit: rows and bounds of the time column.
-pub(crate) fn parse(json: &str, time: &str) -> Option<(u64, i64, i64)> {
+/// The text columns whose bounds are kept: those that rows are partitioned or sorted by.
+pub(crate) fn label_columns(spec: &TableSpec) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for name in spec.workload.iter().chain(spec.sort) {
+        let is_text = spec.schema.field_with_name(name).is_ok_and(|field| {
+            matches!(field.data_type(), DataType::Dictionary(..) | DataType::Utf8)
+        });
+        if is_text && !names.contains(name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// A file's statistics as a commit has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parsed {
+    pub(crate) rows: u64,
+    pub(crate) min_time: i64,
+    pub(crate) max_time: i64,
+    pub(crate) labels: LabelBounds,
+}
+
+/// Reads a file's statistics back from a commit: of the time column, which must be there, and of
+/// the label columns `names`.
+pub(crate) fn parse(
+    json: &str,
+    time: &str,
+    names: &Arc<[&'static str]>,
+    texts: &mut Interner,
+) -> Option<Parsed> {
     let stats: Value = serde_json::from_str(json).ok()?;
     let bound = |of: &str| -> Option<i64> {
         let text = stats.get(of)?.get(time)?.as_str()?;
         Some(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
     };
-    Some((stats.get("numRecords")?.as_u64()?, bound("minValues")?, bound("maxValues")?))
+    let (rows, min_time, max_time) =
+        (stats.get("numRecords")?.as_u64()?, bound("minValues")?, bound("maxValues")?);
+    let mut text = |of: &str, name: &str| -> Option<Arc<str>> {
+        Some(texts.intern(stats.get(of)?.get(name)?.as_str()?))
+    };
+    let columns = names
+        .iter()
+        .map(|name| Column {
+            bounds: text("minValues", name).zip(text("maxValues", name)),
+            nulls: stats.get("nullCount").and_then(|nulls| nulls.get(name)?.as_u64()),
+        })
+        .collect();
+    Some(Parsed { rows, min_time, max_time, labels: LabelBounds::new(names.clone(), columns) })
 }

@@ -5,6 +5,7 @@ use arrow::array::{Array, DictionaryArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
 
 use super::*;
+use crate::bounds::Interner;
 use crate::window::Window;
 
 const WINDOW: i64 = Window::TWO_HOURS.micros();
@@ -47,7 +48,7 @@ fn a_workload_of_a_window_is_in_one_part_and_no_row_is_lost() {
     let mut seen = vec![0; rows.len()];
     let mut places = BTreeMap::new();
     for piece in &pieces {
-        assert!(piece.part < 4);
+        assert_eq!(piece.part.count(), parts);
         assert!(places.insert((piece.window, piece.part), ()).is_none(), "one piece per place");
         let mut keys = Vec::new();
         for row in piece.rows.values() {
@@ -69,7 +70,7 @@ fn statistics_say_what_is_in_the_file_and_come_back() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = DataDir::new(tmp.path().to_owned());
     crate::durable::create_dir(dir.disk().as_ref(), &dir.tmp()).unwrap();
-    let long = "x".repeat(65);
+    let long = "x".repeat(70);
     let batches = [
         batch(&[(5, Some("b")), (9_000_001, None)]),
         batch(&[(1_000_000, Some("a")), (WINDOW, Some(&long))]),
@@ -86,9 +87,18 @@ fn statistics_say_what_is_in_the_file_and_come_back() {
             "nullCount": {"end": 0, "workload": 1},
         })
     );
-    assert_eq!(stats::parse(&first.stats.json, "end"), Some((3, 5, 9_000_001)));
+    let parse = |json| {
+        let names = stats::label_columns(&spec()).into();
+        stats::parse(json, "end", &names, &mut Interner::default()).unwrap()
+    };
+    let parsed = parse(&first.stats.json);
+    assert_eq!((parsed.rows, parsed.min_time, parsed.max_time), (3, 5, 9_000_001));
+    let may_hold = |value| parsed.labels.may_hold("workload", value, parsed.rows);
+    assert_eq!(["", "A", "a", "b", "c"].map(may_hold), [true, false, true, true, false]);
     let json: serde_json::Value = serde_json::from_str(&second.stats.json).unwrap();
-    assert_eq!(json["maxValues"].get("workload"), None, "too long to be a bound");
+    assert_eq!(json["minValues"]["workload"], "x".repeat(64));
+    assert_eq!(json["maxValues"]["workload"], format!("{}y", "x".repeat(62)), "above all values");
+    assert!(parse(&second.stats.json).labels.may_hold("workload", &long, 1));
     assert!(first.path.starts_with("date=1970-01-01/part=00/0000-"), "{}", first.path);
     assert!(second.path.starts_with("date=1970-01-01/part=00/0200-"), "{}", second.path);
     assert_eq!(std::fs::read_dir(dir.tmp()).unwrap().count(), 0);

@@ -399,3 +399,33 @@ async fn files_are_sorted_cut_by_window_and_read_as_text() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_say_what_labels_they_may_hold_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let rows: Vec<_> = (1..30).map(|n| (MIDNIGHT, ["api", "web"][n as usize % 2], n)).collect();
+    let part = part("flows", batch(&rows));
+    store.append(Entry { source: None, parts: vec![part] }).await.unwrap();
+    store.flush().await.unwrap();
+    let check = |store: &Store| {
+        let snapshot = store.snapshot("flows").unwrap();
+        let [file] = snapshot.files.as_ref() else { panic!("{:?}", snapshot.files) };
+        assert_eq!(file.part.map(crate::PartId::number), Some(0));
+        assert_eq!(file.text_bounds("workload"), Some(("api", "web")));
+        assert_eq!(file.text_bounds("namespace"), Some(("ns", "ns")));
+        assert_eq!(file.null_count("namespace"), Some(9));
+        assert_eq!(file.text_bounds("buckets"), None);
+        let spec = &snapshot.spec;
+        for held in [["ns", "api"], ["", "web"], ["ns", "m"]] {
+            assert!(file.may_hold_workload(spec, &held), "{held:?}");
+        }
+        for ruled_out in [["ns", "x"], ["n", "api"], ["ns", ""]] {
+            assert!(!file.may_hold_workload(spec, &ruled_out), "{ruled_out:?}");
+        }
+    };
+    check(&store);
+    store.close().await.unwrap();
+    drop(store);
+    check(&*open(dir.path()).await);
+}
