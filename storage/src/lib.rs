@@ -10,6 +10,7 @@
 //! - `wal`: one thread makes groups of entries durable; `sources` recognises repetitions;
 //! - `state`, `memory`: rows become visible, within a bound of bytes;
 //! - `flush`, `files`: rows become sorted Parquet files, cut by `window` and `part`;
+//! - `index`: which rows of a file have which value of a label, inside of the file itself;
 //! - `delta`: files and log position become part of the table in one commit;
 //! - `matcher`, `hidden`: which rows of a file must not be seen;
 //! - `retention`: whole files go by age; `open` puts everything together again after a stop or a
@@ -31,6 +32,7 @@ mod error;
 mod files;
 mod flush;
 mod hidden;
+mod index;
 mod inner;
 mod matcher;
 mod memory;
@@ -53,6 +55,7 @@ pub use conform::{ConformError, conform};
 pub use entry::{Appended, Entry, Part, Source};
 pub use error::{Error, ErrorKind};
 pub use hidden::{Hidden, columns as hidden_columns, visible};
+pub use index::{ColumnIndex, IndexError, LabelIndex};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use options::Options;
 pub use part::PartId;

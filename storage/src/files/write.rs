@@ -2,7 +2,8 @@
 //!
 //! Labels are plain UTF-8 strings to every reader: the Arrow schema is not embedded, since it would
 //! make readers restore our dictionaries. Pages are dictionary-encoded where values repeat; whole
-//! numbers that do not, and all times, are delta-encoded. Statistics and the page index are on.
+//! numbers that do not, and all times, are delta-encoded. Statistics and the page index are on. The
+//! label index ([`crate::index`]) lies between the last row group and the footer.
 
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use arrow::datatypes::DataType;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
@@ -19,6 +21,7 @@ use super::FilesError;
 use super::stats::{Collector, FileStats};
 use crate::disk::{Disk, File, Mode};
 use crate::durable::{self, At, Taken};
+use crate::index;
 use crate::paths::DataDir;
 use crate::spec::TableSpec;
 
@@ -113,6 +116,7 @@ pub(crate) struct FileWriter<'a> {
     path: &'a Path,
     writer: ArrowWriter<Box<dyn File>>,
     stats: Collector,
+    index: index::Collector,
 }
 
 impl<'a> FileWriter<'a> {
@@ -128,17 +132,33 @@ impl<'a> FileWriter<'a> {
             .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, spec.schema.clone(), options)
             .map_err(|source| FilesError::Parquet { path: path.to_owned(), source })?;
-        Ok(Self { spec, path, writer, stats: Collector::new(spec) })
+        Ok(Self {
+            spec,
+            path,
+            writer,
+            stats: Collector::new(spec),
+            index: index::Collector::new(&spec.schema),
+        })
     }
 
     /// Adds rows, in the table's schema.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), FilesError> {
         self.stats.add(self.spec, batch)?;
+        self.index.add(batch);
         self.writer.write(batch).map_err(|source| self.parquet(source))
     }
 
-    /// Writes the footer and syncs the file. Returns its size and statistics.
-    pub(crate) fn finish(self) -> Result<(u64, FileStats), FilesError> {
+    /// Writes the label index and the footer, and syncs the file. Returns its size and statistics.
+    pub(crate) fn finish(mut self) -> Result<(u64, FileStats), FilesError> {
+        self.writer.flush().map_err(|source| self.parquet(source))?;
+        if let Some(bytes) = index::encode(&self.index).at("index", self.path)? {
+            let offset = self.writer.bytes_written();
+            self.writer.write_all(&bytes).at("write", self.path)?;
+            for (key, value) in [(index::OFFSET_KEY, offset), (index::LENGTH_KEY, bytes.len())] {
+                let entry = KeyValue::new(key.to_owned(), value.to_string());
+                self.writer.append_key_value_metadata(entry);
+            }
+        }
         let Self { path, writer, stats, .. } = self;
         let file = writer
             .into_inner()
