@@ -25,4 +25,4 @@ pub use check::CheckError;
 pub use http::router;
 pub use metrics::Metrics;
 pub use receive::{Received, Receiver, RefusedBatch};
-pub use tables::{agent_loss_table, flows_table, tables};
+pub use tables::{agent_loss_table, flows_1h_table, flows_5m_table, flows_table, tables};

@@ -1,7 +1,30 @@
 //! The tables that ingestion fills, as the store must know them.
+//!
+//! ```text
+//! flows      rows as agents send them
+//! flows_5m   sums over windows of five minutes
+//! flows_1h   sums over windows of an hour
+//! ```
+//!
+//! The two tiers keep what says which workload talked to which: cluster, zone, namespace, workload
+//! and its kind, container and port of both ends, service, scope, cloud service, region, network,
+//! protocol and role. They fold nodes, pods, addresses and the address of a service, which come and
+//! go with every deployment. Of peers that are no workload (scope external or cloud, or none
+//! attributed) they keep address, domain and AS number: the hundred largest by bytes of each window
+//! and set of other labels. Once the window is over, the rest becomes one row with the address
+//! `other`. Deltas and histograms add up exactly; `sampling` is the coarsest that went in.
+//!
+//! `active` is a level and has no sum over time: it stays in `flows`.
 
-use weir_storage::{TableSpec, Window};
-use weir_wire::schema;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use weir_storage::{Detail, Fold, Merge, Rollup, TableSpec, Window};
+use weir_wire::schema::{self, COUNTERS, HISTOGRAMS};
+
+/// Columns of `flows` that the tiers lack.
+const FOLDED_AWAY: [&str; 7] =
+    ["node", "pod", "address", "peer_node", "peer_pod", "peer_service_address", "active"];
 
 /// `flows`: one row per flow key and interval.
 #[must_use]
@@ -27,7 +50,108 @@ pub fn flows_table() -> TableSpec {
             "peer_address",
             "end",
         ],
+        rollup: None,
     }
+}
+
+/// `flows_5m`: sums of `flows` over windows of five minutes.
+#[must_use]
+pub fn flows_5m_table() -> TableSpec {
+    tier("flows_5m", Window::FIVE_MINUTES, Window::DAY)
+}
+
+/// `flows_1h`: sums of `flows` over windows of an hour.
+#[must_use]
+pub fn flows_1h_table() -> TableSpec {
+    tier("flows_1h", Window::HOUR, Window::THIRTY_DAYS)
+}
+
+fn tier(name: &'static str, width: Window, window: Window) -> TableSpec {
+    let fields = schema::FLOWS.fields().iter();
+    let kept: Vec<_> =
+        fields.filter(|f| !FOLDED_AWAY.contains(&f.name().as_str())).cloned().collect();
+    TableSpec {
+        name,
+        schema: Arc::new(Schema::new(kept)),
+        time: "end",
+        window,
+        workload: &["namespace", "workload"],
+        // Every key, so that rows of equal keys are neighbours; what is folded comes last.
+        sort: &[
+            "namespace",
+            "workload",
+            "peer_namespace",
+            "peer_workload",
+            "role",
+            "protocol",
+            "port",
+            "peer_port",
+            "cluster",
+            "zone",
+            "workload_kind",
+            "container",
+            "peer_zone",
+            "peer_workload_kind",
+            "peer_container",
+            "peer_service",
+            "peer_service_port",
+            "peer_scope",
+            "peer_cloud_service",
+            "peer_region",
+            "peer_network",
+            "peer_asn",
+            "peer_domain",
+            "peer_address",
+            "end",
+        ],
+        rollup: Some(Rollup {
+            source: "flows",
+            width,
+            start: Some("start"),
+            merge: merges(),
+            detail: vec![Detail {
+                column: "peer_address",
+                when: &[("peer_scope", &["external", "cloud"]), ("peer_workload", &[""])],
+            }],
+            fold: Some(Fold {
+                column: "peer_address",
+                other: "other",
+                about: &["peer_domain", "peer_asn"],
+                largest: &["tx_bytes", "rx_bytes"],
+                keep: 100,
+            }),
+        }),
+    }
+}
+
+/// How the columns that are no keys become one value.
+fn merges() -> Vec<(&'static str, Merge)> {
+    let mut merges: Vec<_> = COUNTERS.into_iter().map(|name| (name, Merge::Sum)).collect();
+    merges.push(("sampling", Merge::Max));
+    for histogram in HISTOGRAMS {
+        let [count, sum, min, max, offset, buckets] = match histogram {
+            "rtt" => {
+                ["rtt_count", "rtt_sum_us", "rtt_min_us", "rtt_max_us", "rtt_offset", "rtt_buckets"]
+            }
+            _ => [
+                "connect_time_count",
+                "connect_time_sum_us",
+                "connect_time_min_us",
+                "connect_time_max_us",
+                "connect_time_offset",
+                "connect_time_buckets",
+            ],
+        };
+        merges.extend([
+            (count, Merge::Sum),
+            (sum, Merge::Sum),
+            (min, Merge::Min),
+            (max, Merge::Max),
+            (offset, Merge::Offset),
+            (buckets, Merge::Counts { offset }),
+        ]);
+    }
+    merges
 }
 
 /// `agent_loss`: what each batch said to be missing from it.
@@ -40,11 +164,48 @@ pub fn agent_loss_table() -> TableSpec {
         window: Window::TWO_HOURS,
         workload: &["agent"],
         sort: &["agent", "boot", "reason", "end"],
+        rollup: None,
     }
 }
 
 /// Every table of a server's data directory.
 #[must_use]
 pub fn tables() -> Vec<TableSpec> {
-    vec![flows_table(), agent_loss_table()]
+    vec![flows_table(), flows_5m_table(), flows_1h_table(), agent_loss_table()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_wire::schema::{FLOW_COLUMNS, Kind, flow_column};
+
+    /// A column of a new kind has to be thought about here.
+    #[test]
+    fn every_column_of_a_tier_is_a_key_or_merges_by_its_kind() {
+        for spec in [flows_5m_table(), flows_1h_table()] {
+            let rollup = spec.rollup.as_ref().unwrap();
+            for column in FLOW_COLUMNS.iter() {
+                let name = column.name;
+                let kept = spec.schema.field_with_name(name).is_ok();
+                assert_ne!(kept, FOLDED_AWAY.contains(&name), "{name}");
+                let merge = rollup.merge.iter().find(|(n, _)| *n == name).map(|(_, m)| *m);
+                match column.kind {
+                    Kind::Counter => assert_eq!(merge, Some(Merge::Sum), "{name}"),
+                    Kind::Histogram => assert!(merge.is_some(), "{name}"),
+                    Kind::Sampling => assert_eq!(merge, Some(Merge::Max)),
+                    Kind::Level => assert!(!kept, "{name}"),
+                    Kind::Time => assert_eq!(merge, None),
+                    Kind::Label | Kind::NumericLabel => {
+                        assert_eq!(merge, None, "{name}");
+                        assert_eq!(kept, spec.sort.contains(&name), "{name}");
+                    }
+                }
+            }
+            let fold = rollup.fold.as_ref().unwrap();
+            let folded: Vec<_> = fold.about.iter().rev().chain([&fold.column, &"end"]).collect();
+            let last: Vec<_> = spec.sort.iter().skip(spec.sort.len() - folded.len()).collect();
+            assert_eq!(folded, last, "what is folded comes last");
+            assert!(flow_column(fold.column).is_some());
+        }
+    }
 }

@@ -40,7 +40,7 @@ impl Server {
 
     fn rows(&self, table: &str) -> usize {
         let snapshot = self.store.snapshot(table).unwrap();
-        snapshot.memory.iter().map(RecordBatch::num_rows).sum::<usize>()
+        snapshot.memory.batches().unwrap().iter().map(RecordBatch::num_rows).sum::<usize>()
             + snapshot.files.iter().map(|f| f.rows as usize).sum::<usize>()
     }
 }

@@ -1,7 +1,7 @@
 //! DataFusion over the store: one runtime for the process, one session for each query.
 //!
-//! A session sees one snapshot of each table, taken when it is made, so that everything that one
-//! query reads belongs to one moment. The runtime (memory bound, cache of file footers) is shared.
+//! A session sees one snapshot of each table, all taken together when it is made, so that everything
+//! that one query reads belongs to one moment, whichever tier it is read from. The runtime (memory bound, cache of file footers) is shared.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -21,7 +21,7 @@ use crate::scan::SnapshotTable;
 /// Name of the table of flows.
 pub(crate) const FLOWS: &str = "flows";
 /// Tables that a query can name.
-const TABLES: [&str; 2] = [FLOWS, "agent_loss"];
+const TABLES: [&str; 4] = [FLOWS, "flows_5m", "flows_1h", "agent_loss"];
 /// Functions whose result is as large as an argument says or many times its input, made at once and
 /// outside of the memory bound: a short statement could ask for all memory there is. Their aliases go
 /// with them. (`generate_series` and `range` remain as tables, which are made batch by batch.)
@@ -83,11 +83,8 @@ impl Database {
 
     /// A session over the rows that are acknowledged now.
     pub(crate) fn session(&self) -> Result<SessionContext, Error> {
-        let snapshots = TABLES
-            .iter()
-            .filter(|table| self.store.spec(table).is_some())
-            .map(|table| self.store.snapshot(table))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut snapshots = self.store.snapshots();
+        snapshots.retain(|snapshot| TABLES.contains(&snapshot.spec.name));
         self.runtime.session(snapshots)
     }
 }

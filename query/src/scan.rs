@@ -126,9 +126,11 @@ impl SnapshotTable {
         partitions: usize,
         projection: Option<&Vec<usize>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut groups = vec![Vec::new(); partitions.clamp(1, self.snapshot.memory.len().max(1))];
+        let memory =
+            self.snapshot.memory.batches().map_err(|e| DataFusionError::External(e.into()))?;
+        let mut groups = vec![Vec::new(); partitions.clamp(1, memory.len().max(1))];
         let count = groups.len();
-        for (i, batch) in self.snapshot.memory.iter().enumerate() {
+        for (i, batch) in memory.iter().enumerate() {
             if let Some(group) = groups.get_mut(i % count) {
                 group.push(batch.clone());
             }

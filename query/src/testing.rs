@@ -35,6 +35,7 @@ pub(crate) fn specs() -> Vec<TableSpec> {
             window: Window::TWO_HOURS,
             workload: &["namespace", "workload"],
             sort: &["namespace", "workload", "end"],
+            rollup: None,
         },
         TableSpec {
             name: "agent_loss",
@@ -43,6 +44,7 @@ pub(crate) fn specs() -> Vec<TableSpec> {
             window: Window::TWO_HOURS,
             workload: &[],
             sort: &["end"],
+            rollup: None,
         },
     ]
 }
@@ -121,7 +123,8 @@ pub(crate) fn snapshot(dir: &Path, batch: &RecordBatch, memory: usize, files: us
     Snapshot {
         spec: Arc::new(spec),
         files: data_files.into(),
-        memory: if memory > 0 { vec![batch.slice(0, memory)] } else { vec![] },
+        memory: if memory > 0 { vec![batch.slice(0, memory)] } else { vec![] }.into(),
+        complete_after: i64::MIN,
         object_store: Arc::new(LocalFileSystem::new_with_prefix(dir).expect("directory is there")),
         object_store_url: Url::parse("file:///").expect("a constant"),
     }

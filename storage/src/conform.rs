@@ -156,6 +156,7 @@ mod tests {
             window: Window::TWO_HOURS,
             workload: &[],
             sort: &[],
+            rollup: None,
         }
     }
 

@@ -4,7 +4,8 @@
 //!    segment.
 //! 2. For each table: sort its frozen rows, write them as files (synced), commit the files together
 //!    with the LSN up to which they hold the table's rows, and show the files in place of the
-//!    memtables in one step.
+//!    memtables in one step. A tier sums up the rows of its source before that; its commit is one of
+//!    its own, with its own LSN.
 //! 3. Save who sent what, then remove the log segments that no table needs any more.
 //!
 //! A failure leaves everything where it was: rows in memory and in the log. When the commit itself
@@ -21,6 +22,7 @@ use crate::delta::log::{LogError, TableLog};
 use crate::durable::{self, FileError};
 use crate::files::{self, FilesError};
 use crate::inner::Inner;
+use crate::rollup::{self, RollupError};
 use crate::snapshot::DataFile;
 
 /// Why rows could not be moved to files, or files not be removed.
@@ -28,6 +30,8 @@ use crate::snapshot::DataFile;
 pub(crate) enum FlushError {
     #[error(transparent)]
     Files(#[from] FilesError),
+    #[error(transparent)]
+    Rollup(#[from] RollupError),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
@@ -126,7 +130,11 @@ async fn flush_table(
         let batches: Vec<_> = frozen.iter().flat_map(|m| m.batches.iter().cloned()).collect();
         // Once the rows are in files nothing but the state may hold the memtables.
         drop(frozen);
-        files::write_files(&worker.dir, &spec, parts, &batches)
+        let batches = match &spec.rollup {
+            Some(rollup) => rollup::roll_up(&spec, rollup, &batches)?,
+            None => batches,
+        };
+        Ok::<_, FlushError>(files::write_files(&worker.dir, &spec, parts, &batches)?)
     })
     .await??;
     table.doubtful = Some(Doubtful::Added(new.iter().map(|f| f.path.clone()).collect()));

@@ -7,7 +7,6 @@
 //! 4. Load who sent what, and replay the log: each entry's rows enter memory for those tables whose
 //!    files do not hold them yet.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use arrow::ipc::reader::StreamReader;
 use thiserror::Error;
 
 use crate::conform::{ConformError, conform};
-use crate::delta::log::{LogError, TableLog};
+use crate::delta::log::{LogError, Origin, TableLog};
 use crate::directory::{self, DirectoryError, DirectoryLock};
 use crate::disk::Disk;
 use crate::durable::{self, At, FileError};
@@ -64,10 +63,13 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
     })
     .await?;
     let mut tables: Vec<(&'static str, TableLog)> = Vec::new();
-    let mut state = State { tables: HashMap::new(), sources: Sources::default(), last_lsn: 0 };
-    for spec in &options.tables {
-        let spec = Arc::new(spec.clone());
-        let log = TableLog::open(&dir, &lock, spec.clone()).await.map_err(|e| {
+    let mut state = State::default();
+    // Tiers come after what they sum up.
+    let (tiers, own): (Vec<_>, Vec<_>) =
+        options.tables.iter().cloned().partition(|s| s.rollup.is_some());
+    for spec in own.into_iter().chain(tiers).map(Arc::new) {
+        let origin = origin(&spec, &tables, &state)?;
+        let log = TableLog::open(&dir, &lock, spec.clone(), origin).await.map_err(|e| {
             let kind = match &e {
                 LogError::Spec(_) => ErrorKind::Invalid,
                 LogError::File(_) => ErrorKind::Unavailable,
@@ -76,7 +78,8 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
             let message = format!("cannot open table `{}` in {}", spec.name, dir.root().display());
             Error::with_source(kind, message, e)
         })?;
-        if state.tables.insert(spec.name, TableState::new(spec.clone(), log.files())).is_some() {
+        let table = TableState::new(spec.clone(), log.files(), log.complete_after());
+        if state.tables.insert(spec.name, table).is_some() {
             let message = format!("table `{}` is specified twice", spec.name);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
@@ -91,6 +94,32 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
         Ok(Opened { dir, lock, tables, state, segments, budget, next_lsn })
     })
     .await
+}
+
+/// Where a tier begins that is made now. A directory from before there were tiers has rows in files
+/// that no log entry brings back: the tier is whole after the newest of them.
+fn origin(
+    spec: &TableSpec,
+    tables: &[(&'static str, TableLog)],
+    state: &State,
+) -> Result<Origin, Error> {
+    let Some(rollup) = &spec.rollup else { return Ok(Origin::START) };
+    let source = tables.iter().find(|(name, _)| *name == rollup.source);
+    let source = source.and_then(|(name, log)| Some((log, state.tables.get(name)?)));
+    let fault = match source {
+        None => Some("there is no such table"),
+        Some((_, source)) if source.spec.time != spec.time => Some("its time is another column"),
+        Some((_, source)) if source.spec.rollup.is_some() => Some("that is a tier itself"),
+        Some((_, source)) => rollup.check(spec, &source.spec.schema).err(),
+    };
+    if let Some(fault) = fault {
+        let message = format!("table `{}` cannot sum up `{}`: {fault}", spec.name, rollup.source);
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let Some((log, _)) = source else { return Ok(Origin::START) };
+    let newest = log.files().iter().map(|f| f.max_time).max();
+    let complete_after = newest.map_or(i64::MIN, |time| rollup.width.end_of(time));
+    Ok(Origin { lsn: log.lsn(), complete_after })
 }
 
 async fn blocking<T: Send + 'static>(
@@ -193,19 +222,22 @@ fn replay_entry(
     let mut incoming = Vec::new();
     let mut rows = 0;
     for part in entry.parts {
-        let Some((name, log)) = tables.iter().find(|(name, _)| *name == part.table) else {
+        let Some((name, _)) = tables.iter().find(|(name, _)| *name == part.table) else {
             return Err(ReplayError::Unknown { table: part.table.to_owned() });
         };
         let Some(spec) = state.tables.get(name).map(|t| t.spec.clone()) else { continue };
-        if lsn <= log.lsn() {
+        let behind =
+            |taker: &&str| tables.iter().any(|(name, log)| name == taker && lsn > log.lsn());
+        let takers: Vec<_> = state.takers(name).into_iter().filter(|t| behind(t)).collect();
+        if takers.is_empty() {
             continue;
         }
         let batches = decode(&spec, part.ipc)?;
         rows += batches.iter().map(|b| u64::try_from(b.num_rows()).unwrap_or(0)).sum::<u64>();
         let reserved = budget.force(batches.iter().map(size_of).sum());
-        incoming.push(Incoming { table: name, batches, reserved });
+        incoming.push((Incoming { table: name, batches, reserved }, takers));
     }
-    state.apply(lsn, incoming);
+    state.replay(lsn, incoming);
     Ok(rows)
 }
 

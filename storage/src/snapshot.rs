@@ -1,6 +1,6 @@
 //! What a reader sees: the files and memtables of one table at one moment.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use object_store::ObjectStore;
@@ -8,8 +8,10 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::bounds::LabelBounds;
+use crate::error::{Error, ErrorKind};
 use crate::hidden::Hidden;
 use crate::part::PartId;
+use crate::rollup::{RollupError, derive::derive};
 use crate::spec::TableSpec;
 
 /// One Parquet file of a table.
@@ -113,10 +115,70 @@ pub struct Snapshot {
     pub spec: Arc<TableSpec>,
     /// Committed files, with the table's columns (labels as plain UTF-8 in Parquet).
     pub files: Arc<[Arc<DataFile>]>,
-    /// Rows that are not in files yet, in the table's schema.
-    pub memory: Vec<RecordBatch>,
+    /// Rows that are not in files yet.
+    pub memory: Memory,
+    /// A tier has no sums of rows that had been in files when it was made: windows that end later
+    /// than this, microseconds since the Unix epoch, are whole. `i64::MIN` for every other table.
+    pub complete_after: i64,
     /// The store that `files` are in: the folder of all tables.
     pub object_store: Arc<dyn ObjectStore>,
     /// Url that stands for `object_store` in a query engine's registry.
     pub object_store_url: Url,
+}
+
+/// Rows of one table that are not in files.
+///
+/// A tier has the rows of the table that it sums up: they become its own when they are first read,
+/// so that a snapshot that nobody reads costs nothing.
+#[derive(Debug, Clone)]
+pub struct Memory(Arc<Rows>);
+
+#[derive(Debug)]
+struct Rows {
+    came_in: Vec<RecordBatch>,
+    /// The tier that sums them up, if one does.
+    tier: Option<Arc<TableSpec>>,
+    derived: OnceLock<Result<Vec<RecordBatch>, Arc<RollupError>>>,
+}
+
+impl Memory {
+    /// Rows as they came in, seen by the table `spec`.
+    pub(crate) fn new(spec: &Arc<TableSpec>, came_in: Vec<RecordBatch>) -> Self {
+        let tier = spec.rollup.is_some().then(|| spec.clone());
+        Self(Arc::new(Rows { came_in, tier, derived: OnceLock::new() }))
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.came_in.iter().all(|batch| batch.num_rows() == 0)
+    }
+
+    /// The rows, in the table's schema; of a tier each is a partial sum.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when rows cannot be made into those of the tier, which its
+    /// specification should have told when the store was opened.
+    pub fn batches(&self) -> Result<&[RecordBatch], Error> {
+        let Rows { came_in, tier, derived } = &*self.0;
+        let Some((spec, rollup)) = tier.as_ref().and_then(|s| Some((s, s.rollup.as_ref()?))) else {
+            return Ok(came_in);
+        };
+        let rows = derived.get_or_init(|| {
+            came_in.iter().map(|b| derive(spec, rollup, b).map_err(Arc::new)).collect()
+        });
+        match rows {
+            Ok(rows) => Ok(rows),
+            Err(e) => {
+                let message = format!("table `{}` cannot take rows in", spec.name);
+                Err(Error::with_source(ErrorKind::Invalid, message, e.clone()))
+            }
+        }
+    }
+}
+
+impl From<Vec<RecordBatch>> for Memory {
+    fn from(came_in: Vec<RecordBatch>) -> Self {
+        Self(Arc::new(Rows { came_in, tier: None, derived: OnceLock::new() }))
+    }
 }

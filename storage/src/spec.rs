@@ -2,6 +2,7 @@
 
 use arrow::datatypes::SchemaRef;
 
+use crate::rollup::Rollup;
 use crate::window::Window;
 
 /// A table: its columns and how its rows are partitioned and sorted.
@@ -19,4 +20,6 @@ pub struct TableSpec {
     pub workload: &'static [&'static str],
     /// Columns that rows are sorted by within a file, `time` last.
     pub sort: &'static [&'static str],
+    /// What the rows are made of, if they sum up those of another table.
+    pub rollup: Option<Rollup>,
 }

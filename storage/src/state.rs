@@ -2,6 +2,9 @@
 //!
 //! A row enters with its log entry (durable by then) and moves from memory to a file in one step,
 //! so every moment shows it exactly once. Nothing here does I/O.
+//!
+//! The rows of a table are also those of every tier that sums it up. One memtable holds them for all
+//! of these tables; it goes when the last of them has committed them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,32 +21,28 @@ use crate::spec::TableSpec;
 pub(crate) struct TableState {
     pub(crate) spec: Arc<TableSpec>,
     pub(crate) files: Arc<[Arc<DataFile>]>,
-    active: Option<Memtable>,
+    /// See [`crate::Snapshot::complete_after`].
+    pub(crate) complete_after: i64,
     frozen: Vec<Arc<Memtable>>,
 }
 
 impl TableState {
-    pub(crate) fn new(spec: Arc<TableSpec>, files: Arc<[Arc<DataFile>]>) -> Self {
-        Self { spec, files, active: None, frozen: Vec::new() }
+    pub(crate) fn new(
+        spec: Arc<TableSpec>,
+        files: Arc<[Arc<DataFile>]>,
+        complete_after: i64,
+    ) -> Self {
+        Self { spec, files, complete_after, frozen: Vec::new() }
     }
 
-    fn memtables(&self) -> impl Iterator<Item = &Memtable> {
-        self.frozen.iter().map(AsRef::as_ref).chain(&self.active)
-    }
-
-    /// Rows that are not in files.
-    pub(crate) fn memory(&self) -> Vec<RecordBatch> {
-        self.memtables().flat_map(|m| m.batches.iter().cloned()).collect()
-    }
-
-    /// Their number.
-    pub(crate) fn memory_rows(&self) -> u64 {
-        self.memtables().map(|m| m.rows).sum()
-    }
-
-    /// What the next flush has to write.
+    /// What the next flush has to write, in the schema of the table that the rows came in for.
     pub(crate) fn frozen(&self) -> Vec<Arc<Memtable>> {
         self.frozen.clone()
+    }
+
+    /// The table that this one's rows come in for: itself, or what it sums up.
+    fn source(&self) -> &'static str {
+        self.spec.rollup.as_ref().map_or(self.spec.name, |rollup| rollup.source)
     }
 
     /// Shows `files` in place of the files before and of every frozen memtable up to `lsn`.
@@ -61,53 +60,120 @@ pub(crate) struct Incoming {
     pub(crate) reserved: Reservation,
 }
 
-/// All tables, and who sent what.
+/// The memtable that rows for one table enter.
 #[derive(Debug)]
+struct Active {
+    memtable: Memtable,
+    /// The tables that have its rows.
+    tables: Vec<&'static str>,
+}
+
+/// All tables, and who sent what.
+#[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) tables: HashMap<&'static str, TableState>,
+    /// By the table that rows come in for.
+    active: HashMap<&'static str, Active>,
     pub(crate) sources: Sources,
     /// LSN of the last entry that is visible.
     pub(crate) last_lsn: u64,
 }
 
 impl State {
-    /// Shows the rows of a durable entry.
+    /// Shows the rows of a durable entry, in the tables they came in for and in their tiers.
     pub(crate) fn apply(&mut self, lsn: u64, parts: Vec<Incoming>) {
         self.last_lsn = self.last_lsn.max(lsn);
-        for Incoming { table, batches, reserved } in parts {
-            if let Some(table) = self.tables.get_mut(table)
-                && batches.iter().any(|b| b.num_rows() > 0)
-            {
-                table.active.get_or_insert_with(|| Memtable::new(lsn)).push(lsn, batches, reserved);
+        for incoming in parts {
+            let tables = self.takers(incoming.table);
+            self.enter(lsn, incoming, tables);
+        }
+    }
+
+    /// Shows the rows of an entry that comes from the log in some of the tables that take them.
+    pub(crate) fn replay(&mut self, lsn: u64, parts: Vec<(Incoming, Vec<&'static str>)>) {
+        self.last_lsn = self.last_lsn.max(lsn);
+        for (incoming, tables) in parts {
+            self.enter(lsn, incoming, tables);
+        }
+    }
+
+    /// The tables that take the rows which come in for one: itself and its tiers, sorted.
+    pub(crate) fn takers(&self, table: &str) -> Vec<&'static str> {
+        let mut takers: Vec<_> =
+            self.tables.values().filter(|t| t.source() == table).map(|t| t.spec.name).collect();
+        takers.sort_unstable();
+        takers
+    }
+
+    fn enter(&mut self, lsn: u64, incoming: Incoming, tables: Vec<&'static str>) {
+        let Incoming { table, batches, reserved } = incoming;
+        if tables.is_empty() || batches.iter().all(|b| b.num_rows() == 0) {
+            return;
+        }
+        if self.active.get(table).is_some_and(|active| active.tables != tables)
+            && let Some(before) = self.active.remove(table)
+        {
+            self.close(before);
+        }
+        let active = self
+            .active
+            .entry(table)
+            .or_insert_with(|| Active { memtable: Memtable::new(lsn), tables });
+        active.memtable.push(lsn, batches, reserved);
+    }
+
+    fn close(&mut self, active: Active) {
+        let memtable = Arc::new(active.memtable);
+        for table in active.tables {
+            if let Some(table) = self.tables.get_mut(table) {
+                table.frozen.push(memtable.clone());
             }
         }
     }
 
     /// Closes the active memtables; returns if there is anything to flush.
     pub(crate) fn freeze(&mut self) -> bool {
-        for table in self.tables.values_mut() {
-            if let Some(active) = &mut table.active {
-                // It holds all of the table's rows up to here, entries without any included: the
-                // commit then covers every entry of the segments that are removed after it.
-                active.last_lsn = active.last_lsn.max(self.last_lsn);
-            }
-            table.frozen.extend(table.active.take().map(Arc::new));
+        for mut active in std::mem::take(&mut self.active).into_values() {
+            // It holds all of its tables' rows up to here, entries without any included: the
+            // commit then covers every entry of the segments that are removed after it.
+            active.memtable.last_lsn = active.memtable.last_lsn.max(self.last_lsn);
+            self.close(active);
         }
         self.tables.values().any(|t| !t.frozen.is_empty())
     }
 
+    /// Rows of a table that are not in files, in the schema of the table that they came in for.
+    pub(crate) fn memory(&self, table: &TableState) -> Vec<RecordBatch> {
+        let active = self
+            .active
+            .get(table.source())
+            .filter(|active| active.tables.contains(&table.spec.name))
+            .map(|active| &active.memtable);
+        let memtables = table.frozen.iter().map(AsRef::as_ref).chain(active);
+        memtables.flat_map(|m| m.batches.iter().cloned()).collect()
+    }
+
+    /// Every memtable; one that several tables have comes as often.
+    fn memtables(&self) -> impl Iterator<Item = &Memtable> {
+        let frozen = self.tables.values().flat_map(|t| &t.frozen).map(AsRef::as_ref);
+        frozen.chain(self.active.values().map(|a| &a.memtable))
+    }
+
+    /// Number of rows that came in and are in memory for some table.
+    pub(crate) fn memory_rows(&self) -> u64 {
+        let frozen = self.tables.values().flat_map(|t| &t.frozen);
+        let frozen: HashMap<_, _> = frozen.map(|m| (Arc::as_ptr(m), m.rows)).collect();
+        let active = self.active.values().map(|a| a.memtable.rows).sum::<u64>();
+        active + frozen.values().sum::<u64>()
+    }
+
     /// The lowest LSN whose rows are only in memory and the log.
     pub(crate) fn needed_lsn(&self) -> u64 {
-        self.tables
-            .values()
-            .flat_map(TableState::memtables)
-            .map(|m| m.first_lsn)
-            .min()
-            .unwrap_or(self.last_lsn + 1)
+        self.memtables().map(|m| m.first_lsn).min().unwrap_or(self.last_lsn + 1)
     }
 
     /// Whether any row is in memory alone.
     pub(crate) fn has_rows(&self) -> bool {
-        self.tables.values().any(|t| t.memtables().next().is_some())
+        self.memtables().next().is_some()
     }
 }

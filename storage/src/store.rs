@@ -23,9 +23,9 @@ use crate::memory::{detach, size_of};
 use crate::open::{self, Opened};
 use crate::options::Options;
 use crate::retention::Graveyard;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Memory, Snapshot};
 use crate::spec::TableSpec;
-use crate::state::Incoming;
+use crate::state::{Incoming, State, TableState};
 use crate::wal::writer::{self, Append, Shared, Writer};
 use crate::window::Window;
 
@@ -167,6 +167,15 @@ impl Store {
         let mut ipc = Vec::with_capacity(entry.parts.len());
         for part in entry.parts {
             let spec = self.specs.get(part.table).ok_or_else(|| no_table(part.table))?;
+            if let Some(rollup) = &spec.rollup {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!(
+                        "table `{}` sums up `{}` and takes no rows of its own; append them there",
+                        spec.name, rollup.source
+                    ),
+                ));
+            }
             let mut batches = Vec::with_capacity(part.batches.len());
             let mut windows = HashSet::new();
             for batch in &part.batches {
@@ -247,13 +256,25 @@ impl Store {
     pub fn snapshot(&self, table: &str) -> Result<Snapshot, Error> {
         let state = self.inner.state.lock();
         let table = state.tables.get(table).ok_or_else(|| no_table(table))?;
-        Ok(Snapshot {
+        Ok(self.view(&state, table))
+    }
+
+    /// The rows of every table as they are at one moment.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        let state = self.inner.state.lock();
+        state.tables.values().map(|table| self.view(&state, table)).collect()
+    }
+
+    fn view(&self, state: &State, table: &TableState) -> Snapshot {
+        Snapshot {
             spec: table.spec.clone(),
             files: table.files.clone(),
-            memory: table.memory(),
+            memory: Memory::new(&table.spec, state.memory(table)),
+            complete_after: table.complete_after,
             object_store: self.object_store.clone(),
             object_store_url: self.object_store_url.clone(),
-        })
+        }
     }
 
     /// Writes all rows in memory to files and commits them.
@@ -321,7 +342,7 @@ impl Store {
             wal_bytes,
             wal_segments,
             memory_bytes: u64::try_from(self.inner.budget.used()).unwrap_or(u64::MAX),
-            memory_rows: state.tables.values().map(|t| t.memory_rows()).sum(),
+            memory_rows: state.memory_rows(),
             tables,
         }
     }

@@ -5,12 +5,18 @@ use std::time::Duration;
 const DAY: i64 = 24 * 3_600_000_000;
 const MINUTE: i64 = 60_000_000;
 
-/// Length of the windows of one table. Windows begin at multiples of it since the Unix epoch, so
+const HOUR: i64 = 60 * MINUTE;
+
+/// Length of the windows of one table, of its files or of its rows. Windows begin at multiples of it since the Unix epoch, so
 /// that a window of a day or less does not cross midnight if it divides the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window(i64);
 
 impl Window {
+    /// Five minutes.
+    pub const FIVE_MINUTES: Self = Self(5 * MINUTE);
+    /// One hour.
+    pub const HOUR: Self = Self(HOUR);
     /// Two hours: rows as agents send them.
     pub const TWO_HOURS: Self = Self(DAY / 12);
     /// One day.
@@ -25,14 +31,21 @@ impl Window {
     }
 
     /// Length, microseconds.
-    #[cfg(test)]
-    pub(crate) const fn micros(self) -> i64 {
+    #[must_use]
+    pub const fn micros(self) -> i64 {
         self.0
     }
 
     /// Number of the window that a time (microseconds since the Unix epoch) falls into.
     pub(crate) fn of(self, time: i64) -> i64 {
         time.div_euclid(self.0)
+    }
+
+    /// End of the left-open window `(end - length, end]` that a time falls into: the first multiple
+    /// of the length that is not before it.
+    #[must_use]
+    pub fn end_of(self, time: i64) -> i64 {
+        time.saturating_add((self.0 - time.rem_euclid(self.0)) % self.0)
     }
 
     /// UTC date on which a window begins, `YYYY-MM-DD`; `None` beyond the years -9999 to 9999.
@@ -67,6 +80,11 @@ mod tests {
         let day = Window::DAY;
         assert_eq!(day.date(day.of(midnight + DAY - 1)).unwrap(), "2026-11-22");
         assert_eq!(day.start(day.of(midnight + DAY - 1)), "0000");
+        let five = Window::FIVE_MINUTES;
+        assert_eq!(five.end_of(midnight), midnight);
+        assert_eq!(five.end_of(midnight + 1), midnight + five.micros());
+        assert_eq!(five.end_of(midnight - 1), midnight);
+        assert_eq!(five.end_of(-1), 0);
         assert_eq!(Window::THIRTY_DAYS.of(0), Window::THIRTY_DAYS.of(30 * DAY - 1));
     }
 }

@@ -33,6 +33,7 @@ fn spec() -> TableSpec {
         window: Window::DAY,
         workload: &["workload"],
         sort: &["workload", "end"],
+        rollup: None,
     }
 }
 

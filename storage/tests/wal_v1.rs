@@ -27,6 +27,7 @@ fn spec() -> TableSpec {
         window: Window::TWO_HOURS,
         workload: &["workload"],
         sort: &["workload", "end"],
+        rollup: None,
     }
 }
 
@@ -78,7 +79,7 @@ async fn the_log_of_version_1_is_read() {
     let store = open(dir.path()).await;
     let snapshot = store.snapshot("flows").unwrap();
     let mut rows = Vec::new();
-    for batch in &snapshot.memory {
+    for batch in snapshot.memory.batches().unwrap() {
         let n = batch.column_by_name("n").unwrap().as_primitive::<Int64Type>();
         rows.extend(n.values().iter().copied());
         let workload = batch.column_by_name("workload").unwrap();

@@ -35,6 +35,10 @@ pub(crate) const WAL_APP: &str = "weir/wal";
 const LOG_FOLDER: &str = "_delta_log";
 /// Table property: number of parts that new files are split into.
 const PARTS: &str = "weir.parts";
+/// Table property: LSN up to which a tier had nothing to take in when it was made.
+const FROM_LSN: &str = "weir.fromLsn";
+/// Table property: windows of a tier that end later than this (microseconds) are whole.
+const COMPLETE_AFTER: &str = "weir.completeAfter";
 /// Commits between two checkpoints.
 pub(crate) const CHECKPOINT_EVERY: u32 = 50;
 /// How long superfluous log files stay, for readers of the table that are at work.
@@ -59,6 +63,20 @@ pub(crate) enum LogError {
     Foreign { url: String, what: &'static str },
 }
 
+/// Where a table begins that is made beside others which have rows already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// It takes in the rows of later entries.
+    pub(crate) lsn: u64,
+    /// See [`crate::Snapshot::complete_after`].
+    pub(crate) complete_after: i64,
+}
+
+impl Origin {
+    /// Of a table that misses nothing.
+    pub(crate) const START: Self = Self { lsn: 0, complete_after: i64::MIN };
+}
+
 /// A table's log, loaded.
 #[derive(Debug)]
 pub(crate) struct TableLog {
@@ -75,14 +93,16 @@ pub(crate) struct TableLog {
     /// Label columns whose bounds are kept of each file.
     labels: Arc<[&'static str]>,
     texts: Interner,
+    complete_after: i64,
 }
 
 impl TableLog {
-    /// Loads the table's log; creates the table if there is none.
+    /// Loads the table's log; creates the table, with that origin, if there is none.
     pub(crate) async fn open(
         dir: &DataDir,
         lock: &Arc<DirectoryLock>,
         spec: Arc<TableSpec>,
+        origin: Origin,
     ) -> Result<Self, LogError> {
         let path = dir.table(spec.name);
         durable::create_dir(dir.disk().as_ref(), &path)?;
@@ -99,7 +119,7 @@ impl TableLog {
             .build_storage()
             .map_err(delta)?;
         if !store.is_delta_table_location().await.map_err(delta)? {
-            create(&store, &columns).await.map_err(delta)?;
+            create(&store, &columns, origin).await.map_err(delta)?;
         }
         let folder = dir.table(spec.name).join(LOG_FOLDER);
         let disk = dir.disk().clone();
@@ -113,7 +133,8 @@ impl TableLog {
             state,
             files: HashMap::new(),
             parts: PartCount::ONE,
-            lsn: 0,
+            lsn: Origin::START.lsn,
+            complete_after: Origin::START.complete_after,
             labels: stats::label_columns(&spec).into(),
             texts: Interner::default(),
             spec,
@@ -180,7 +201,18 @@ impl TableLog {
             .transaction_version(self.store.as_ref(), WAL_APP)
             .await
             .map_err(|e| self.delta(e))?;
-        self.lsn = lsn.and_then(|lsn| u64::try_from(lsn).ok()).unwrap_or(0);
+        let configuration = self.state.metadata().configuration();
+        let origin = match (configuration.get(FROM_LSN), configuration.get(COMPLETE_AFTER)) {
+            (None, None) => Some(Origin::START),
+            (Some(lsn), Some(after)) => {
+                lsn.parse().and_then(|lsn| Ok(Origin { lsn, complete_after: after.parse()? })).ok()
+            }
+            _ => None,
+        };
+        let origin =
+            origin.ok_or_else(|| foreign("weir.fromLsn or weir.completeAfter is damaged"))?;
+        self.complete_after = origin.complete_after;
+        self.lsn = lsn.and_then(|lsn| u64::try_from(lsn).ok()).unwrap_or(origin.lsn);
         let mut files = HashMap::new();
         for view in self.state.log_data().iter() {
             let path = view.path().into_owned();
@@ -207,6 +239,11 @@ impl TableLog {
     /// LSN up to which the table's rows are in files.
     pub(crate) fn lsn(&self) -> u64 {
         self.lsn
+    }
+
+    /// See [`crate::Snapshot::complete_after`].
+    pub(crate) fn complete_after(&self) -> i64 {
+        self.complete_after
     }
 
     /// Number of parts that new files are split into.
@@ -364,7 +401,11 @@ fn write_operation() -> DeltaOperation {
     }
 }
 
-async fn create(store: &LogStoreRef, columns: &[StructField]) -> Result<(), DeltaTableError> {
+async fn create(
+    store: &LogStoreRef,
+    columns: &[StructField],
+    origin: Origin,
+) -> Result<(), DeltaTableError> {
     let hours = KEEP_LOG.as_secs() / 3600;
     let configuration = [
         ("delta.checkpointInterval", CHECKPOINT_EVERY.to_string()),
@@ -372,6 +413,10 @@ async fn create(store: &LogStoreRef, columns: &[StructField]) -> Result<(), Delt
         ("delta.enableExpiredLogCleanup", "true".to_owned()),
         (PARTS, PartCount::ONE.get().to_string()),
     ];
+    let origin = (origin != Origin::START).then(|| {
+        [(FROM_LSN, origin.lsn.to_string()), (COMPLETE_AFTER, origin.complete_after.to_string())]
+    });
+    let configuration = configuration.into_iter().chain(origin.into_iter().flatten());
     CreateBuilder::new()
         .with_log_store(store.clone())
         .with_columns(columns.iter().cloned())

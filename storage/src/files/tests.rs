@@ -23,6 +23,7 @@ fn spec() -> TableSpec {
         window: Window::TWO_HOURS,
         workload: &["workload"],
         sort: &["workload", "end"],
+        rollup: None,
     }
 }
 

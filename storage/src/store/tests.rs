@@ -22,6 +22,7 @@ mod crash;
 mod disk;
 mod history;
 mod readers;
+mod tiers;
 
 /// 2026-11-22T00:00:00Z, in microseconds.
 const MIDNIGHT: i64 = 1_795_305_600_000_000;
@@ -51,6 +52,7 @@ fn spec(name: &'static str) -> TableSpec {
         window: Window::TWO_HOURS,
         workload: &["namespace", "workload"],
         sort: &["namespace", "workload", "end"],
+        rollup: None,
     }
 }
 
@@ -134,7 +136,7 @@ fn counts(store: &Store, table: &str) -> BTreeMap<i64, usize> {
     let snapshot = store.snapshot(table).unwrap();
     let mut counts = BTreeMap::new();
     let files = snapshot.files.iter().flat_map(|f| read_file(store, f.path.as_ref()));
-    for batch in files.chain(snapshot.memory.iter().cloned()) {
+    for batch in files.chain(snapshot.memory.batches().unwrap().to_vec()) {
         let n = batch.column_by_name("n").unwrap().as_primitive::<Int64Type>();
         for n in n.values() {
             *counts.entry(*n).or_default() += 1;

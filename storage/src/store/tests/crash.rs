@@ -23,7 +23,7 @@ fn counts_with(store: &Store, table: &str, cache: &mut Cache) -> BTreeMap<i64, u
         let read = || values(read_file(store, &path));
         cache.entry(path.clone()).or_insert_with(read).iter().for_each(&mut add);
     }
-    values(snapshot.memory).iter().for_each(&mut add);
+    values(snapshot.memory.batches().unwrap().to_vec()).iter().for_each(&mut add);
     counts
 }
 

@@ -21,7 +21,8 @@ async fn a_row_is_never_in_two_places_or_in_none() {
         store.append(entry(None, n)).await.unwrap();
         n += 1;
         let snapshot = store.snapshot("flows").unwrap();
-        let memory: usize = snapshot.memory.iter().map(RecordBatch::num_rows).sum();
+        let memory: usize =
+            snapshot.memory.batches().unwrap().iter().map(RecordBatch::num_rows).sum();
         let files: u64 = snapshot.files.iter().map(|f| f.rows).sum();
         assert_eq!(memory as u64 + files, n as u64);
     }
