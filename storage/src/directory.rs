@@ -46,14 +46,18 @@ impl DirectoryLock {
 /// Makes the directory if needed, locks it and checks its version.
 pub(crate) fn acquire(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
     let disk = dir.disk().as_ref();
-    durable::create_dir(disk, dir.root())?;
+    durable::create_dir(dir, dir.root())?;
     if !disk.exists(&dir.format()) && !disk.exists(&dir.lock()) && !is_empty(dir)? {
         return Err(DirectoryError::Foreign { dir: dir.root().to_owned() });
     }
     let lock = lock(dir)?;
     let fresh = !has_format(dir)?;
+    if fresh {
+        // After a crash the lock tells that what else is here is ours.
+        durable::sync_dir(disk, dir.root())?;
+    }
     for folder in [dir.tmp(), dir.wal(), dir.tables()] {
-        durable::create_dir(disk, &folder)?;
+        durable::create_dir(dir, &folder)?;
     }
     for entry in disk.read_dir(&dir.tmp()).at("read folder", &dir.tmp())? {
         durable::remove(disk, &dir.tmp().join(entry.name))?;

@@ -11,6 +11,8 @@
 pub(crate) mod faulty;
 pub(crate) mod objects;
 pub(crate) mod real;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -23,7 +25,7 @@ use std::time::SystemTime;
 pub(crate) enum Mode {
     /// One that is there, for reading.
     Read,
-    /// One that is there, for cutting and syncing it.
+    /// One that is there, for writing over it from its beginning and cutting it.
     Write,
     /// One that is not there yet, for writing from its beginning.
     Create,
@@ -57,9 +59,6 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes an empty folder.
-    fn remove_dir(&self, path: &Path) -> io::Result<()>;
-
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the entries of a folder durable.
@@ -72,6 +71,16 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 
     /// The absolute path without links.
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Whether operations can take long, so that they need a thread of their own.
+    fn blocks(&self) -> bool {
+        true
+    }
+
+    /// A name that nothing has or had.
+    fn unique(&self) -> uuid::Uuid {
+        uuid::Uuid::new_v4()
+    }
 
     /// Takes a file's lock, making the file if needed, and writes `holder` into it as far as the disk
     /// allows. `None` if someone else has the lock.
@@ -97,7 +106,7 @@ impl dyn Disk + '_ {
     }
 }
 
-/// An open file. Writes go to its end.
+/// An open file. Each write goes on where the last one ended.
 pub(crate) trait File: io::Write + fmt::Debug + Send + Sync {
     /// Fills `buffer` from `offset` on; `UnexpectedEof` if the file ends before.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;

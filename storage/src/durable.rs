@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::disk::{Disk, Mode};
+use crate::paths::DataDir;
 
 /// An operation on a path that the file system refused.
 #[derive(Debug, Error)]
@@ -35,28 +36,55 @@ pub(crate) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
     disk.sync_dir(dir).at("sync folder", dir)
 }
 
-/// Makes a folder and the missing ones above it, each entry durable.
-pub(crate) fn create_dir(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
-    if disk.is_folder(dir) {
+/// Makes a folder of the data directory and the missing ones above it, each entry durable.
+///
+/// A folder that is there already may be one whose maker died before its entry was durable. So each
+/// is synced once by every process, and only then taken for durable.
+pub(crate) fn create_dir(dir: &DataDir, folder: &Path) -> Result<(), FileError> {
+    let disk = dir.disk().as_ref();
+    if dir.is_durable(folder) && disk.is_folder(folder) {
         return Ok(());
     }
-    let parent = match dir.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
+    if folder != dir.root() && folder.starts_with(dir.root()) {
+        create_dir(dir, parent_of(folder))?;
+        match disk.create_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && disk.is_folder(folder) => {}
+            other => other.at("create folder", folder)?,
+        }
+        sync_dir(disk, parent_of(folder))?;
+    } else {
+        create_root(disk, folder)?;
+    }
+    dir.set_durable(folder);
+    Ok(())
+}
+
+/// Makes the data directory itself.
+fn create_root(disk: &dyn Disk, folder: &Path) -> Result<(), FileError> {
+    let parent = parent_of(folder);
+    match disk.create_dir(folder) {
+        Ok(()) => sync_dir(disk, parent),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && disk.is_folder(folder) => {
+            match sync_dir(disk, parent) {
+                // Then it is someone else who made it.
+                Err(e) if e.source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                synced => synced,
+            }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound && parent.parent().is_some() => {
+            create_root(disk, parent)?;
+            disk.create_dir(folder).at("create folder", folder)?;
+            sync_dir(disk, parent)
+        }
+        Err(e) => Err(e).at("create folder", folder),
+    }
+}
+
+fn parent_of(folder: &Path) -> &Path {
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    if !disk.is_folder(parent) {
-        create_dir(disk, parent)?;
     }
-    match disk.create_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        other => other.at("create folder", dir)?,
-    }
-    let synced = sync_dir(disk, parent);
-    if synced.is_err() {
-        // The next attempt must not take it for durable.
-        let _ = disk.remove_dir(dir);
-    }
-    synced
 }
 
 /// Whether a name that is taken is an error.

@@ -58,7 +58,7 @@ pub(crate) fn write_files(
         for piece in order::arrange(spec, &rows, parts)? {
             let date = spec.window.date(piece.window).ok_or(FilesError::Time(piece.window))?;
             let partition = Partition { date, part: piece.part };
-            let path = partition.new_file(&spec.window.start(piece.window));
+            let path = partition.new_file(dir, &spec.window.start(piece.window));
             let full = dir.table(spec.name).join(&path);
             let written = write::write_file(dir, &full, spec, &rows, &piece.rows)?;
             files.push(NewFile { path, partition, size: written.0, stats: written.1 });

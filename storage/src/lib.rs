@@ -43,6 +43,8 @@ mod part;
 mod paths;
 mod retention;
 mod rollup;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod sources;
 mod spec;

@@ -11,8 +11,11 @@
 //!   date=YYYY-MM-DD/part=NN/STARTHHMM-UUID.parquet
 //! ```
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::disk::Disk;
 
@@ -26,6 +29,8 @@ const SEGMENT: &str = "wal";
 pub(crate) struct DataDir {
     root: PathBuf,
     disk: Arc<dyn Disk>,
+    /// Folders whose entries this process made durable or found so.
+    durable: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl DataDir {
@@ -36,7 +41,16 @@ impl DataDir {
     }
 
     pub(crate) fn on(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
-        Self { root, disk }
+        Self { root, disk, durable: Arc::default() }
+    }
+
+    /// Whether a folder's own entry is known to be durable.
+    pub(crate) fn is_durable(&self, folder: &Path) -> bool {
+        self.durable.lock().contains(folder)
+    }
+
+    pub(crate) fn set_durable(&self, folder: &Path) {
+        self.durable.lock().insert(folder.to_owned());
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
@@ -61,7 +75,7 @@ impl DataDir {
 
     /// A new name in the directory of unfinished files.
     pub(crate) fn new_tmp(&self) -> PathBuf {
-        self.tmp().join(uuid::Uuid::new_v4().simple().to_string())
+        self.tmp().join(self.disk.unique().simple().to_string())
     }
 
     pub(crate) fn wal(&self) -> PathBuf {
@@ -110,8 +124,8 @@ impl Partition {
     }
 
     /// Path of a new data file below its table; `start` names the window, as `HHMM`.
-    pub(crate) fn new_file(&self, start: &str) -> String {
-        format!("{}/{start}-{}.parquet", self.folder(), uuid::Uuid::new_v4().simple())
+    pub(crate) fn new_file(&self, dir: &DataDir, start: &str) -> String {
+        format!("{}/{start}-{}.parquet", self.folder(), dir.disk.unique().simple())
     }
 }
 

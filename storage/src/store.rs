@@ -86,11 +86,25 @@ impl Store {
     /// [`ErrorKind::Unavailable`] when the disk refuses; [`ErrorKind::Invalid`] when a table's
     /// specification cannot be kept.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
-        Self::open_on(options, Arc::new(RealDisk)).await
+        Self::start(options, Arc::new(RealDisk), true).await
     }
 
     /// Opens a directory of another disk than the system's.
+    #[cfg(test)]
     pub(crate) async fn open_on(options: Options, disk: Arc<dyn Disk>) -> Result<Arc<Self>, Error> {
+        Self::start(options, disk, true).await
+    }
+
+    /// As [`Store::open_on`], but nothing happens by itself.
+    #[cfg(test)]
+    pub(crate) async fn open_quietly(
+        options: Options,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Arc<Self>, Error> {
+        Self::start(options, disk, false).await
+    }
+
+    async fn start(options: Options, disk: Arc<dyn Disk>, acts: bool) -> Result<Arc<Self>, Error> {
         let Opened { dir, lock, tables, state, segments, budget, next_lsn } =
             open::open(&options, disk).await?;
         let refused = |e: Box<dyn std::error::Error + Send + Sync>| {
@@ -128,7 +142,11 @@ impl Store {
         .map_err(|e| refused(e.into()))?;
         let schedule = Schedule::new(options.memtable_bytes, options.flush_interval);
         let (stop, stopped) = watch::channel(());
-        let background = tokio::spawn(background::run(inner.clone(), schedule, stopped));
+        let background = if acts {
+            tokio::spawn(background::run(inner.clone(), schedule, stopped))
+        } else {
+            tokio::spawn(std::future::ready(()))
+        };
         Ok(Arc::new(Self {
             inner,
             specs,

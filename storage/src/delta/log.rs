@@ -105,17 +105,15 @@ impl TableLog {
         origin: Origin,
     ) -> Result<Self, LogError> {
         let path = dir.table(spec.name);
-        durable::create_dir(dir.disk().as_ref(), &path)?;
+        durable::create_dir(dir, &path)?;
         let path = dir.disk().canonicalize(&path).at("find", &path)?;
         let url = Url::from_directory_path(&path).map_err(|()| LogError::Path(path))?;
         let delta = |source| LogError::Delta { url: url.to_string(), source: Box::new(source) };
         let columns = schema::columns(&spec)?;
-        let store = DeltaTableBuilder::from_url(url.clone())
+        let location = location(spec.name).map_err(delta)?;
+        let store = DeltaTableBuilder::from_url(location.clone())
             .map_err(delta)?
-            .with_storage_backend(
-                Arc::new(DiskStore::durable(dir.clone(), lock.clone())),
-                url.clone(),
-            )
+            .with_storage_backend(Arc::new(DiskStore::durable(dir.clone(), lock.clone())), location)
             .build_storage()
             .map_err(delta)?;
         if !store.is_delta_table_location().await.map_err(delta)? {
@@ -379,6 +377,13 @@ fn data_file(
         }
         None => unknown,
     }
+}
+
+/// Where a table is in the store of all tables. The scheme is one for which Delta's crates leave the
+/// file system alone: `file` would have them look at it past the store.
+fn location(table: &str) -> Result<Url, DeltaTableError> {
+    let location = format!("memory:///{table}/");
+    Url::parse(&location).map_err(|_| DeltaTableError::InvalidTableLocation(location))
 }
 
 /// Makes the names of the commits in a log's folder durable.

@@ -55,9 +55,9 @@ struct Writer {
 }
 
 impl DiskStore {
-    /// A store of the whole file system; unfinished files are kept in the data directory.
+    /// A store of the data directory's tables; unfinished files are kept in its `tmp`.
     pub(crate) fn durable(dir: DataDir, lock: Arc<DirectoryLock>) -> Self {
-        let (disk, root) = (dir.disk().clone(), PathBuf::from("/"));
+        let (disk, root) = (dir.disk().clone(), dir.tables());
         Self(Arc::new(Inner { disk, root, writer: Some(Writer { dir, _lock: lock }) }))
     }
 
@@ -67,26 +67,40 @@ impl DiskStore {
     }
 
     async fn write(&self, location: &Path, payload: PutPayload, taken: Taken) -> Result<PutResult> {
-        let (store, to) = (self.clone(), location.clone());
-        blocking(move || {
-            let Some(Writer { dir, .. }) = &store.0.writer else { return Err(read_only("put")) };
-            let (disk, path) = (store.0.disk.as_ref(), store.0.path(&to));
-            let written = match path.parent() {
-                Some(folder) => durable::create_dir(disk, folder),
-                None => Ok(()),
-            }
-            .and_then(|()| {
-                let bytes = payload.iter().map(AsRef::as_ref);
-                durable::write(disk, &dir.new_tmp(), &path, taken, bytes)
-            });
-            written.map_err(|e| convert(&to, e))
-        })
-        .await?;
+        let to = location.clone();
+        self.0
+            .run(move |store| {
+                let Some(Writer { dir, .. }) = &store.writer else { return Err(read_only("put")) };
+                let (disk, path) = (store.disk.as_ref(), store.path(&to));
+                let written = match path.parent() {
+                    Some(folder) => durable::create_dir(dir, folder),
+                    None => Ok(()),
+                }
+                .and_then(|()| {
+                    let bytes = payload.iter().map(AsRef::as_ref);
+                    durable::write(disk, &dir.new_tmp(), &path, taken, bytes)
+                });
+                written.map_err(|e| convert(&to, e))
+            })
+            .await?;
         Ok(PutResult { e_tag: None, version: None })
     }
 }
 
 impl Inner {
+    /// Does file work where it may block.
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.clone();
+        if !store.disk.blocks() {
+            return work(&store);
+        }
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.unwrap_or_else(|e| Err(Error::JoinError { source: e }))
+    }
+
     fn path(&self, location: &Path) -> PathBuf {
         self.root.join(location.as_ref())
     }
@@ -146,12 +160,6 @@ impl Inner {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Error::JoinError { source: e }))
-}
-
 fn read(file: &dyn File, location: &Path, range: &Range<u64>) -> Result<Bytes> {
     let length = usize::try_from(range.end.saturating_sub(range.start));
     let read = length.map_err(io::Error::other).and_then(|length| {
@@ -166,19 +174,20 @@ fn read(file: &dyn File, location: &Path, range: &Range<u64>) -> Result<Bytes> {
 
 /// The rest of a range, piece by piece.
 fn pieces(
+    store: Arc<Inner>,
     file: Box<dyn File>,
     location: Path,
     range: Range<u64>,
 ) -> BoxStream<'static, Result<Bytes>> {
-    let start = (Arc::<dyn File>::from(file), location, range);
-    stream::try_unfold(start, |(file, location, range)| async move {
+    let start = (store, Arc::<dyn File>::from(file), location, range);
+    stream::try_unfold(start, |(store, file, location, range)| async move {
         if range.is_empty() {
             return Ok(None);
         }
         let end = range.end.min(range.start.saturating_add(PIECE));
         let (next, at) = (file.clone(), location.clone());
-        let bytes = blocking(move || read(next.as_ref(), &at, &(range.start..end))).await?;
-        Ok(Some((bytes, (file, location, end..range.end))))
+        let bytes = store.run(move |_| read(next.as_ref(), &at, &(range.start..end))).await?;
+        Ok(Some((bytes, (store, file, location, end..range.end))))
     })
     .boxed()
 }
@@ -242,43 +251,45 @@ impl ObjectStore for DiskStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (store, location) = (self.0.clone(), location.clone());
-        blocking(move || {
-            let (file, meta) = store.open(&location)?;
-            options.check_preconditions(&meta)?;
-            let range = match &options.range {
-                Some(range) => range
-                    .as_range(meta.size)
-                    .map_err(|e| Error::Generic { store: STORE, source: Box::new(e) })?,
-                None => 0..meta.size,
-            };
-            let payload = if options.head {
-                stream::empty().boxed()
-            } else if range.end.saturating_sub(range.start) <= PIECE {
-                let bytes = read(file.as_ref(), &location, &range)?;
-                stream::once(std::future::ready(Ok(bytes))).boxed()
-            } else {
-                pieces(file, location, range.clone())
-            };
-            Ok(GetResult {
-                payload: GetResultPayload::Stream(payload),
-                meta,
-                range,
-                attributes: Attributes::default(),
+        let (pieces_of, location) = (self.0.clone(), location.clone());
+        self.0
+            .run(move |store| {
+                let (file, meta) = store.open(&location)?;
+                options.check_preconditions(&meta)?;
+                let range = match &options.range {
+                    Some(range) => range
+                        .as_range(meta.size)
+                        .map_err(|e| Error::Generic { store: STORE, source: Box::new(e) })?,
+                    None => 0..meta.size,
+                };
+                let payload = if options.head {
+                    stream::empty().boxed()
+                } else if range.end.saturating_sub(range.start) <= PIECE {
+                    let bytes = read(file.as_ref(), &location, &range)?;
+                    stream::once(std::future::ready(Ok(bytes))).boxed()
+                } else {
+                    pieces(pieces_of, file, location, range.clone())
+                };
+                Ok(GetResult {
+                    payload: GetResultPayload::Stream(payload),
+                    meta,
+                    range,
+                    attributes: Attributes::default(),
+                })
             })
-        })
-        .await
+            .await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let (store, location, ranges) = (self.0.clone(), location.clone(), ranges.to_vec());
-        blocking(move || {
-            let path = store.path(&location);
-            let file = store.disk.open(&path, Mode::Read).at("open", &path);
-            let file = file.map_err(|e| convert(&location, e))?;
-            ranges.iter().map(|range| read(file.as_ref(), &location, range)).collect()
-        })
-        .await
+        let (location, ranges) = (location.clone(), ranges.to_vec());
+        self.0
+            .run(move |store| {
+                let path = store.path(&location);
+                let file = store.disk.open(&path, Mode::Read).at("open", &path);
+                let file = file.map_err(|e| convert(&location, e))?;
+                ranges.iter().map(|range| read(file.as_ref(), &location, range)).collect()
+            })
+            .await
     }
 
     fn delete_stream(
@@ -289,21 +300,25 @@ impl ObjectStore for DiskStore {
         locations
             .and_then(move |location| {
                 let store = store.clone();
-                blocking(move || {
-                    if store.writer.is_none() {
-                        return Err(read_only("delete"));
-                    }
-                    let path = store.path(&location);
-                    let removed = store.disk.remove_file(&path).at("remove", &path);
-                    removed.map_err(|e| convert(&location, e)).map(|()| location)
-                })
+                async move {
+                    store
+                        .run(move |store| {
+                            if store.writer.is_none() {
+                                return Err(read_only("delete"));
+                            }
+                            let path = store.path(&location);
+                            let removed = store.disk.remove_file(&path).at("remove", &path);
+                            removed.map_err(|e| convert(&location, e)).map(|()| location)
+                        })
+                        .await
+                }
             })
             .boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (store, folder) = (self.0.clone(), prefix.cloned().unwrap_or_default());
-        let found = blocking(move || store.walk(&folder));
+        let found = async move { store.run(move |store| store.walk(&folder)).await };
         stream::once(found)
             .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
             .try_flatten()
@@ -311,8 +326,9 @@ impl ObjectStore for DiskStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let (store, folder) = (self.0.clone(), prefix.cloned().unwrap_or_default());
-        let (objects, common_prefixes) = blocking(move || store.read_folder(&folder)).await?;
+        let folder = prefix.cloned().unwrap_or_default();
+        let read = self.0.run(move |store| store.read_folder(&folder)).await;
+        let (objects, common_prefixes) = read?;
         Ok(ListResult { common_prefixes, objects })
     }
 
@@ -364,7 +380,7 @@ mod tests {
         let dir = DataDir::new(tmp.path().to_owned());
         let lock = Arc::new(crate::directory::acquire(&dir).unwrap());
         let store = DiskStore::durable(dir.clone(), lock);
-        let at = Path::from_absolute_path(tmp.path().join("t/_delta_log/0.json")).unwrap();
+        let at = Path::from("t/_delta_log/0.json");
         let create = PutOptions::from(PutMode::Create);
         store.put_opts(&at, "first".into(), create.clone()).await.unwrap();
         let second = store.put_opts(&at, "second".into(), create).await;

@@ -70,7 +70,7 @@ fn a_workload_of_a_window_is_in_one_part_and_no_row_is_lost() {
 fn statistics_say_what_is_in_the_file_and_come_back() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = DataDir::new(tmp.path().to_owned());
-    crate::durable::create_dir(dir.disk().as_ref(), &dir.tmp()).unwrap();
+    crate::durable::create_dir(&dir, &dir.tmp()).unwrap();
     let long = "x".repeat(70);
     let batches = [
         batch(&[(5, Some("b")), (9_000_001, None)]),

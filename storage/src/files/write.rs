@@ -79,7 +79,7 @@ pub(crate) fn write_file(
     let tmp = &dir.new_tmp();
     let written = write_tmp(disk, tmp, spec, batch, rows).and_then(|written| {
         if let Some(folder) = path.parent() {
-            durable::create_dir(disk, folder)?;
+            durable::create_dir(dir, folder)?;
         }
         durable::publish(disk, tmp, path, Taken::Refuse)?;
         Ok(written)

@@ -5,6 +5,10 @@
 //!    that was never acknowledged (its write or sync failed, and the entries moved on).
 //! 3. In the last segment, a torn tail is cut off: that is what a crash leaves of a frame that was
 //!    not acknowledged. Everything else that does not check out stops the open.
+//! 4. What is left of the last segment is written over itself and synced: its last frame may be one
+//!    whose writer died, or was refused by the disk, before it was durable. From here on it counts,
+//!    and a power failure must not take it back. A sync alone would not do after one that failed:
+//!    the system may hold the pages for clean though the disk never got them.
 
 use std::path::{Path, PathBuf};
 
@@ -115,7 +119,10 @@ fn read_segment<E: std::error::Error>(
             Ok(frame) if frame.lsn == lsn => frame,
             Ok(_) => return Err(damaged(offset, FormatError::Malformed("the order of LSNs"))),
             Err(_) if next.is_none() && format::is_torn_tail(header.salt, rest) => {
-                cut(disk, path, offset, bytes.len())?;
+                tracing::warn!(
+                    path = %path.display(), offset, bytes = rest.len(),
+                    "cut a torn tail off the log: a write that was never acknowledged"
+                );
                 break;
             }
             Err(reason) => return Err(damaged(offset, reason)),
@@ -134,19 +141,22 @@ fn read_segment<E: std::error::Error>(
         durable::remove(disk, path)?;
         return Ok(None);
     }
+    if next.is_none() {
+        settle(disk, path, bytes.get(..offset).unwrap_or(&bytes))?;
+    }
     let bytes = u64::try_from(offset).unwrap_or(u64::MAX);
     segments.set(first_lsn, lsn, bytes, true);
     Ok(Some(lsn))
 }
 
-fn cut(disk: &dyn Disk, path: &Path, good: usize, length: usize) -> Result<(), FileError> {
-    tracing::warn!(
-        path = %path.display(), offset = good, bytes = length - good,
-        "cut a torn tail off the log: a write that was never acknowledged"
-    );
-    let file = disk.open(path, Mode::Write).at("open", path)?;
-    let good = u64::try_from(good).unwrap_or(u64::MAX);
-    file.set_length(good).and_then(|()| file.sync_all()).at("truncate", path)
+/// Makes a segment durable as it was read.
+fn settle(disk: &dyn Disk, path: &Path, good: &[u8]) -> Result<(), FileError> {
+    let mut file = disk.open(path, Mode::Write).at("open", path)?;
+    let length = u64::try_from(good.len()).unwrap_or(u64::MAX);
+    file.write_all(good)
+        .and_then(|()| file.set_length(length))
+        .and_then(|()| file.sync_all())
+        .at("write", path)
 }
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ fn create(dir: &DataDir, lsn: u64) -> Result<Open, FileError> {
     let path = dir.segment(lsn);
     // A segment of this LSN is one that was abandoned before its first entry was durable.
     durable::remove(disk, &path)?;
-    let salt = uuid::Uuid::new_v4().as_u64_pair().1;
+    let salt = disk.unique().as_u64_pair().1;
     let header = format::encode_header(format::Header { salt, first_lsn: lsn });
     let created = (|| {
         let mut file = disk.open(&path, Mode::Create).at("create", &path)?;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::Command;
 
 use super::*;
+use crate::paths::DataDir;
 
 /// A file system of the given size, gone when dropped. `None` without the right to mount.
 struct SmallDisk(tempfile::TempDir);
@@ -176,15 +177,20 @@ async fn a_commit_that_was_not_synced_is_not_trusted() {
 }
 
 #[test]
-fn a_folder_that_was_not_synced_is_made_anew() {
-    let dir = tempfile::tempdir().unwrap();
+fn a_folder_that_was_not_synced_is_not_taken_for_durable() {
+    let tmp = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::default();
-    let folder = dir.path().join("date=2026-11-22");
-    disk.fail_sync(dir.path(), true);
+    let dir = DataDir::on(Arc::new(disk.clone()), tmp.path().to_owned());
+    let folder = dir.root().join("date=2026-11-22/part=00");
+    disk.fail_sync(&dir.root().join("date=2026-11-22"), true);
     for _ in 0..2 {
-        crate::durable::create_dir(&disk, &folder).unwrap_err();
-        assert!(!folder.exists());
+        crate::durable::create_dir(&dir, &folder).unwrap_err();
+        assert!(folder.exists());
     }
-    disk.fail_sync(dir.path(), false);
-    crate::durable::create_dir(&disk, &folder).unwrap();
+    disk.fail_sync(&dir.root().join("date=2026-11-22"), false);
+    crate::durable::create_dir(&dir, &folder).unwrap();
+    disk.fail_sync(dir.root(), true);
+    crate::durable::create_dir(&dir, &folder).unwrap();
+    let next = DataDir::on(Arc::new(disk), tmp.path().to_owned());
+    crate::durable::create_dir(&next, &folder).unwrap_err();
 }

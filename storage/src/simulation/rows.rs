@@ -1,0 +1,116 @@
+//! Tables and rows of the simulation.
+//!
+//! Every row has a number of its own in `n`, so that a row that is there twice can be told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, DictionaryArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Field, Int32Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
+};
+use arrow::ipc::writer::StreamWriter;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::entry::Part;
+use crate::rollup::{Merge, Rollup};
+use crate::spec::TableSpec;
+use crate::window::Window;
+
+/// Tables that entries have rows of.
+pub(super) const TABLES: [&str; 2] = ["flows", "loss"];
+/// The table that sums up the first of them, and the width of its windows.
+pub(super) const TIER: &str = "flows_5m";
+pub(super) const WIDTH: Window = Window::FIVE_MINUTES;
+
+/// End of a window and workload: what a tier has a sum for.
+pub(super) type Cell = (i64, String);
+
+/// One row: its time and number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Row {
+    pub(super) n: i64,
+    pub(super) time: i64,
+}
+
+pub(super) fn specs() -> Vec<TableSpec> {
+    let label = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("end", time, false),
+        Field::new("workload", label, false),
+        Field::new("n", DataType::Int64, false),
+    ]));
+    let table = |name| TableSpec {
+        name,
+        schema: schema.clone(),
+        time: "end",
+        window: Window::TWO_HOURS,
+        workload: &["workload"],
+        sort: &["workload", "end"],
+        rollup: None,
+    };
+    let rollup = Rollup {
+        source: TABLES[0],
+        width: WIDTH,
+        start: None,
+        merge: vec![("n", Merge::Sum)],
+        detail: Vec::new(),
+        fold: None,
+    };
+    let tier = TableSpec { window: Window::DAY, rollup: Some(rollup), ..table(TIER) };
+    TABLES.map(table).into_iter().chain([tier]).collect()
+}
+
+/// The workload of a row.
+fn workload(n: i64) -> &'static str {
+    ["web", "api", "db"][usize::try_from(n % 3).unwrap()]
+}
+
+/// The window and workload of the tier that a row is summed up in.
+pub(super) fn cell(row: &Row) -> Cell {
+    (WIDTH.end_of(row.time), workload(row.n).to_owned())
+}
+
+/// Adds up the rows of a tier.
+pub(super) fn add_cells(batch: &RecordBatch, cells: &mut BTreeMap<Cell, i64>) {
+    let ends = batch.column_by_name("end").unwrap().as_primitive::<TimestampMicrosecondType>();
+    let workloads = batch.column_by_name("workload").unwrap();
+    let workloads = cast(workloads, &DataType::Utf8).unwrap();
+    for ((end, workload), n) in
+        ends.values().iter().zip(workloads.as_string::<i32>()).zip(numbers(batch))
+    {
+        *cells.entry((*end, workload.unwrap().to_owned())).or_default() += n;
+    }
+}
+
+pub(super) fn part(table: &'static str, rows: &[Row]) -> Part {
+    let workload: DictionaryArray<Int32Type> = rows.iter().map(|r| Some(workload(r.n))).collect();
+    let time = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| r.time));
+    let batch = RecordBatch::try_new(
+        specs()[0].schema.clone(),
+        vec![
+            Arc::new(time.with_timezone("UTC")),
+            Arc::new(workload),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.n))),
+        ],
+    )
+    .unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    Part { table, ipc: Bytes::from(writer.into_inner().unwrap()), batches: vec![batch] }
+}
+
+pub(super) fn numbers(batch: &RecordBatch) -> Vec<i64> {
+    batch.column_by_name("n").unwrap().as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// The rows of a Parquet file.
+pub(super) fn rows_of_file(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, String> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))
+        .and_then(|builder| builder.build())
+        .map_err(|e| e.to_string())?;
+    reader.map(|batch| batch.map_err(|e| e.to_string())).collect()
+}
