@@ -44,6 +44,25 @@ fn render(store: &Store, ingest: &Metrics) -> String {
         family(&mut out, name, "gauge", help);
         let _ = writeln!(out, "{name} {value}");
     }
+    let compaction = &stats.compaction;
+    for (name, help, value) in [
+        ("weir_compaction_jobs_total", "Times that files were put together.", compaction.jobs),
+        ("weir_compaction_failures_total", "Times that this failed.", compaction.failures),
+        (
+            "weir_compaction_read_bytes_total",
+            "Bytes of files that were replaced by larger ones.",
+            compaction.bytes_read,
+        ),
+        (
+            "weir_compaction_written_bytes_total",
+            "Bytes of the files that replaced them.",
+            compaction.bytes_written,
+        ),
+        ("weir_compaction_rows_total", "Rows that were rewritten.", compaction.rows),
+    ] {
+        family(&mut out, name, "counter", help);
+        let _ = writeln!(out, "{name} {value}");
+    }
     for (name, help, index) in [
         ("weir_table_files", "Parquet files of a table.", 0),
         ("weir_table_bytes", "Bytes of the Parquet files of a table.", 1),

@@ -69,6 +69,11 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
 
+    /// Bytes that are free on the file system of a folder.
+    fn available(&self, _path: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     /// The absolute path without links.
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
 

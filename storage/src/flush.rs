@@ -45,16 +45,16 @@ pub(crate) enum FlushError {
 pub(crate) struct Table {
     pub(crate) log: TableLog,
     /// A commit that reported an error.
-    doubtful: Option<Doubtful>,
+    pub(crate) doubtful: Option<Doubtful>,
 }
 
 /// What a commit that reported an error was to do.
-#[derive(Debug)]
-enum Doubtful {
+#[derive(Debug, Default)]
+pub(crate) struct Doubtful {
     /// Add files of these paths below the table's folder.
-    Added(Vec<String>),
+    pub(crate) added: Vec<String>,
     /// Remove these files.
-    Removed(Vec<Arc<DataFile>>),
+    pub(crate) removed: Vec<Arc<DataFile>>,
 }
 
 impl Table {
@@ -63,24 +63,22 @@ impl Table {
     }
 
     /// Finds out what became of a commit that reported an error.
-    async fn settle(&mut self, inner: &Inner, name: &'static str) -> Result<(), FlushError> {
+    pub(crate) async fn settle(
+        &mut self,
+        inner: &Inner,
+        name: &'static str,
+    ) -> Result<(), FlushError> {
         let Some(doubtful) = &self.doubtful else { return Ok(()) };
         self.log.reload().await?;
         inner.committed(name, self.log.files(), self.log.lsn());
-        match doubtful {
-            Doubtful::Added(paths) => {
-                let unused =
-                    paths.iter().map(String::as_str).filter(|path| !self.log.has_file(path));
-                if let Some(spec) = inner.spec(name) {
-                    files::remove_files(&inner.dir, &spec, unused);
-                }
-            }
-            Doubtful::Removed(files) => {
-                let listed: HashSet<_> = self.log.files().iter().map(|f| f.path.clone()).collect();
-                let gone = files.iter().filter(|f| !listed.contains(&f.path)).cloned().collect();
-                inner.graveyard.lock().bury(gone, inner.clock.now());
-            }
+        let Doubtful { added, removed } = doubtful;
+        let unused = added.iter().map(String::as_str).filter(|path| !self.log.has_file(path));
+        if let Some(spec) = inner.spec(name) {
+            files::remove_files(&inner.dir, &spec, unused);
         }
+        let listed: HashSet<_> = self.log.files().iter().map(|f| f.path.clone()).collect();
+        let gone = removed.iter().filter(|f| !listed.contains(&f.path)).cloned().collect();
+        inner.graveyard.lock().bury(gone, inner.clock.now());
         self.doubtful = None;
         Ok(())
     }
@@ -137,12 +135,14 @@ async fn flush_table(
         Ok::<_, FlushError>(files::write_files(&worker.dir, &spec, parts, &batches)?)
     })
     .await??;
-    table.doubtful = Some(Doubtful::Added(new.iter().map(|f| f.path.clone()).collect()));
+    let added = new.iter().map(|f| f.path.clone()).collect();
+    table.doubtful = Some(Doubtful { added, ..Doubtful::default() });
     table.log.add(&new, lsn, inner.clock.now()).await?;
     inner.committed(name, table.log.files(), lsn);
     table.doubtful = None;
     let rows: u64 = new.iter().map(|f| f.stats.rows).sum();
     tracing::debug!(table = name, rows, files = new.len(), lsn, "flushed");
+    inner.compaction.changed.notify_one();
     Ok(())
 }
 
@@ -181,7 +181,7 @@ pub(crate) async fn expire(inner: Arc<Inner>) -> Result<(), FlushError> {
             if gone.is_empty() {
                 continue;
             }
-            table.doubtful = Some(Doubtful::Removed(gone.clone()));
+            table.doubtful = Some(Doubtful { removed: gone.clone(), ..Doubtful::default() });
             table.log.remove(&gone, now).await?;
             table.doubtful = None;
             inner.committed(name, table.log.files(), table.log.lsn());
@@ -189,10 +189,17 @@ pub(crate) async fn expire(inner: Arc<Inner>) -> Result<(), FlushError> {
             inner.graveyard.lock().bury(gone, now);
         }
     }
+    remove_dead(&inner).await
+}
+
+/// Removes files from disk that a commit took from their table and that nobody reads any more.
+pub(crate) async fn remove_dead(inner: &Arc<Inner>) -> Result<(), FlushError> {
+    let now = inner.clock.now();
     let dead = inner.graveyard.lock().take_unread(inner.removal_grace, now);
     if dead.is_empty() {
         return Ok(());
     }
+    let inner = inner.clone();
     tokio::task::spawn_blocking(move || {
         for file in dead {
             let path = inner.dir.tables().join(file.path.as_ref());

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::compact::Compaction;
 use crate::directory::DirectoryLock;
 use crate::flush::Table;
 use crate::memory::Budget;
@@ -31,6 +33,9 @@ pub(crate) struct Inner {
     pub(crate) grown: Arc<Notify>,
     /// The tables' logs. Whoever commits holds all of them.
     pub(crate) tables: tokio::sync::Mutex<Vec<(&'static str, Table)>>,
+    pub(crate) compaction: Compaction,
+    /// The folder of all tables.
+    pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) graveyard: Mutex<Graveyard>,
     /// Why the last flush failed; `None` after one that succeeded.
     pub(crate) flush_failure: Mutex<Option<String>>,

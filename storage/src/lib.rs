@@ -14,6 +14,7 @@
 //! - `index`: which rows of a file have which value of a label, inside of the file itself;
 //! - `delta`: files and log position become part of the table in one commit;
 //! - `matcher`, `hidden`: which rows of a file must not be seen;
+//! - `compact`: many small files become few large ones, beside all of that;
 //! - `retention`: whole files go by age; `open` puts everything together again after a stop or a
 //!   crash; `background` decides when to do what.
 //!
@@ -23,6 +24,7 @@
 mod background;
 mod bounds;
 mod clock;
+mod compact;
 mod conform;
 mod delta;
 mod directory;
@@ -55,6 +57,7 @@ mod window;
 
 pub use bounds::LabelBounds;
 pub use clock::Clock;
+pub use compact::CompactionStats;
 pub use conform::{ConformError, conform};
 pub use entry::{Appended, Entry, Part, Source};
 pub use error::{Error, ErrorKind};

@@ -1,5 +1,6 @@
 //! How to open a store.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,12 @@ pub struct Options {
     /// Files that retention removes stay on disk at least this long, for readers of the directory
     /// other than this store's snapshots (which hold their files by themselves).
     pub removal_grace: Duration,
+    /// Whether files are compacted in the background. [`crate::Store::compact`] does it in any case.
+    pub compaction: bool,
+    /// Bytes per second that compaction reads and writes; `None` for no bound.
+    pub compaction_bytes_per_second: Option<NonZeroU64>,
+    /// Bytes of a full file: compaction leaves files of half of it and more as they are.
+    pub target_file_bytes: u64,
     /// Where the current time comes from: arrival of entries, retention, commit times.
     pub clock: Clock,
 }
@@ -30,8 +37,8 @@ pub struct Options {
 impl Options {
     /// Keeps everything, 128 MiB of rows in memory, ten minutes until rows are in files.
     ///
-    /// A flush makes one file for each two-hour window and table that it has rows of: a shorter
-    /// interval makes more and smaller files.
+    /// A flush makes one file for each two-hour window and table that it has rows of. Compaction
+    /// makes files of 128 MiB of them, reading and writing 64 MiB a second together at the most.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, tables: Vec<TableSpec>) -> Self {
         Self {
@@ -41,6 +48,9 @@ impl Options {
             memtable_bytes: 128 << 20,
             flush_interval: Duration::from_secs(600),
             removal_grace: Duration::from_secs(60),
+            compaction: true,
+            compaction_bytes_per_second: NonZeroU64::new(64 << 20),
+            target_file_bytes: 128 << 20,
             clock: Clock::system(),
         }
     }

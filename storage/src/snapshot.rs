@@ -28,6 +28,8 @@ pub struct DataFile {
     pub min_time: i64,
     /// Largest value of the time column, inclusive; `i64::MAX` if the file came without statistics.
     pub max_time: i64,
+    /// When rows in it were last new to the table, microseconds since the Unix epoch.
+    pub committed: i64,
     /// The part of the table that all its rows are in; `None` if another program added the file
     /// without saying.
     pub part: Option<PartId>,
@@ -49,6 +51,7 @@ impl DataFile {
             rows: 0,
             min_time: i64::MIN,
             max_time: i64::MAX,
+            committed: i64::MIN,
             part: None,
             labels: LabelBounds::default(),
             hidden: Arc::default(),

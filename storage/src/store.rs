@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::background::{self, Schedule};
+use crate::compact::{self, CompactError, Compaction, CompactionStats};
 use crate::conform::conform;
 use crate::disk::Disk;
 use crate::disk::objects::DiskStore;
@@ -48,6 +48,8 @@ pub struct Stats {
     pub memory_rows: u64,
     /// For each table: name, files, bytes, rows in files.
     pub tables: Vec<(&'static str, u64, u64, u64)>,
+    /// What compaction has done.
+    pub compaction: CompactionStats,
 }
 
 /// An open data directory.
@@ -58,7 +60,6 @@ pub struct Stats {
 pub struct Store {
     inner: Arc<Inner>,
     specs: std::collections::HashMap<&'static str, Arc<TableSpec>>,
-    object_store: Arc<dyn ObjectStore>,
     object_store_url: Url,
     running: Mutex<Option<Running>>,
 }
@@ -70,11 +71,17 @@ struct Running {
     wal_ended: oneshot::Receiver<()>,
     stop: watch::Sender<()>,
     background: JoinHandle<()>,
+    compaction: Option<JoinHandle<()>>,
+    inner: Arc<Inner>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.inner.compaction.stop();
         self.background.abort();
+        if let Some(compaction) = &self.compaction {
+            compaction.abort();
+        }
     }
 }
 
@@ -125,6 +132,8 @@ impl Store {
             tables: tokio::sync::Mutex::new(
                 tables.into_iter().map(|(name, log)| (name, Table::new(log))).collect(),
             ),
+            compaction: Compaction::new(&options),
+            objects: Arc::new(object_store),
             graveyard: Mutex::new(Graveyard::default()),
             flush_failure: Mutex::new(None),
             lock: lock.clone(),
@@ -142,18 +151,16 @@ impl Store {
         .map_err(|e| refused(e.into()))?;
         let schedule = Schedule::new(options.memtable_bytes, options.flush_interval);
         let (stop, stopped) = watch::channel(());
+        let compaction = (acts && options.compaction)
+            .then(|| tokio::spawn(compact::run(inner.clone(), stopped.clone())));
         let background = if acts {
             tokio::spawn(background::run(inner.clone(), schedule, stopped))
         } else {
             tokio::spawn(std::future::ready(()))
         };
-        Ok(Arc::new(Self {
-            inner,
-            specs,
-            object_store: Arc::new(object_store),
-            object_store_url,
-            running: Mutex::new(Some(Running { append, wal_ended, stop, background })),
-        }))
+        let running =
+            Running { append, wal_ended, stop, background, compaction, inner: inner.clone() };
+        Ok(Arc::new(Self { inner, specs, object_store_url, running: Mutex::new(Some(running)) }))
     }
 
     /// The specification of a table.
@@ -290,7 +297,7 @@ impl Store {
             files: table.files.clone(),
             memory: Memory::new(&table.spec, state.memory(table)),
             complete_after: table.complete_after,
-            object_store: self.object_store.clone(),
+            object_store: self.inner.objects.clone(),
             object_store_url: self.object_store_url.clone(),
         }
     }
@@ -313,6 +320,22 @@ impl Store {
         })
     }
 
+    /// Rewrites small files as large ones until there is nothing left to do. The store does so by
+    /// itself unless [`Options::compaction`] is off.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when a file cannot be read or the disk refuses; the files stay as
+    /// they are.
+    pub async fn compact(&self) -> Result<(), Error> {
+        if self.running.lock().is_none() {
+            return Err(closed());
+        }
+        let work = tokio::spawn(compact::run_all(self.inner.clone()));
+        work.await
+            .unwrap_or(Err(CompactError::CutShort))
+            .map_err(|e| Error::with_source(ErrorKind::Unavailable, "files cannot be compacted", e))
+    }
+
     /// Flushes and lets go of the directory. Appends fail from then on; snapshots stay readable.
     ///
     /// # Errors
@@ -323,8 +346,13 @@ impl Store {
         let (unused, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut running.append, unused));
         let _ = (&mut running.wal_ended).await;
+        self.inner.compaction.stop();
         let _ = running.stop.send(());
         let _ = (&mut running.background).await;
+        if let Some(compaction) = &mut running.compaction {
+            let _ = compaction.await;
+        }
+        self.inner.compaction.ended().await;
         let flushed = self.spawn(flush::flush).await.map_err(cannot_flush);
         self.inner.lock.release();
         flushed
@@ -362,6 +390,7 @@ impl Store {
             memory_bytes: u64::try_from(self.inner.budget.used()).unwrap_or(u64::MAX),
             memory_rows: state.memory_rows(),
             tables,
+            compaction: self.inner.compaction.stats.lock().clone(),
         }
     }
 }

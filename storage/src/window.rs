@@ -48,6 +48,11 @@ impl Window {
         time.saturating_add((self.0 - time.rem_euclid(self.0)) % self.0)
     }
 
+    /// Time at which a window ends, exclusive.
+    pub(crate) fn end(self, number: i64) -> i64 {
+        number.saturating_add(1).saturating_mul(self.0)
+    }
+
     /// UTC date on which a window begins, `YYYY-MM-DD`; `None` beyond the years -9999 to 9999.
     pub(crate) fn date(self, number: i64) -> Option<String> {
         let start = number.checked_mul(self.0)?;

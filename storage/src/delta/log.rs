@@ -29,6 +29,8 @@ use crate::paths::DataDir;
 use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 
+mod replace;
+
 /// Application transaction whose version is the LSN up to which a table's rows are in files.
 pub(crate) const WAL_APP: &str = "weir/wal";
 /// Folder of the log below the table's.
@@ -224,7 +226,7 @@ impl TableLog {
                         &self.spec,
                         &self.labels,
                         &mut self.texts,
-                        (&path, size, part, view.stats().as_deref()),
+                        (&path, size, part, view.modification_time(), view.stats().as_deref()),
                     ))
                 }
             };
@@ -293,15 +295,21 @@ impl TableLog {
         }
         self.lsn = lsn;
         for file in new {
-            let data = data_file(
-                &self.spec,
-                &self.labels,
-                &mut self.texts,
-                (&file.path, file.size, Some(file.partition.part), Some(&file.stats.json)),
-            );
-            self.files.insert(file.path.clone(), Arc::new(data));
+            self.list(file, millis);
         }
         Ok(())
+    }
+
+    /// Enters a file that a commit has added.
+    fn list(&mut self, file: &NewFile, millis: i64) {
+        let part = Some(file.partition.part);
+        let data = data_file(
+            &self.spec,
+            &self.labels,
+            &mut self.texts,
+            (&file.path, file.size, part, millis, Some(&file.stats.json)),
+        );
+        self.files.insert(file.path.clone(), Arc::new(data));
     }
 
     /// Commits that files are no longer part of the table. They stay on disk.
@@ -361,15 +369,17 @@ impl TableLog {
     }
 }
 
-/// What readers get to know of a file: its path, size, part and statistics as the log has them.
+/// What readers get to know of a file: its path, size, part, time of commit (milliseconds) and
+/// statistics as the log has them.
 fn data_file(
     spec: &TableSpec,
     labels: &Arc<[&'static str]>,
     texts: &mut Interner,
-    (path, size, part, stats): (&str, u64, Option<PartId>, Option<&str>),
+    (path, size, part, millis, stats): (&str, u64, Option<PartId>, i64, Option<&str>),
 ) -> DataFile {
     let path = Path::from_iter(std::iter::once(spec.name).chain(path.split('/')));
-    let unknown = DataFile { part, ..DataFile::unknown(path, size) };
+    let committed = millis.saturating_mul(1000);
+    let unknown = DataFile { part, committed, ..DataFile::unknown(path, size) };
     // A file that another writer added may come without statistics.
     match stats.and_then(|stats| stats::parse(stats, spec.time, labels, texts)) {
         Some(stats::Parsed { rows, min_time, max_time, labels }) => {

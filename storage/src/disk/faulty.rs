@@ -40,6 +40,10 @@ impl Disk for FaultyDisk {
         Ok(Box::new(FaultyFile { file, path: path.to_owned(), unsynced: self.0.clone() }))
     }
 
+    fn available(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.available(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.rename(from, to)
     }

@@ -25,6 +25,11 @@ impl Disk for RealDisk {
         Ok(Box::new(RealFile(options.open(path)?)))
     }
 
+    fn available(&self, path: &Path) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(path)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

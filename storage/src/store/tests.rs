@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::disk::faulty::FaultyDisk;
 use crate::entry::{Part, Source};
 
+mod compaction;
 mod crash;
 mod disk;
 mod history;
@@ -100,6 +101,7 @@ fn options(dir: &Path) -> Options {
     Options {
         flush_interval: Duration::from_secs(3600),
         removal_grace: Duration::ZERO,
+        compaction: false,
         clock: Clock::new(|| MIDNIGHT + 24 * HOUR),
         ..Options::new(dir, vec![spec("flows"), spec("loss")])
     }

@@ -1,0 +1,194 @@
+//! One job: merge, then commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::CompactError;
+use super::merge::{MergeError, Merged, Setting, merge};
+use super::throttle::Throttle;
+use crate::durable::{self, At, Taken};
+use crate::files::{self, FilesError, NewFile};
+use crate::flush::{Doubtful, FlushError};
+use crate::inner::Inner;
+use crate::part::PartId;
+use crate::paths::Partition;
+use crate::snapshot::DataFile;
+use crate::spec::TableSpec;
+
+/// Files of one window and part of a table that are to become one.
+pub(crate) struct Job {
+    pub(crate) spec: Arc<TableSpec>,
+    pub(crate) window: i64,
+    pub(crate) part: PartId,
+    pub(crate) inputs: Vec<Arc<DataFile>>,
+}
+
+/// A file in place of others, and whether it says something else than they did.
+struct Replacement {
+    /// `None` if no row was left.
+    file: Option<NewFile>,
+    rows: u64,
+    changed: bool,
+}
+
+/// Runs a job to its end. After an error the table has its inputs.
+pub(crate) async fn run(
+    inner: &Arc<Inner>,
+    job: Job,
+    throttle: &mut Throttle,
+) -> Result<(), CompactError> {
+    settle(inner, job.spec.name).await?;
+    let job = Arc::new(job);
+    let taken = std::mem::replace(throttle, Throttle::new(None));
+    let worker = (inner.clone(), job.clone());
+    let runtime = Handle::current();
+    let (merged, taken) = tokio::task::spawn_blocking(move || {
+        let (inner, job) = worker;
+        let mut throttle = taken;
+        let merged = with_low_priority(|| write(&inner, &job, &runtime, &mut throttle));
+        (merged, throttle)
+    })
+    .await
+    .map_err(|_| CompactError::CutShort)?;
+    *throttle = taken;
+    let new = merged?;
+    commit(inner, &job, new).await
+}
+
+/// Finds out what became of an earlier commit of unknown outcome, before work is done in vain.
+async fn settle(inner: &Inner, name: &'static str) -> Result<(), FlushError> {
+    let mut tables = inner.tables.lock().await;
+    match tables.iter_mut().find(|(table, _)| *table == name) {
+        Some((_, table)) => table.settle(inner, name).await,
+        None => Ok(()),
+    }
+}
+
+/// Runs `work` on a thread of its own that gives way to others, and waits for it.
+fn with_low_priority<T: Send>(
+    work: impl FnOnce() -> Result<T, CompactError> + Send,
+) -> Result<T, CompactError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("weir-compact".into())
+            .spawn_scoped(scope, || {
+                // On Linux this is the thread's own. Without it the work is done all the same.
+                let _ = rustix::process::nice(NICE);
+                work()
+            })
+            .map_err(CompactError::Thread)?;
+        thread.join().unwrap_or(Err(CompactError::CutShort))
+    })
+}
+
+/// How much the thread gives way.
+const NICE: i32 = 10;
+
+fn write(
+    inner: &Inner,
+    job: &Job,
+    runtime: &Handle,
+    throttle: &mut Throttle,
+) -> Result<Replacement, CompactError> {
+    check_room(inner, job)?;
+    let tmp = inner.dir.new_tmp();
+    let written = write_at(inner, job, runtime, throttle, &tmp);
+    if !matches!(written, Ok(Replacement { file: Some(_), .. })) {
+        let _ = durable::remove(inner.dir.disk().as_ref(), &tmp);
+    }
+    written
+}
+
+fn write_at(
+    inner: &Inner,
+    job: &Job,
+    runtime: &Handle,
+    throttle: &mut Throttle,
+    tmp: &std::path::Path,
+) -> Result<Replacement, CompactError> {
+    let disk = inner.dir.disk().as_ref();
+    let setting = Setting {
+        runtime,
+        disk,
+        store: &inner.objects,
+        spec: &job.spec,
+        combine: None,
+        throttle,
+        stop: &inner.compaction.stop,
+    };
+    let Merged { size, stats, dropped, combined } = merge(setting, &job.inputs, tmp)?;
+    let (rows, changed) = (stats.rows, dropped + combined > 0);
+    if rows == 0 {
+        return Ok(Replacement { file: None, rows, changed });
+    }
+    let beyond = || MergeError::Files(FilesError::Time(job.window));
+    let date = job.spec.window.date(job.window).ok_or_else(beyond)?;
+    let partition = Partition { date, part: job.part };
+    let path = partition.new_file(&job.spec.window.start(job.window));
+    let full = inner.dir.table(job.spec.name).join(&path);
+    if let Some(folder) = full.parent() {
+        durable::create_dir(disk, folder)?;
+    }
+    durable::publish(disk, tmp, &full, Taken::Refuse)?;
+    Ok(Replacement { file: Some(NewFile { path, partition, size, stats }), rows, changed })
+}
+
+/// Refuses to begin what the disk has no room for: ingest needs it more.
+fn check_room(inner: &Inner, job: &Job) -> Result<(), CompactError> {
+    let root = inner.dir.root();
+    let available = inner.dir.disk().available(root).at("ask for the free space of", root)?;
+    let needed = 2 * job.inputs.iter().map(|file| file.size).sum::<u64>();
+    if available < needed {
+        return Err(CompactError::NoRoom { needed, available });
+    }
+    Ok(())
+}
+
+/// Whether the inputs are still files of the table, with the same rows to be seen.
+fn is_current(inner: &Inner, job: &Job) -> bool {
+    let state = inner.state.lock();
+    let Some(table) = state.tables.get(job.spec.name) else { return false };
+    let inputs: HashMap<_, _> = job.inputs.iter().map(|file| (&file.path, file)).collect();
+    let same = |file: &&Arc<DataFile>| {
+        inputs.get(&file.path).is_some_and(|input| input.hidden == file.hidden)
+    };
+    table.files.iter().filter(same).count() == inputs.len()
+}
+
+/// Puts the new file in the place of the inputs, or removes it if they changed meanwhile.
+async fn commit(inner: &Arc<Inner>, job: &Job, new: Replacement) -> Result<(), CompactError> {
+    let name = job.spec.name;
+    let mut tables = inner.tables.lock().await;
+    let Some((_, table)) = tables.iter_mut().find(|(table, _)| *table == name) else {
+        return Ok(());
+    };
+    let settled = table.settle(inner, name).await;
+    if settled.is_err() || !is_current(inner, job) {
+        let path = new.file.iter().map(|file| file.path.as_str());
+        files::remove_files(&inner.dir, &job.spec, path);
+        tracing::debug!(table = name, "files changed while they were compacted");
+        return Ok(settled?);
+    }
+    let now = inner.clock.now();
+    let written = new.file.as_ref().map_or(0, |file| file.size);
+    table.doubtful = Some(Doubtful {
+        added: new.file.iter().map(|file| file.path.clone()).collect(),
+        removed: job.inputs.clone(),
+    });
+    table.log.replace(&job.inputs, new.file.as_ref(), new.changed, now).await?;
+    table.doubtful = None;
+    inner.committed(name, table.log.files(), table.log.lsn());
+    inner.graveyard.lock().bury(job.inputs.clone(), now);
+    let read = job.inputs.iter().map(|file| file.size).sum::<u64>();
+    let mut stats = inner.compaction.stats.lock();
+    stats.jobs += 1;
+    stats.bytes_read += read;
+    stats.bytes_written += written;
+    stats.rows += new.rows;
+    drop(stats);
+    let files = job.inputs.len();
+    tracing::debug!(table = name, files, rows = new.rows, read, written, "compacted");
+    Ok(())
+}
