@@ -126,10 +126,10 @@ fn write_at(
     let beyond = || MergeError::Files(FilesError::Time(job.window));
     let date = job.spec.window.date(job.window).ok_or_else(beyond)?;
     let partition = Partition { date, part: job.part };
-    let path = partition.new_file(&job.spec.window.start(job.window));
+    let path = partition.new_file(&inner.dir, &job.spec.window.start(job.window));
     let full = inner.dir.table(job.spec.name).join(&path);
     if let Some(folder) = full.parent() {
-        durable::create_dir(disk, folder)?;
+        durable::create_dir(&inner.dir, folder)?;
     }
     durable::publish(disk, tmp, &full, Taken::Refuse)?;
     Ok(Replacement { file: Some(NewFile { path, partition, size, stats }), rows, changed })

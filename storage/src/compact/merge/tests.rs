@@ -133,8 +133,7 @@ fn random(random: &mut SmallRng, count: usize, first: i64) -> Vec<Key> {
         (first..first + i64::try_from(count).unwrap())
             .map(|n| {
                 let name = random.random_range(0..=names);
-                let label =
-                    (name > 0).then(|| "x".repeat(name % 3) + &name.to_string());
+                let label = (name > 0).then(|| "x".repeat(name % 3) + &name.to_string());
                 (label, random.random_range(0..times), n)
             })
             .collect(),
