@@ -195,6 +195,17 @@ impl Machine {
         Ok(tree.content(inode)?.seen.clone())
     }
 
+    /// Changes what a file holds, durably, from outside of the simulation.
+    pub(crate) fn edit(&self, path: &Path, change: impl FnOnce(&str) -> String) {
+        let World { tree, now, .. } = &mut *self.0.lock();
+        let inode = tree.find(path).unwrap();
+        let content = tree.content(inode).unwrap();
+        let text = change(std::str::from_utf8(&content.seen).unwrap());
+        content.set_length(0, *now);
+        content.write(0, text.as_bytes(), *now);
+        content.sync();
+    }
+
     /// The files below a folder, seen from outside of the simulation.
     pub(crate) fn peek_files(&self, folder: &Path) -> Vec<PathBuf> {
         let world = self.0.lock();

@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 
 use super::model::{Model, Seen};
 use super::rows::{self, Row, TABLES, TIER};
+use crate::delta::log::CHECKPOINT_EVERY;
 use crate::disk::simulated::{Crash, Kind, Machine, Sabotage};
 use crate::entry::{Appended, Entry, Source};
 use crate::error::ErrorKind;
@@ -130,6 +131,8 @@ struct Run {
     files: BTreeMap<PathBuf, (u32, Vec<RecordBatch>)>,
     /// Whether an error can be the disk's fault.
     troubled: bool,
+    /// Whether checkpoints of the tables' logs are to be made more often.
+    hastens: bool,
     outcome: Outcome,
 }
 
@@ -155,6 +158,7 @@ impl Run {
             clock: machine.clock(),
             ..Options::new(DATA, rows::specs())
         };
+        let hastens = random.random();
         let senders = (0..3).map(|_| Sender { boot: 0, next: 0, pending: None, last: None });
         Self {
             machine,
@@ -167,6 +171,7 @@ impl Run {
             model: Model { horizon: i64::MIN, ..Model::default() },
             files: BTreeMap::new(),
             troubled: false,
+            hastens,
             outcome: Outcome::default(),
         }
     }
@@ -176,7 +181,7 @@ impl Run {
     }
 
     async fn history(&mut self) -> Done {
-        let steps = self.random.random_range(8..24);
+        let steps = self.random.random_range(6..20);
         self.start().await?;
         for _ in 0..steps {
             self.step().await?;
@@ -187,12 +192,12 @@ impl Run {
         // Everything heals; what was acknowledged is there after one more end of each sort.
         self.heal();
         self.read_all(false).await?;
-        self.machine.crash(if self.random.random() { Crash::Power } else { Crash::Program });
-        self.restart().await?;
-        self.heal();
-        let store = self.running();
-        store.close().await.map_err(|e| format!("a healthy store does not close: {e}"))?;
-        self.machine.crash(Crash::Power);
+        if self.random.random() {
+            let store = self.running();
+            store.close().await.map_err(|e| format!("a healthy store does not close: {e}"))?;
+        }
+        let crash = self.draw_crash();
+        self.machine.crash(crash);
         self.restart().await
     }
 
@@ -247,6 +252,7 @@ impl Run {
             }
         }
         self.read_all(true).await?;
+        self.hasten_checkpoints();
         if self.random.random_ratio(1, 3) {
             let (after, crash) = (self.random.random_range(0..200), self.draw_crash());
             self.note(|| format!("crash in {after} operations: {crash:?}"));
@@ -254,6 +260,22 @@ impl Run {
             self.troubled = true;
         }
         Ok(())
+    }
+
+    /// Has the tables' logs checkpointed every few commits, from the next start on.
+    fn hasten_checkpoints(&mut self) {
+        if !std::mem::take(&mut self.hastens) {
+            return;
+        }
+        for table in TABLES.into_iter().chain([TIER]) {
+            let first = format!("tables/{table}/_delta_log/{:020}.json", 0);
+            self.machine.edit(&Path::new(DATA).join(first), |text| {
+                let interval = |n| format!("\"delta.checkpointInterval\":\"{n}\"");
+                let edited = text.replace(&interval(CHECKPOINT_EVERY), &interval(3));
+                assert_ne!(edited, text, "the first commit says how often");
+                edited
+            });
+        }
     }
 
     fn draw_crash(&mut self) -> Crash {
