@@ -154,6 +154,25 @@ impl Model {
         Ok(())
     }
 
+    /// Whether the rows that are known to be there are, whatever else is.
+    pub(super) fn check_known(&self, seen: &Seen) -> Result<(), String> {
+        for (number, sent) in self.entries.iter().enumerate() {
+            for (rows, (seen, table)) in sent.rows.iter().zip(seen.iter().zip(TABLES)) {
+                for row in rows {
+                    let count = seen.get(&row.n).copied().unwrap_or(0);
+                    let required = sent.fate == Fate::There && row.time >= self.horizon;
+                    if count > 1 || (required && count == 0) {
+                        let n = row.n;
+                        return Err(format!(
+                            "row {n} of entry {number} is {count} times in `{table}`"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the tier's sums are those of what is there.
     pub(super) fn check_tier(&self, seen: &BTreeMap<Cell, i64>) -> Result<(), String> {
         let width = i64::try_from(WIDTH.length().as_micros()).unwrap();

@@ -158,6 +158,11 @@ impl Run {
             clock: machine.clock(),
             ..Options::new(DATA, rows::specs())
         };
+        let options = match mode {
+            Mode::Alone => options,
+            // Flushes come by themselves, too.
+            Mode::Together => Options { memtable_bytes: 10_000, ..options },
+        };
         let hastens = random.random();
         let senders = (0..3).map(|_| Sender { boot: 0, next: 0, pending: None, last: None });
         Self {
@@ -233,7 +238,12 @@ impl Run {
                 self.draw_fault();
             }
             self.note(|| "open".into());
-            match Store::open_quietly(self.options.clone(), disk).await {
+            self.expired();
+            let opened = match self.mode {
+                Mode::Alone => Store::open_quietly(self.options.clone(), disk).await,
+                Mode::Together => Store::open_on(self.options.clone(), disk).await,
+            };
+            match opened {
                 Ok(store) => {
                     self.store = Some(store);
                     break;
@@ -420,6 +430,9 @@ impl Run {
                     let state = &mut self.senders[sender];
                     (state.boot, state.next, state.pending) = (state.boot + 1, 0, None);
                 }
+                if self.mode == Mode::Together && e.kind() == ErrorKind::Busy {
+                    return Ok(());
+                }
                 self.expect_trouble("append", Err::<(), _>(e)).map(|_| ())
             }
         }
@@ -441,6 +454,12 @@ impl Run {
             let store = store.clone();
             tokio::spawn(async move { store.flush().await })
         });
+        if self.mode == Mode::Together {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+                self.read_meanwhile()?;
+            }
+        }
         for (sender, entry, task) in under_way {
             let answer = task.await.map_err(|e| e.to_string())?;
             self.answered(sender, entry, answer)?;
@@ -464,11 +483,16 @@ impl Run {
     async fn expire(&mut self) -> Done {
         self.note(|| "expire".into());
         let expired = self.running().expire().await;
+        self.expired();
+        self.expect_trouble("expire", expired).map(|_| ())
+    }
+
+    /// From now on rows beyond retention may be gone.
+    fn expired(&mut self) {
         if let Some(keep) = self.options.retention {
             let keep = i64::try_from(keep.as_micros()).unwrap();
             self.model.horizon = self.model.horizon.max(self.machine.now() - keep);
         }
-        self.expect_trouble("expire", expired).map(|_| ())
     }
 
     fn snapshot(&self, table: &str) -> Result<Snapshot, String> {
@@ -531,7 +555,7 @@ impl Run {
         self.note(|| format!("read: {} and {} rows", seen[0].len(), seen[1].len()));
         self.model.check(&seen)?;
         self.model.check_tier(&sums)?;
-        if started {
+        if started && self.mode == Mode::Alone {
             let on_disk: BTreeSet<PathBuf> = self
                 .machine
                 .peek_files(&Path::new(DATA).join("tables"))
@@ -546,6 +570,16 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// While others are at work: what was there before is there, once.
+    fn read_meanwhile(&mut self) -> Done {
+        let mut seen = Seen::default();
+        for (seen, table) in seen.iter_mut().zip(TABLES) {
+            let snapshot = self.snapshot(table)?;
+            *seen = self.rows(&snapshot)?;
+        }
+        self.model.check_known(&seen)
     }
 
     fn hold(&mut self) -> Done {
