@@ -165,10 +165,12 @@ async fn step(inner: &Arc<Inner>) -> Result<bool, CompactError> {
 /// The next job over all tables: where most files go at once.
 fn choose(inner: &Inner, aside: &HashMap<Path, Instant>) -> Option<Job> {
     let now = inner.clock.now();
-    let tables: Vec<_> = {
+    let mut tables: Vec<_> = {
         let state = inner.state.lock();
         state.tables.values().map(|t| (t.spec.clone(), t.files.clone())).collect()
     };
+    // The map's order is another in every run.
+    tables.sort_unstable_by_key(|(spec, _)| spec.name);
     let jobs = tables.into_iter().filter_map(|(spec, files)| {
         let policy = Policy { window: spec.window, target: inner.compaction.target };
         let (files, candidates): (Vec<&Arc<DataFile>>, Vec<Candidate>) = files

@@ -92,6 +92,7 @@ fn acknowledged_rows_survive_whatever_happens() {
     assert!(outcome.acknowledged > count, "{outcome:?}");
     assert!(outcome.refused > count / 10, "{outcome:?}");
     assert!(outcome.flushes > count / 2, "{outcome:?}");
+    assert!(outcome.compactions > count / 20, "{outcome:?}");
 }
 
 #[test]

@@ -25,6 +25,8 @@ use crate::store::Store;
 const START: i64 = 1_599_998_400_000_000;
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
+/// Where the clock stops: senders that were silent for a month are forgotten.
+const END: i64 = START + 480 * HOUR;
 const DATA: &str = "/srv/data";
 
 /// Whether operations come one at a time.
@@ -41,6 +43,7 @@ pub(super) struct Outcome {
     pub(super) acknowledged: u64,
     pub(super) refused: u64,
     pub(super) flushes: u64,
+    pub(super) compactions: u64,
     pub(super) checks: u64,
     pub(super) operations: u64,
 }
@@ -51,6 +54,7 @@ impl Outcome {
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
         self.flushes += other.flushes;
+        self.compactions += other.compactions;
         self.checks += other.checks;
         self.operations += other.operations;
     }
@@ -304,15 +308,16 @@ impl Run {
 
     async fn step(&mut self) -> Done {
         match self.random.random_range(0..100) {
-            0..40 => self.append().await,
-            40..55 => self.flush().await,
-            55..60 => self.expire().await,
-            60..68 => self.read_all(false).await,
+            0..32 => self.append().await,
+            32..45 => self.flush().await,
+            45..57 => self.compact().await,
+            57..61 => self.expire().await,
+            61..68 => self.read_all(false).await,
             68..72 => self.hold(),
             72..76 => self.read_held().await,
             76..80 => {
                 let hours = self.random.random_range(-30..60);
-                let now = (self.machine.now() + hours * HOUR).clamp(START, START + 480 * HOUR);
+                let now = (self.machine.now() + hours * HOUR).clamp(START, END);
                 self.note(|| format!("clock jumps {hours} hours"));
                 self.machine.set_clock(now);
                 Ok(())
@@ -454,6 +459,10 @@ impl Run {
             let store = store.clone();
             tokio::spawn(async move { store.flush().await })
         });
+        let compaction = (count > 1 && self.random.random()).then(|| {
+            let store = store.clone();
+            tokio::spawn(async move { store.compact().await })
+        });
         if self.mode == Mode::Together {
             for _ in 0..3 {
                 tokio::task::yield_now().await;
@@ -468,6 +477,10 @@ impl Run {
             let flushed = flush.await.map_err(|e| e.to_string())?;
             self.expect_trouble("flush", flushed)?;
         }
+        if let Some(compaction) = compaction {
+            let compacted = compaction.await.map_err(|e| e.to_string())?;
+            self.expect_trouble("compact", compacted)?;
+        }
         Ok(())
     }
 
@@ -478,6 +491,28 @@ impl Run {
             self.outcome.flushes += 1;
         }
         Ok(())
+    }
+
+    async fn compact(&mut self) -> Done {
+        if self.random.random() {
+            // Something to put together.
+            self.append().await?;
+            self.flush().await?;
+            if self.machine.has_crashed() {
+                return Ok(());
+            }
+        }
+        if self.random.random_ratio(3, 4) {
+            // Rows settle: files of a window are put together.
+            let hours = self.random.random_range(3..30);
+            self.machine.set_clock((self.machine.now() + hours * HOUR).min(END));
+        }
+        self.note(|| "compact".into());
+        let store = self.running();
+        let before = store.stats().compaction.jobs;
+        let compacted = store.compact().await;
+        self.outcome.compactions += store.stats().compaction.jobs - before;
+        self.expect_trouble("compact", compacted).map(|_| ())
     }
 
     async fn expire(&mut self) -> Done {
