@@ -1,4 +1,5 @@
-//! kill -9 at random moments under ingest: every acknowledged row is there, once.
+//! kill -9 at random moments under ingest, flushes and compaction: every acknowledged row is there,
+//! once.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use support::{Server, batch, flows, now_us};
+use support::{Server, batch, eventually, flows, now_us};
 
 const ROUNDS: u64 = 50;
 const SENDERS: usize = 3;
@@ -90,6 +91,8 @@ fn every_acknowledged_row_survives_once() {
 
 fn check(data: &std::path::Path, senders: &[Arc<Mutex<Sender>>], options: &[&str], round: u64) {
     let server = Server::start(data, options);
+    // Most rounds flush several times; without compaction there would be a file for each.
+    eventually("few files are left", Duration::from_secs(60), || table_files(&server) < 30);
     for sender in senders {
         let mut sender = sender.lock().unwrap();
         // The batch in doubt is delivered now, stored or repeated, and is certain from here on.
@@ -111,4 +114,12 @@ fn check(data: &std::path::Path, senders: &[Arc<Mutex<Sender>>], options: &[&str
         );
         assert!(rows > 0, "nothing was sent in {round} rounds");
     }
+}
+
+/// Files of the table of flows, as the server counts them.
+fn table_files(server: &Server) -> u64 {
+    let (status, text) = server.get("/metrics");
+    assert_eq!(status, 200);
+    let line = text.lines().find_map(|l| l.strip_prefix("weir_table_files{table=\"flows\"} "));
+    line.unwrap().parse().unwrap()
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deltalake_core::checkpoints::cleanup_expired_logs_for;
 use deltalake_core::kernel::transaction::CommitBuilder;
 use deltalake_core::kernel::transaction::CommitProperties;
 use deltalake_core::kernel::{Action, Add, Remove, StructField, StructType, Transaction};
@@ -44,7 +45,7 @@ const COMPLETE_AFTER: &str = "weir.completeAfter";
 /// Commits between two checkpoints.
 pub(crate) const CHECKPOINT_EVERY: u32 = 50;
 /// How long superfluous log files stay, for readers of the table that are at work.
-pub(crate) const KEEP_LOG: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const KEEP_LOG: Duration = Duration::from_secs(3600);
 
 /// Why a table's log cannot be used.
 #[derive(Debug, Error)]
@@ -345,7 +346,10 @@ impl TableLog {
         transactions: Vec<Transaction>,
         operation: DeltaOperation,
     ) -> Result<(), LogError> {
-        let properties = CommitProperties::default().with_application_transactions(transactions);
+        // Looking for superfluous files lists the whole log: not at every commit.
+        let properties = CommitProperties::default()
+            .with_application_transactions(transactions)
+            .with_cleanup_expired_logs(Some(false));
         let prepared = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&self.state), self.store.clone(), operation)
@@ -356,7 +360,13 @@ impl TableLog {
         let version = committed.version;
         // From here on the commit is a fact: checkpoint and cleaning up may fail without undoing it.
         match committed.await {
-            Ok(done) => self.state = done.snapshot(),
+            Ok(done) => {
+                let checkpointed = done.metrics.new_checkpoint_created;
+                self.state = done.snapshot();
+                if checkpointed && let Err(error) = self.clean_up().await {
+                    tracing::warn!(table = self.spec.name, version, %error, "cannot clean the table's log up");
+                }
+            }
             Err(error) => {
                 tracing::warn!(table = self.spec.name, version, %error, "cannot checkpoint the table's log");
                 self.state
@@ -364,6 +374,21 @@ impl TableLog {
                     .await
                     .map_err(|e| self.delta(e))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Removes files of the log that checkpoints make superfluous, once they are [`KEEP_LOG`] old.
+    async fn clean_up(&mut self) -> Result<(), DeltaTableError> {
+        // The age of a file is by the clock of the disk, whatever the store's own clock says.
+        let now = jiff::Timestamp::now().as_millisecond();
+        let keep = i64::try_from(KEEP_LOG.as_millis()).unwrap_or(i64::MAX);
+        let (version, store) = (self.state.version(), self.store.as_ref());
+        let removed =
+            cleanup_expired_logs_for(version, store, now.saturating_sub(keep), None).await?;
+        if removed > 0 {
+            // What is loaded names the files that it came from.
+            self.state = DeltaTableState::try_new(store, Some(version)).await?;
         }
         Ok(())
     }

@@ -121,6 +121,16 @@ impl Inner {
 
     /// Objects and folders directly in a folder; nothing if it is not there.
     fn read_folder(&self, folder: &Path) -> Result<(Vec<ObjectMeta>, Vec<Path>)> {
+        self.read_folder_after(folder, None)
+    }
+
+    /// As [`Inner::read_folder`], of the objects only those after `offset`. Others are not looked at,
+    /// so the end of a long log is found without asking the disk for all of it.
+    fn read_folder_after(
+        &self,
+        folder: &Path,
+        offset: Option<&Path>,
+    ) -> Result<(Vec<ObjectMeta>, Vec<Path>)> {
         let path = self.path(folder);
         let (mut objects, mut folders) = (Vec::new(), Vec::new());
         let entries = match self.disk.read_dir(&path) {
@@ -131,6 +141,9 @@ impl Inner {
             // A name that no object can have belongs to someone else.
             let Some(name) = entry.name.to_str() else { continue };
             let Ok(location) = Path::parse(format!("{folder}/{name}")) else { continue };
+            if !entry.is_folder && offset.is_some_and(|offset| location <= *offset) {
+                continue;
+            }
             match self.disk.metadata(&path.join(name)) {
                 Ok(found) if found.is_folder => folders.push(location),
                 Ok(found) => objects.push(meta(location, found)),
@@ -148,10 +161,10 @@ impl Inner {
     }
 
     /// All objects below a folder, in order of location.
-    fn walk(&self, folder: &Path) -> Result<Vec<ObjectMeta>> {
-        let (mut found, mut folders) = self.read_folder(folder)?;
+    fn walk(&self, folder: &Path, offset: Option<&Path>) -> Result<Vec<ObjectMeta>> {
+        let (mut found, mut folders) = self.read_folder_after(folder, offset)?;
         while let Some(folder) = folders.pop() {
-            let (objects, below) = self.read_folder(&folder)?;
+            let (objects, below) = self.read_folder_after(&folder, offset)?;
             found.extend(objects);
             folders.extend(below);
         }
@@ -318,7 +331,22 @@ impl ObjectStore for DiskStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (store, folder) = (self.0.clone(), prefix.cloned().unwrap_or_default());
-        let found = async move { store.run(move |store| store.walk(&folder)).await };
+        let found = async move { store.run(move |store| store.walk(&folder, None)).await };
+        stream::once(found)
+            .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (store, folder) = (self.0.clone(), prefix.cloned().unwrap_or_default());
+        let offset = offset.clone();
+        let found =
+            async move { store.run(move |store| store.walk(&folder, Some(&offset))).await };
         stream::once(found)
             .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
             .try_flatten()

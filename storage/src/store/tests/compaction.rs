@@ -112,7 +112,7 @@ async fn everything_at_once_keeps_every_row_once() {
     let looped = |work: fn(Arc<Store>) -> futures::future::BoxFuture<'static, ()>| {
         let store = store.clone();
         tokio::spawn(async move {
-            while store.snapshot("flows").is_ok_and(|s| !is_enough(&s)) {
+            while !is_enough(&store) {
                 work(store.clone()).await;
             }
         })
@@ -139,7 +139,6 @@ async fn everything_at_once_keeps_every_row_once() {
         worker.await.unwrap();
     }
     assert_eq!(counts(&store, "flows"), once(0..n));
-    assert!(store.stats().compaction.jobs > 0);
     store.close().await.unwrap();
     drop(store);
     let store = open_when_free(options).await;
@@ -149,10 +148,8 @@ async fn everything_at_once_keeps_every_row_once() {
     assert!(data_files(&store, "flows") >= files);
 }
 
-/// Whether there were several jobs for sure: each row was flushed, and files were put together.
-fn is_enough(snapshot: &Snapshot) -> bool {
-    let rows: u64 = snapshot.files.iter().map(|f| f.rows).sum();
-    rows > 300 && snapshot.files.iter().any(|f| f.rows > 64)
+fn is_enough(store: &Store) -> bool {
+    store.stats().compaction.jobs > 2
 }
 
 /// As [`counts`], of a snapshot that was taken earlier.
