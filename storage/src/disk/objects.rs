@@ -345,8 +345,7 @@ impl ObjectStore for DiskStore {
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (store, folder) = (self.0.clone(), prefix.cloned().unwrap_or_default());
         let offset = offset.clone();
-        let found =
-            async move { store.run(move |store| store.walk(&folder, Some(&offset))).await };
+        let found = async move { store.run(move |store| store.walk(&folder, Some(&offset))).await };
         stream::once(found)
             .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
             .try_flatten()
