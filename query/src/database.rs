@@ -17,6 +17,7 @@ use weir_storage::{Snapshot, Store};
 use crate::error::Error;
 use crate::flows::bucket_sum;
 use crate::scan::SnapshotTable;
+use crate::scan::indexes::Indexes;
 
 /// Name of the table of flows.
 pub(crate) const FLOWS: &str = "flows";
@@ -50,14 +51,21 @@ pub struct Resources {
     pub memory_bytes: usize,
     /// Bytes of Parquet footers and page indexes kept between queries.
     pub footer_cache_bytes: usize,
+    /// Bytes of label indexes kept between queries.
+    pub index_cache_bytes: usize,
     /// Parallel parts of one query; 0 stands for the number of cores.
     pub parallelism: usize,
 }
 
 impl Default for Resources {
-    /// 1 GiB for results, 64 MiB of footers, every core.
+    /// 1 GiB for results, 64 MiB each of footers and label indexes, every core.
     fn default() -> Self {
-        Self { memory_bytes: 1 << 30, footer_cache_bytes: 64 << 20, parallelism: 0 }
+        Self {
+            memory_bytes: 1 << 30,
+            footer_cache_bytes: 64 << 20,
+            index_cache_bytes: 64 << 20,
+            parallelism: 0,
+        }
     }
 }
 
@@ -81,6 +89,12 @@ impl Database {
         Self { store, runtime: Runtime::new(resources) }
     }
 
+    /// How many times the label index of a file could not be used.
+    #[must_use]
+    pub fn index_failures(&self) -> u64 {
+        self.runtime.index_failures()
+    }
+
     /// A session over the rows that are acknowledged now.
     pub(crate) fn session(&self) -> Result<SessionContext, Error> {
         let mut snapshots = self.store.snapshots();
@@ -93,6 +107,7 @@ impl Database {
 #[derive(Clone)]
 pub(crate) struct Runtime {
     env: Arc<RuntimeEnv>,
+    indexes: Arc<Indexes>,
     config: SessionConfig,
 }
 
@@ -120,7 +135,12 @@ impl Runtime {
         if resources.parallelism > 0 {
             config = config.with_target_partitions(resources.parallelism);
         }
-        Self { env, config }
+        let indexes = Arc::new(Indexes::new(resources.index_cache_bytes));
+        Self { env, indexes, config }
+    }
+
+    pub(crate) fn index_failures(&self) -> u64 {
+        self.indexes.failures()
     }
 
     /// A session over the given snapshots.
@@ -138,7 +158,10 @@ impl Runtime {
             self.env
                 .register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());
             let name = snapshot.spec.name;
-            session.register_table(name, Arc::new(SnapshotTable::new(snapshot)))?;
+            session.register_table(
+                name,
+                Arc::new(SnapshotTable::new(snapshot, self.indexes.clone())),
+            )?;
         }
         Ok(session)
     }

@@ -7,6 +7,8 @@ use datafusion::prelude::SessionContext;
 use crate::database::{Resources, Runtime};
 use crate::testing::{Row, flow_batch, snapshot};
 
+mod indexed;
+
 fn rows() -> Vec<Row> {
     let names = ["api", "web", "db"];
     (0..90)
