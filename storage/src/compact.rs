@@ -69,6 +69,22 @@ pub(crate) enum CompactError {
     CutShort,
 }
 
+impl CompactError {
+    /// The inputs of a job that it is to go on without.
+    fn blames(&self, inputs: Vec<Path>) -> Vec<Path> {
+        match self {
+            Self::Merge(error) => match error.culprit() {
+                Some(path) => vec![path.clone()],
+                // Some of them do not go together; without the job the others can go on.
+                None if error.is_lasting() => inputs,
+                None => Vec::new(),
+            },
+            Self::CutShort => inputs,
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// What compaction has done since the store was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactionStats {
@@ -143,11 +159,11 @@ async fn step(inner: &Arc<Inner>) -> Result<bool, CompactError> {
     let now = Instant::now();
     turn.aside.retain(|_, until| *until > now);
     let Some(job) = choose(inner, &turn.aside) else { return Ok(false) };
+    let inputs: Vec<Path> = job.inputs.iter().map(|file| file.path.clone()).collect();
     let outcome = job::run(inner, job, &mut turn.throttle).await;
-    if let Err(CompactError::Merge(error)) = &outcome
-        && let Some(path) = error.culprit()
-    {
-        turn.aside.insert(path.clone(), now + SET_ASIDE);
+    if let Err(error) = &outcome {
+        let blamed = error.blames(inputs).into_iter().map(|path| (path, now + SET_ASIDE));
+        turn.aside.extend(blamed);
     }
     let mut stats = inner.compaction.stats.lock();
     match outcome {
@@ -171,8 +187,11 @@ fn choose(inner: &Inner, aside: &HashMap<Path, Instant>) -> Option<Job> {
     };
     // The map's order is another in every run.
     tables.sort_unstable_by_key(|(spec, _)| spec.name);
+    let root = inner.dir.root();
+    // Without room for large files there may be some for small ones.
+    let room = inner.dir.disk().available(root).map_or(u64::MAX, |bytes| bytes / job::ROOM);
     let jobs = tables.into_iter().filter_map(|(spec, files)| {
-        let policy = Policy { window: spec.window, target: inner.compaction.target };
+        let policy = Policy { window: spec.window, target: inner.compaction.target.min(room) };
         let (files, candidates): (Vec<&Arc<DataFile>>, Vec<Candidate>) = files
             .iter()
             .filter(|file| !aside.contains_key(&file.path))

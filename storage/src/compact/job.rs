@@ -83,6 +83,9 @@ fn with_low_priority<T: Send>(
     })
 }
 
+/// Free bytes that there must be for each byte of input. The outcome takes at most about one.
+pub(crate) const ROOM: u64 = 2;
+
 /// How much the thread gives way.
 const NICE: i32 = 10;
 
@@ -139,7 +142,7 @@ fn write_at(
 fn check_room(inner: &Inner, job: &Job) -> Result<(), CompactError> {
     let root = inner.dir.root();
     let available = inner.dir.disk().available(root).at("ask for the free space of", root)?;
-    let needed = 2 * job.inputs.iter().map(|file| file.size).sum::<u64>();
+    let needed = ROOM * job.inputs.iter().map(|file| file.size).sum::<u64>();
     if available < needed {
         return Err(CompactError::NoRoom { needed, available });
     }

@@ -70,6 +70,14 @@ pub(crate) enum MergeError {
 }
 
 impl MergeError {
+    /// Whether the same inputs would fail again.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !matches!(
+            self,
+            Self::Files(FilesError::File(_) | FilesError::Parquet { .. }) | Self::Stopped
+        )
+    }
+
     /// The input that cannot be merged, now or later.
     pub(crate) fn culprit(&self) -> Option<&object_store::path::Path> {
         match self {

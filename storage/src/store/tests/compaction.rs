@@ -240,3 +240,26 @@ async fn a_job_ends_when_the_store_closes_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(store.inner.dir.tmp()).unwrap().count(), 0);
     assert_eq!(counts(&store, "flows"), once(0..4));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_left_to_ingest() {
+    let Some(disk) = super::disk::SmallDisk::mount(2048) else { return };
+    let dir = disk.0.path().join("data");
+    let (now, clock) = clock(MIDNIGHT);
+    let store = open_when_free(Options { clock, ..options(&dir) }).await;
+    flush_each(&store, 0..9).await;
+    let filler = disk.0.path().join("filler");
+    let mut fill = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut fill, &[7; 4096]).is_ok() {}
+    now.store(MIDNIGHT + 3 * HOUR, Ordering::Relaxed);
+    let before = data_files(&store, "flows");
+    store.compact().await.unwrap();
+    assert_eq!(store.snapshot("flows").unwrap().files.len(), 9, "no job is begun");
+    assert_eq!(data_files(&store, "flows"), before);
+    assert_eq!(counts(&store, "flows"), once(0..9));
+    drop(fill);
+    std::fs::remove_file(&filler).unwrap();
+    store.compact().await.unwrap();
+    assert_eq!(store.snapshot("flows").unwrap().files.len(), 1);
+    assert_eq!(counts(&store, "flows"), once(0..9));
+}

@@ -7,10 +7,10 @@ use super::*;
 use crate::paths::DataDir;
 
 /// A file system of the given size, gone when dropped. `None` without the right to mount.
-struct SmallDisk(tempfile::TempDir);
+pub(super) struct SmallDisk(pub(super) tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount(kilobytes: u32) -> Option<Self> {
+    pub(super) fn mount(kilobytes: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={kilobytes}k");
         let mounted = Command::new("mount")
