@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, Row, RowConverter, Rows};
+use arrow_select::dictionary::garbage_collect_any_dictionary;
 use futures::StreamExt;
 use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -143,7 +145,7 @@ impl Input {
             };
             let batch = batch
                 .map_err(|source| MergeError::Read { path: self.file.path.clone(), source })?;
-            let batch = conform(spec, &batch)
+            let batch = conform(spec, &shrink(batch)?)
                 .map_err(|source| MergeError::Misfit { path: self.file.path.clone(), source })?;
             let keys = keys(spec, converter, &batch)?;
             self.check_order(&keys)?;
@@ -224,6 +226,19 @@ impl Input {
         self.position = inside + 1;
         self.position - start
     }
+}
+
+/// The batch with no more in its dictionaries than its rows need. They come with the values of a whole
+/// row group, and every value would be made a sort key of, for each batch.
+fn shrink(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let rows = batch.num_rows();
+    let columns = batch.columns().iter().map(|column| match column.as_any_dictionary_opt() {
+        Some(labels) if labels.values().len() > rows / 4 => garbage_collect_any_dictionary(labels),
+        _ => Ok(column.clone()),
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
 }
 
 fn rows(batch: &RecordBatch) -> u64 {
