@@ -63,6 +63,13 @@ pub(crate) struct ServerOptions {
     /// Rows are written to Parquet files at least this often.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
     pub(crate) flush_interval: Duration,
+    /// Keep tables in an object store: s3://BUCKET/PREFIX, gs:// or az://, with credentials and endpoint
+    /// from the environment (AWS_*, GOOGLE_*, AZURE_*). The folder of the history keeps the log.
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// Megabytes of the object store that are kept on local disk; 0 keeps nothing.
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub(crate) cache_mib: u64,
     /// Megabytes of rows held in memory before they are written to files. At twice as much, senders
     /// are told to wait.
     #[arg(long, value_name = "MIB", default_value_t = 128)]

@@ -63,6 +63,18 @@ fn render(store: &Store, ingest: &Metrics) -> String {
         family(&mut out, name, "counter", help);
         let _ = writeln!(out, "{name} {value}");
     }
+    if let Some(cache) = stats.cache {
+        let name = "weir_cache_bytes";
+        family(&mut out, name, "gauge", "Bytes of the object store that are on local disk.");
+        let _ = writeln!(out, "{name} {}", cache.bytes);
+        for (name, help, value) in [
+            ("weir_cache_hits_total", "Blocks that were read from the cache.", cache.hits),
+            ("weir_cache_misses_total", "Blocks fetched from the object store.", cache.misses),
+        ] {
+            family(&mut out, name, "counter", help);
+            let _ = writeln!(out, "{name} {value}");
+        }
+    }
     for (name, help, index) in [
         ("weir_table_files", "Parquet files of a table.", 0),
         ("weir_table_bytes", "Bytes of the Parquet files of a table.", 1),

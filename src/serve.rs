@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_ingest::Receiver;
-use weir_storage::{Options, Store};
+use weir_storage::{ObjectStorage, Options, Store};
 
 use crate::auth::{self, Tokens};
 use crate::cli::ServerOptions;
@@ -59,6 +59,10 @@ impl Server {
         store_options.retention = options.retention.0;
         store_options.memtable_bytes = options.memtable_mib.max(1) << 20;
         store_options.flush_interval = options.flush_interval;
+        store_options.objects = options
+            .store
+            .as_ref()
+            .map(|url| ObjectStorage::new(url, options.cache_mib.saturating_mul(1 << 20)));
         let store = Store::open(store_options).await?;
         let router = router(&store, tokens);
         let (stop, mut stopped) = watch::channel(false);

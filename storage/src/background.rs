@@ -58,6 +58,11 @@ pub(crate) async fn run(inner: Arc<Inner>, mut schedule: Schedule, mut stop: wat
     let expire_every = inner.retention.map_or(Duration::from_secs(600), retention::interval);
     let mut expire_at = Instant::now();
     loop {
+        if inner.place.fenced().is_some() {
+            // Nothing can be committed or removed any more.
+            let _ = stop.changed().await;
+            return;
+        }
         let now = Instant::now();
         let has_rows = inner.state.lock().has_rows();
         let flush_at = schedule.due(has_rows, inner.budget.used(), now);

@@ -22,6 +22,8 @@ use crate::delta::log::{LogError, TableLog};
 use crate::durable::{self, FileError};
 use crate::files::{self, FilesError};
 use crate::inner::Inner;
+use crate::objects::CheckError;
+use crate::objects::upload::UploadError;
 use crate::rollup::{self, RollupError};
 use crate::snapshot::DataFile;
 
@@ -36,6 +38,10 @@ pub(crate) enum FlushError {
     Log(#[from] LogError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    #[error(transparent)]
+    Bucket(#[from] CheckError),
     #[error("the work was cut short: {0}")]
     Cancelled(#[from] tokio::task::JoinError),
 }
@@ -72,9 +78,10 @@ impl Table {
         self.log.reload().await?;
         inner.committed(name, self.log.files(), self.log.lsn());
         let Doubtful { added, removed } = doubtful;
-        let unused = added.iter().map(String::as_str).filter(|path| !self.log.has_file(path));
-        if let Some(spec) = inner.spec(name) {
-            files::remove_files(&inner.dir, &spec, unused);
+        let unused: Vec<String> =
+            added.iter().filter(|path| !self.log.has_file(path)).cloned().collect();
+        if !unused.is_empty() {
+            inner.place.discard(name, unused).await;
         }
         let listed: HashSet<_> = self.log.files().iter().map(|f| f.path.clone()).collect();
         let gone = removed.iter().filter(|f| !listed.contains(&f.path)).cloned().collect();
@@ -92,6 +99,8 @@ pub(crate) async fn flush(inner: Arc<Inner>) -> Result<(), FlushError> {
 }
 
 async fn flush_all(inner: &Arc<Inner>) -> Result<(), FlushError> {
+    // Before files are written that could not be brought there.
+    inner.place.check().await?;
     let mut tables = inner.tables.lock().await;
     if inner.state.lock().freeze() {
         inner.wal.rotate();
@@ -135,7 +144,11 @@ async fn flush_table(
         Ok::<_, FlushError>(files::write_files(&worker.dir, &spec, parts, &batches)?)
     })
     .await??;
-    let added = new.iter().map(|f| f.path.clone()).collect();
+    let added: Vec<String> = new.iter().map(|f| f.path.clone()).collect();
+    if let Err(error) = inner.place.publish(name, &added).await {
+        inner.place.discard(name, added).await;
+        return Err(error.into());
+    }
     table.doubtful = Some(Doubtful { added, ..Doubtful::default() });
     table.log.add(&new, lsn, inner.clock.now()).await?;
     inner.committed(name, table.log.files(), lsn);
@@ -172,6 +185,7 @@ fn trim_log(inner: &Inner) -> Result<(), FlushError> {
 /// Removes the files that retention lets go of: from the tables by commit, from disk once nobody
 /// reads them.
 pub(crate) async fn expire(inner: Arc<Inner>) -> Result<(), FlushError> {
+    inner.place.check().await?;
     let now = inner.clock.now();
     if let Some(keep) = inner.retention {
         let mut tables = inner.tables.lock().await;
@@ -196,18 +210,8 @@ pub(crate) async fn expire(inner: Arc<Inner>) -> Result<(), FlushError> {
 pub(crate) async fn remove_dead(inner: &Arc<Inner>) -> Result<(), FlushError> {
     let now = inner.clock.now();
     let dead = inner.graveyard.lock().take_unread(inner.removal_grace, now);
-    if dead.is_empty() {
-        return Ok(());
+    for file in dead {
+        inner.place.remove(&file.path, file.size).await;
     }
-    let inner = inner.clone();
-    tokio::task::spawn_blocking(move || {
-        for file in dead {
-            let path = inner.dir.tables().join(file.path.as_ref());
-            if let Err(error) = durable::remove(inner.dir.disk().as_ref(), &path) {
-                tracing::warn!(%error, "a removed file stays on disk until the next start");
-            }
-        }
-    })
-    .await?;
     Ok(())
 }

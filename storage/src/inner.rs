@@ -13,9 +13,9 @@ use crate::directory::DirectoryLock;
 use crate::flush::Table;
 use crate::memory::Budget;
 use crate::paths::DataDir;
+use crate::place::Place;
 use crate::retention::Graveyard;
 use crate::snapshot::DataFile;
-use crate::spec::TableSpec;
 use crate::state::State;
 use crate::wal::writer::Shared;
 
@@ -23,6 +23,7 @@ use crate::wal::writer::Shared;
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) dir: DataDir,
+    pub(crate) place: Place,
     pub(crate) clock: Clock,
     pub(crate) retention: Option<Duration>,
     pub(crate) removal_grace: Duration,
@@ -44,10 +45,6 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(crate) fn spec(&self, table: &str) -> Option<Arc<TableSpec>> {
-        self.state.lock().tables.get(table).map(|t| t.spec.clone())
-    }
-
     /// Shows the outcome of a commit.
     pub(crate) fn committed(&self, table: &str, files: Arc<[Arc<DataFile>]>, lsn: u64) {
         if let Some(table) = self.state.lock().tables.get_mut(table) {

@@ -18,6 +18,8 @@
 //! - `retention`: whole files go by age; `open` puts everything together again after a stop or a
 //!   crash; `background` decides when to do what.
 //!
+//! `place` says where the tables are: on local disk, or in a bucket (`objects`).
+//!
 //! `paths` has the layout of the data directory, `durable` the rules for files that survive a power
 //! failure, `disk` everything that storage asks of a file system.
 
@@ -39,10 +41,12 @@ mod index;
 mod inner;
 mod matcher;
 mod memory;
+mod objects;
 mod open;
 mod options;
 mod part;
 mod paths;
+mod place;
 mod retention;
 mod rollup;
 #[cfg(test)]
@@ -64,6 +68,8 @@ pub use error::{Error, ErrorKind};
 pub use hidden::{Hidden, columns as hidden_columns, visible};
 pub use index::{ColumnIndex, IndexError, LabelIndex};
 pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use objects::ObjectStorage;
+pub use objects::cache::CacheStats;
 pub use options::Options;
 pub use part::PartId;
 pub use rollup::{Detail, Fold, Merge, Rollup};

@@ -2,6 +2,7 @@
 //!
 //! 1. Lock the directory, check its version, empty its `tmp`.
 //! 2. Load each table's log: its files, and the LSN up to which they hold its rows.
+//!    Tables in an object store are claimed first: see [`crate::objects`].
 //! 3. Remove data files that no table names: a crash came between writing and committing them, or
 //!    between removing them from the table and from disk.
 //! 4. Load who sent what, and replay the log: each entry's rows enter memory for those tables whose
@@ -21,8 +22,10 @@ use crate::disk::Disk;
 use crate::durable::{self, At, FileError};
 use crate::error::{Error, ErrorKind};
 use crate::memory::{Budget, detach, size_of};
+use crate::objects::{self, Bucket, BucketError};
 use crate::options::Options;
 use crate::paths::DataDir;
+use crate::place::Place;
 use crate::sources::{Sources, SourcesError};
 use crate::spec::TableSpec;
 use crate::state::{Incoming, State, TableState};
@@ -44,6 +47,7 @@ pub(crate) enum ReplayError {
 /// Everything that was found.
 pub(crate) struct Opened {
     pub(crate) dir: DataDir,
+    pub(crate) place: Place,
     pub(crate) lock: Arc<DirectoryLock>,
     pub(crate) tables: Vec<(&'static str, TableLog)>,
     pub(crate) state: State,
@@ -62,6 +66,7 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
         Ok((DataDir::on(dir.disk().clone(), root.map_err(unavailable)?), Arc::new(lock)))
     })
     .await?;
+    let place = Place::new(dir.clone(), lock.clone(), bucket(options, &dir).await?);
     let mut tables: Vec<(&'static str, TableLog)> = Vec::new();
     let mut state = State::default();
     // Tiers come after what they sum up.
@@ -69,10 +74,10 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
         options.tables.iter().cloned().partition(|s| s.rollup.is_some());
     for spec in own.into_iter().chain(tiers).map(Arc::new) {
         let origin = origin(&spec, &tables, &state)?;
-        let log = TableLog::open(&dir, &lock, spec.clone(), origin).await.map_err(|e| {
+        let log = TableLog::open(&place, spec.clone(), origin).await.map_err(|e| {
             let kind = match &e {
                 LogError::Spec(_) => ErrorKind::Invalid,
-                LogError::File(_) => ErrorKind::Unavailable,
+                LogError::File(_) | LogError::Bucket(_) => ErrorKind::Unavailable,
                 _ => ErrorKind::Directory,
             };
             let message = format!("cannot open table `{}` in {}", spec.name, dir.root().display());
@@ -87,11 +92,15 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
     }
     let budget = Budget::new(options.memtable_bytes.saturating_mul(2));
     blocking(move || {
-        for (name, log) in &tables {
-            remove_orphans(&dir, name, log).map_err(unavailable)?;
+        if place.bucket().is_some() {
+            objects::empty_outbox(&dir).map_err(unavailable)?;
+        } else {
+            for (name, log) in &tables {
+                remove_orphans(&dir, name, log).map_err(unavailable)?;
+            }
         }
         let (segments, next_lsn) = replay(&dir, &tables, &mut state, &budget)?;
-        Ok(Opened { dir, lock, tables, state, segments, budget, next_lsn })
+        Ok(Opened { dir, place, lock, tables, state, segments, budget, next_lsn })
     })
     .await
 }
@@ -120,6 +129,24 @@ fn origin(
     let newest = log.files().iter().map(|f| f.max_time).max();
     let complete_after = newest.map_or(i64::MIN, |time| rollup.width.end_of(time));
     Ok(Origin { lsn: log.lsn(), complete_after })
+}
+
+/// Connects to the object store, if there is to be one.
+async fn bucket(options: &Options, dir: &DataDir) -> Result<Option<Arc<Bucket>>, Error> {
+    let opened = match &options.objects {
+        Some(objects) => {
+            Bucket::open(objects, dir, options.clock.now()).await.map(|b| Some(Arc::new(b)))
+        }
+        None => objects::refuse_bound(dir).map(|()| None),
+    };
+    opened.map_err(|error| match error {
+        BucketError::File(error) => unavailable(error),
+        error => {
+            let passing = error.is_passing();
+            let kind = if passing { ErrorKind::Unavailable } else { ErrorKind::Directory };
+            Error::with_source(kind, "cannot use the object store", error)
+        }
+    })
 }
 
 async fn blocking<T: Send + 'static>(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::objects::ObjectStorage;
 use crate::spec::TableSpec;
 
 /// How to open a store.
@@ -30,6 +31,8 @@ pub struct Options {
     pub compaction_bytes_per_second: Option<NonZeroU64>,
     /// Bytes of a full file: compaction leaves files of half of it and more as they are.
     pub target_file_bytes: u64,
+    /// A bucket that the tables are in; `None` for tables on local disk.
+    pub objects: Option<ObjectStorage>,
     /// Where the current time comes from: arrival of entries, retention, commit times.
     pub clock: Clock,
 }
@@ -51,6 +54,7 @@ impl Options {
             compaction: true,
             compaction_bytes_per_second: NonZeroU64::new(64 << 20),
             target_file_bytes: 128 << 20,
+            objects: None,
             clock: Clock::system(),
         }
     }

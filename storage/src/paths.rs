@@ -9,7 +9,12 @@
 //! DIR/tables/NAME/              a Delta table
 //!   _delta_log/
 //!   date=YYYY-MM-DD/part=NN/STARTHHMM-UUID.parquet
+//! DIR/store                     which object store the directory belongs to, if any
+//! DIR/cache/                    blocks of data files in that store
 //! ```
+//!
+//! With an object store, the tables are there, and DIR/tables holds data files on their way to it: see
+//! [`crate::objects`].
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -97,6 +102,14 @@ impl DataDir {
 
     pub(crate) fn sources(&self) -> PathBuf {
         self.wal().join("sources")
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.root.join("cache")
     }
 
     pub(crate) fn tables(&self) -> PathBuf {

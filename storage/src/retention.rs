@@ -27,6 +27,11 @@ impl Graveyard {
         self.0.extend(files.into_iter().map(|f| (f, now)));
     }
 
+    /// Whether a file is in here.
+    pub(crate) fn holds(&self, path: &object_store::path::Path) -> bool {
+        self.0.iter().any(|(file, _)| file.path == *path)
+    }
+
     /// Takes out the files that no snapshot holds and whose grace is over.
     pub(crate) fn take_unread(&mut self, grace: Duration, now: i64) -> Vec<Arc<DataFile>> {
         let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -12,7 +13,6 @@ use crate::background::{self, Schedule};
 use crate::compact::{self, CompactError, Compaction, CompactionStats};
 use crate::conform::conform;
 use crate::disk::Disk;
-use crate::disk::objects::DiskStore;
 use crate::disk::real::RealDisk;
 use crate::entry::{Appended, Entry};
 use crate::error::{Error, ErrorKind};
@@ -20,6 +20,9 @@ use crate::files::order::times;
 use crate::flush::{self, FlushError, Table};
 use crate::inner::Inner;
 use crate::memory::{detach, size_of};
+use crate::objects::CheckError;
+use crate::objects::cache::CacheStats;
+use crate::objects::watch::run as watch_objects;
 use crate::open::{self, Opened};
 use crate::options::Options;
 use crate::retention::Graveyard;
@@ -28,6 +31,9 @@ use crate::spec::TableSpec;
 use crate::state::{Incoming, State, TableState};
 use crate::wal::writer::{self, Append, Shared, Writer};
 use crate::window::Window;
+
+/// Closing waits this long for an object store. The log keeps what does not get there.
+const CLOSE_LIMIT: Duration = Duration::from_secs(45);
 
 /// Last microsecond that a row may be dated: the calendar of files ends with the year 9999.
 const MAX_TIME: i64 = 253_402_207_200_000_000;
@@ -46,6 +52,8 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// Rows in memory.
     pub memory_rows: u64,
+    /// The cache of the object store, where there is one.
+    pub cache: Option<CacheStats>,
     /// For each table: name, files, bytes, rows in files.
     pub tables: Vec<(&'static str, u64, u64, u64)>,
     /// What compaction has done.
@@ -112,16 +120,17 @@ impl Store {
     }
 
     async fn start(options: Options, disk: Arc<dyn Disk>, acts: bool) -> Result<Arc<Self>, Error> {
-        let Opened { dir, lock, tables, state, segments, budget, next_lsn } =
+        let Opened { dir, place, lock, tables, state, segments, budget, next_lsn } =
             open::open(&options, disk).await?;
         let refused = |e: Box<dyn std::error::Error + Send + Sync>| {
             Error::with_source(ErrorKind::Unavailable, "cannot open the data directory", e)
         };
-        let object_store = DiskStore::read_only(dir.disk().clone(), dir.tables());
+        let object_store = place.reader();
         let object_store_url = Url::parse("weir://tables/").map_err(|e| refused(e.into()))?;
         let specs = state.tables.iter().map(|(name, t)| (*name, t.spec.clone())).collect();
         let inner = Arc::new(Inner {
             dir: dir.clone(),
+            place,
             clock: options.clock.clone(),
             retention: options.retention,
             removal_grace: options.removal_grace,
@@ -133,7 +142,7 @@ impl Store {
                 tables.into_iter().map(|(name, log)| (name, Table::new(log))).collect(),
             ),
             compaction: Compaction::new(&options),
-            objects: Arc::new(object_store),
+            objects: object_store,
             graveyard: Mutex::new(Graveyard::default()),
             flush_failure: Mutex::new(None),
             lock: lock.clone(),
@@ -154,7 +163,9 @@ impl Store {
         let compaction = (acts && options.compaction)
             .then(|| tokio::spawn(compact::run(inner.clone(), stopped.clone())));
         let background = if acts {
-            tokio::spawn(background::run(inner.clone(), schedule, stopped))
+            let looking_after = watch_objects(inner.clone(), stopped.clone());
+            let background = background::run(inner.clone(), schedule, stopped);
+            tokio::spawn(async { tokio::join!(background, looking_after).0 })
         } else {
             tokio::spawn(std::future::ready(()))
         };
@@ -182,6 +193,13 @@ impl Store {
             Some(running) => running.append.clone(),
             None => return Err(closed()),
         };
+        if let Some(by) = self.inner.place.fenced() {
+            return Err(Error::with_source(
+                ErrorKind::Unavailable,
+                "this server takes no rows any more",
+                CheckError::Fenced { by },
+            ));
+        }
         if let Some(source) = &entry.source
             && self.inner.state.lock().sources.is_repeated(source)
         {
@@ -260,11 +278,15 @@ impl Store {
 
     /// Memory is full: because files are slow, or because they cannot be written at all.
     fn no_room(&self) -> Error {
+        let mend = match self.inner.place.bucket() {
+            Some(_) => "mend the object store or the way to it",
+            None => "free disk space or mend the disk",
+        };
         match &*self.inner.flush_failure.lock() {
             Some(why) => Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "memory is full of rows that cannot be written to files: {why}; free disk space or mend the disk, then send them again"
+                    "memory is full of rows that cannot be written to files: {why}; {mend}, then send them again"
                 ),
             ),
             None => Error::new(
@@ -353,9 +375,31 @@ impl Store {
             let _ = compaction.await;
         }
         self.inner.compaction.ended().await;
-        let flushed = self.spawn(flush::flush).await.map_err(cannot_flush);
+        let flushed = self.spawn_within(CLOSE_LIMIT, flush::flush).await.map_err(cannot_flush);
         self.inner.lock.release();
         flushed
+    }
+
+    /// As [`Store::spawn`], with a limit where an object store may not answer.
+    async fn spawn_within<F>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<(), FlushError>
+    where
+        F: Future<Output = Result<(), FlushError>> + Send + 'static,
+    {
+        let mut task = tokio::spawn(work(self.inner.clone()));
+        if self.inner.place.bucket().is_none() {
+            return task.await?;
+        }
+        match tokio::time::timeout(limit, &mut task).await {
+            Ok(done) => done?,
+            Err(_) => {
+                task.abort();
+                Err(CheckError::Slow { limit }.into())
+            }
+        }
     }
 
     /// Runs to the end even if the caller goes away: a commit is not left half known.
@@ -389,6 +433,7 @@ impl Store {
             wal_segments,
             memory_bytes: u64::try_from(self.inner.budget.used()).unwrap_or(u64::MAX),
             memory_rows: state.memory_rows(),
+            cache: self.inner.place.bucket().map(|bucket| bucket.cache().stats()),
             tables,
             compaction: self.inner.compaction.stats.lock().clone(),
         }

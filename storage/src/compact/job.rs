@@ -9,7 +9,7 @@ use super::CompactError;
 use super::merge::{MergeError, Merged, Setting, merge};
 use super::throttle::Throttle;
 use crate::durable::{self, At, Taken};
-use crate::files::{self, FilesError, NewFile};
+use crate::files::{FilesError, NewFile};
 use crate::flush::{Doubtful, FlushError};
 use crate::inner::Inner;
 use crate::part::PartId;
@@ -39,6 +39,8 @@ pub(crate) async fn run(
     job: Job,
     throttle: &mut Throttle,
 ) -> Result<(), CompactError> {
+    // Before work is done whose outcome could not be brought there.
+    inner.place.check().await.map_err(FlushError::from)?;
     settle(inner, job.spec.name).await?;
     let job = Arc::new(job);
     let taken = std::mem::replace(throttle, Throttle::new(None));
@@ -54,6 +56,12 @@ pub(crate) async fn run(
     .map_err(|_| CompactError::CutShort)?;
     *throttle = taken;
     let new = merged?;
+    let added: Vec<String> = new.file.iter().map(|file| file.path.clone()).collect();
+    let name = job.spec.name;
+    if let Err(error) = inner.place.publish(name, &added).await {
+        inner.place.discard(name, added).await;
+        return Err(FlushError::from(error).into());
+    }
     commit(inner, &job, new).await
 }
 
@@ -169,8 +177,8 @@ async fn commit(inner: &Arc<Inner>, job: &Job, new: Replacement) -> Result<(), C
     };
     let settled = table.settle(inner, name).await;
     if settled.is_err() || !is_current(inner, job) {
-        let path = new.file.iter().map(|file| file.path.as_str());
-        files::remove_files(&inner.dir, &job.spec, path);
+        let unused: Vec<String> = new.file.iter().map(|file| file.path.clone()).collect();
+        inner.place.discard(name, unused).await;
         tracing::debug!(table = name, "files changed while they were compacted");
         return Ok(settled?);
     }

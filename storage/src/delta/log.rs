@@ -1,41 +1,36 @@
 //! The commit log of one table.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deltalake_core::DeltaTableError;
 use deltalake_core::checkpoints::cleanup_expired_logs_for;
-use deltalake_core::kernel::transaction::CommitBuilder;
-use deltalake_core::kernel::transaction::CommitProperties;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Add, Remove, StructField, StructType, Transaction};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
-use deltalake_core::{DeltaTableBuilder, DeltaTableError};
 use object_store::path::Path;
 use thiserror::Error;
 use url::Url;
 
 use super::schema::{self, DATE, PART, SpecError};
 use crate::bounds::Interner;
-use crate::directory::DirectoryLock;
-use crate::disk::Disk;
-use crate::disk::objects::DiskStore;
-use crate::durable::{self, At, FileError};
+use crate::durable::FileError;
 use crate::files::{NewFile, stats};
+use crate::objects::CheckError;
+use crate::objects::fence::WRITER_APP;
 use crate::part::{PartCount, PartId};
-use crate::paths::DataDir;
+use crate::place::Place;
 use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 
 mod replace;
 
-/// Application transaction whose version is the LSN up to which a table's rows are in files.
-pub(crate) const WAL_APP: &str = "weir/wal";
 /// Folder of the log below the table's.
-const LOG_FOLDER: &str = "_delta_log";
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
 /// Table property: number of parts that new files are split into.
 const PARTS: &str = "weir.parts";
 /// Table property: LSN up to which a tier had nothing to take in when it was made.
@@ -44,6 +39,8 @@ const FROM_LSN: &str = "weir.fromLsn";
 const COMPLETE_AFTER: &str = "weir.completeAfter";
 /// Commits between two checkpoints.
 pub(crate) const CHECKPOINT_EVERY: u32 = 50;
+/// Attempts to commit a claim while others commit.
+const CLAIM_ATTEMPTS: usize = 20;
 /// How long superfluous log files stay, for readers of the table that are at work.
 pub(crate) const KEEP_LOG: Duration = Duration::from_secs(3600);
 
@@ -64,6 +61,8 @@ pub(crate) enum LogError {
     Column { url: String, column: String, found: String, expected: String },
     #[error("table {url} is partitioned or configured by someone else: {what}")]
     Foreign { url: String, what: &'static str },
+    #[error(transparent)]
+    Bucket(#[from] CheckError),
 }
 
 /// Where a table begins that is made beside others which have rows already.
@@ -84,9 +83,7 @@ impl Origin {
 #[derive(Debug)]
 pub(crate) struct TableLog {
     url: Url,
-    disk: Arc<dyn Disk>,
-    /// The log's own folder.
-    folder: PathBuf,
+    place: Place,
     store: LogStoreRef,
     state: DeltaTableState,
     spec: Arc<TableSpec>,
@@ -102,34 +99,25 @@ pub(crate) struct TableLog {
 impl TableLog {
     /// Loads the table's log; creates the table, with that origin, if there is none.
     pub(crate) async fn open(
-        dir: &DataDir,
-        lock: &Arc<DirectoryLock>,
+        place: &Place,
         spec: Arc<TableSpec>,
         origin: Origin,
     ) -> Result<Self, LogError> {
-        let path = dir.table(spec.name);
-        durable::create_dir(dir, &path)?;
-        let path = dir.disk().canonicalize(&path).at("find", &path)?;
-        let url = Url::from_directory_path(&path).map_err(|()| LogError::Path(path))?;
+        let (url, store) = place.log_store(spec.name)?;
         let delta = |source| LogError::Delta { url: url.to_string(), source: Box::new(source) };
         let columns = schema::columns(&spec)?;
-        let location = location(spec.name).map_err(delta)?;
-        let store = DeltaTableBuilder::from_url(location.clone())
-            .map_err(delta)?
-            .with_storage_backend(Arc::new(DiskStore::durable(dir.clone(), lock.clone())), location)
-            .build_storage()
-            .map_err(delta)?;
-        if !store.is_delta_table_location().await.map_err(delta)? {
-            create(&store, &columns, origin).await.map_err(delta)?;
+        if !store.is_delta_table_location().await.map_err(delta)?
+            && let Err(error) = create(&store, &columns, origin).await
+            // Someone else may have made it at the same time.
+            && !store.is_delta_table_location().await.map_err(delta)?
+        {
+            return Err(delta(error));
         }
-        let folder = dir.table(spec.name).join(LOG_FOLDER);
-        let disk = dir.disk().clone();
-        sync(disk.clone(), folder.clone()).await?;
+        place.sync_log(spec.name).await?;
         let state = DeltaTableState::try_new(store.as_ref(), None).await.map_err(delta)?;
         let mut log = Self {
             url,
-            disk,
-            folder,
+            place: place.clone(),
             store,
             state,
             files: HashMap::new(),
@@ -140,6 +128,7 @@ impl TableLog {
             texts: Interner::default(),
             spec,
         };
+        log.claim().await?;
         log.evolve(columns).await?;
         log.read_state().await?;
         Ok(log)
@@ -147,6 +136,41 @@ impl TableLog {
 
     fn delta(&self, source: DeltaTableError) -> LogError {
         LogError::Delta { url: self.url.to_string(), source: Box::new(source) }
+    }
+
+    /// Commits this process's claim of the store to the table: see [`crate::objects::fence`].
+    async fn claim(&mut self) -> Result<(), LogError> {
+        let Some(bucket) = self.place.bucket().cloned() else { return Ok(()) };
+        let epoch = i64::try_from(bucket.epoch()).unwrap_or(i64::MAX);
+        for attempt in 1.. {
+            match self.claimed_by(&self.state).await? {
+                Some(held) if held == bucket.epoch() => break,
+                Some(held) if held > bucket.epoch() => {
+                    return Err(CheckError::Fenced { by: bucket.lost_to(held).await }.into());
+                }
+                _ => {}
+            }
+            let claim = Transaction::new(WRITER_APP, epoch);
+            match self.commit_actions(Vec::new(), vec![claim], write_operation()).await {
+                Ok(()) => break,
+                // Another commit came first, or the answer is lost.
+                Err(error) if attempt >= CLAIM_ATTEMPTS => return Err(error),
+                Err(_) => self.state = self.last_version().await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The epoch of the claim that a version belongs to.
+    async fn claimed_by(&self, state: &DeltaTableState) -> Result<Option<u64>, LogError> {
+        let found = state.transaction_version(self.store.as_ref(), WRITER_APP).await;
+        Ok(found.map_err(|e| self.delta(e))?.and_then(|epoch| u64::try_from(epoch).ok()))
+    }
+
+    /// The last version. The one that is loaded stays as it is.
+    async fn last_version(&self) -> Result<DeltaTableState, LogError> {
+        self.place.sync_log(self.spec.name).await?;
+        DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(|e| self.delta(e))
     }
 
     /// Adds the columns that this version has and the table has not; refuses other differences.
@@ -199,7 +223,7 @@ impl TableLog {
         self.parts = parts.ok_or_else(|| foreign("weir.parts is not a power of two"))?;
         let lsn = self
             .state
-            .transaction_version(self.store.as_ref(), WAL_APP)
+            .transaction_version(self.store.as_ref(), self.place.wal_app())
             .await
             .map_err(|e| self.delta(e))?;
         let configuration = self.state.metadata().configuration();
@@ -213,7 +237,10 @@ impl TableLog {
         let origin =
             origin.ok_or_else(|| foreign("weir.fromLsn or weir.completeAfter is damaged"))?;
         self.complete_after = origin.complete_after;
-        self.lsn = lsn.and_then(|lsn| u64::try_from(lsn).ok()).unwrap_or(origin.lsn);
+        // In a bucket the origin may be a position in another directory's log. A tier that takes in
+        // more than it has to is no less right: those windows are not whole.
+        let from = if self.place.bucket().is_some() { 0 } else { origin.lsn };
+        self.lsn = lsn.and_then(|lsn| u64::try_from(lsn).ok()).unwrap_or(from);
         let mut files = HashMap::new();
         for view in self.state.log_data().iter() {
             let path = view.path().into_owned();
@@ -270,9 +297,14 @@ impl TableLog {
     /// another program.
     pub(crate) async fn reload(&mut self) -> Result<(), LogError> {
         // A commit whose file has its name but was not synced is seen, and yet may be lost.
-        sync(self.disk.clone(), self.folder.clone()).await?;
-        self.state =
-            DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(|e| self.delta(e))?;
+        let state = self.last_version().await?;
+        if let Some(bucket) = self.place.bucket().cloned() {
+            let held = self.claimed_by(&state).await?.unwrap_or(0);
+            if held != bucket.epoch() {
+                return Err(CheckError::Fenced { by: bucket.lost_to(held).await }.into());
+            }
+        }
+        self.state = state;
         self.read_state().await
     }
 
@@ -288,7 +320,7 @@ impl TableLog {
         let millis = now.div_euclid(1000);
         let actions = new.iter().map(|file| Action::Add(add_action(file, millis))).collect();
         let position = i64::try_from(lsn).unwrap_or(i64::MAX);
-        let txn = Transaction::new_with_last_update(WAL_APP, position, Some(millis));
+        let txn = Transaction::new_with_last_update(self.place.wal_app(), position, Some(millis));
         let expected = self.state.version() + 1;
         self.commit_actions(actions, vec![txn], write_operation()).await?;
         if self.state.version() != expected {
@@ -347,16 +379,38 @@ impl TableLog {
         operation: DeltaOperation,
     ) -> Result<(), LogError> {
         // Looking for superfluous files lists the whole log: not at every commit.
-        let properties = CommitProperties::default()
+        let mut properties = CommitProperties::default()
             .with_application_transactions(transactions)
             .with_cleanup_expired_logs(Some(false));
-        let prepared = CommitBuilder::from(properties)
-            .with_actions(actions)
-            .build(Some(&self.state), self.store.clone(), operation)
-            .into_prepared_commit_future()
-            .await
-            .map_err(|e| self.delta(e))?;
-        let committed = prepared.await.map_err(|e| self.delta(e))?;
+        if let Some(bucket) = self.place.bucket() {
+            if let Some(by) = bucket.fenced() {
+                return Err(CheckError::Fenced { by }.into());
+            }
+            // A commit that comes right after a version with our claim in it cannot come after
+            // another's claim. So none is moved behind versions that were not looked at.
+            properties = properties.with_max_retries(0);
+        }
+        let commit = async {
+            CommitBuilder::from(properties)
+                .with_actions(actions)
+                .build(Some(&self.state), self.store.clone(), operation)
+                .into_prepared_commit_future()
+                .await?
+                .await
+        };
+        let committed = match commit.await {
+            Ok(committed) => committed,
+            Err(error) => {
+                let outrun = matches!(
+                    &error,
+                    DeltaTableError::Transaction { source: TransactionError::MaxCommitAttempts(_) }
+                );
+                if outrun {
+                    self.place.check().await?;
+                }
+                return Err(self.delta(error));
+            }
+        };
         let version = committed.version;
         // From here on the commit is a fact: checkpoint and cleaning up may fail without undoing it.
         match committed.await {
@@ -412,25 +466,6 @@ fn data_file(
         }
         None => unknown,
     }
-}
-
-/// Where a table is in the store of all tables. The scheme is one for which Delta's crates leave the
-/// file system alone: `file` would have them look at it past the store.
-fn location(table: &str) -> Result<Url, DeltaTableError> {
-    let location = format!("memory:///{table}/");
-    Url::parse(&location).map_err(|_| DeltaTableError::InvalidTableLocation(location))
-}
-
-/// Makes the names of the commits in a log's folder durable.
-async fn sync(disk: Arc<dyn Disk>, folder: PathBuf) -> Result<(), LogError> {
-    let cut_short = FileError {
-        action: "sync folder",
-        path: folder.clone(),
-        source: std::io::Error::other("the work was cut short"),
-    };
-    let synced =
-        tokio::task::spawn_blocking(move || durable::sync_dir(disk.as_ref(), &folder)).await;
-    Ok(synced.unwrap_or(Err(cut_short))?)
 }
 
 fn write_operation() -> DeltaOperation {

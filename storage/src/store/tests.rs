@@ -22,6 +22,7 @@ mod compaction;
 mod crash;
 mod disk;
 mod history;
+mod objects;
 mod readers;
 mod tiers;
 

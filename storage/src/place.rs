@@ -1,0 +1,187 @@
+//! Where the tables are: on local disk, or in a bucket.
+//!
+//! Data files are written to local disk in both cases. What differs: with a bucket they are brought
+//! there before they are committed, commits are objects, and readers read through a cache.
+
+use std::sync::Arc;
+
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use deltalake_core::{DeltaTableBuilder, DeltaTableError};
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
+
+use crate::delta::log::{LOG_FOLDER, LogError};
+use crate::directory::DirectoryLock;
+use crate::disk::objects::DiskStore;
+use crate::durable::{self, At, FileError};
+use crate::objects::upload::{UploadError, upload};
+use crate::objects::{Bucket, CheckError};
+use crate::paths::DataDir;
+
+/// Application transaction whose version is the LSN up to which a table's rows are in files.
+///
+/// In a bucket, each data directory has a position of its own.
+pub(crate) const WAL_APP: &str = "weir/wal";
+
+/// Where the tables are.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    dir: DataDir,
+    lock: Arc<DirectoryLock>,
+    bucket: Option<Arc<Bucket>>,
+}
+
+impl Place {
+    pub(crate) fn new(dir: DataDir, lock: Arc<DirectoryLock>, bucket: Option<Arc<Bucket>>) -> Self {
+        Self { dir, lock, bucket }
+    }
+
+    pub(crate) fn bucket(&self) -> Option<&Arc<Bucket>> {
+        self.bucket.as_ref()
+    }
+
+    /// Fails if the tables cannot be written now. Local disk says so by itself.
+    pub(crate) async fn check(&self) -> Result<(), CheckError> {
+        match &self.bucket {
+            Some(bucket) => bucket.check().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Who took the tables over from this process.
+    pub(crate) fn fenced(&self) -> Option<String> {
+        self.bucket.as_ref()?.fenced()
+    }
+
+    /// The folder of all tables, for readers.
+    pub(crate) fn reader(&self) -> Arc<dyn ObjectStore> {
+        match &self.bucket {
+            Some(bucket) => Arc::new(bucket.cache().clone()),
+            None => Arc::new(DiskStore::read_only(self.dir.disk().clone(), self.dir.tables())),
+        }
+    }
+
+    /// Name of the application transaction of this directory's log.
+    pub(crate) fn wal_app(&self) -> &str {
+        self.bucket.as_ref().map_or(WAL_APP, |bucket| bucket.wal_app())
+    }
+
+    /// A table's URL, and the store of its log.
+    pub(crate) fn log_store(&self, table: &str) -> Result<(Url, LogStoreRef), LogError> {
+        if let Some(bucket) = &self.bucket {
+            let url = bucket.table_url(table);
+            let root = bucket.client().clone();
+            let below: Arc<dyn ObjectStore> =
+                Arc::new(PrefixStore::new(root.clone(), bucket.table(table)));
+            let store = default_logstore(below, root, &url, &StorageConfig::default());
+            return Ok((url, store));
+        }
+        let path = self.dir.table(table);
+        durable::create_dir(&self.dir, &path)?;
+        let path = self.dir.disk().canonicalize(&path).at("find", &path)?;
+        let url = Url::from_directory_path(&path).map_err(|()| LogError::Path(path))?;
+        let store = DiskStore::durable(self.dir.clone(), self.lock.clone());
+        let store = location(table)
+            .and_then(|location| {
+                DeltaTableBuilder::from_url(location.clone())?
+                    .with_storage_backend(Arc::new(store), location)
+                    .build_storage()
+            })
+            .map_err(|source| LogError::Delta { url: url.to_string(), source: Box::new(source) })?;
+        Ok((url, store))
+    }
+
+    /// Makes the names of a table's commits durable. A bucket answers only when they are.
+    pub(crate) async fn sync_log(&self, table: &str) -> Result<(), FileError> {
+        if self.bucket.is_some() {
+            return Ok(());
+        }
+        let (disk, folder) = (self.dir.disk().clone(), self.dir.table(table).join(LOG_FOLDER));
+        let cut_short = FileError {
+            action: "sync folder",
+            path: folder.clone(),
+            source: std::io::Error::other("the work was cut short"),
+        };
+        let synced =
+            tokio::task::spawn_blocking(move || durable::sync_dir(disk.as_ref(), &folder)).await;
+        synced.unwrap_or(Err(cut_short))
+    }
+
+    /// Brings data files that are written to where they can be committed.
+    ///
+    /// After an error some may be there. [`Place::discard`] removes all of them.
+    pub(crate) async fn publish(&self, table: &str, paths: &[String]) -> Result<(), UploadError> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        for path in paths {
+            let file = self.dir.table(table).join(path);
+            let object = path.split('/').fold(bucket.table(table), |at, part| at.join(part));
+            upload(bucket.client(), self.dir.disk(), file.clone(), &object).await?;
+            let below = object_path(table, path);
+            let (cache, disk) = (bucket.cache().clone(), self.dir.disk().clone());
+            tokio::task::spawn_blocking(move || {
+                cache.admit(&below, &file);
+                durable::remove(disk.as_ref(), &file)
+            })
+            .await??;
+        }
+        Ok(())
+    }
+
+    /// Removes data files that no commit names. What cannot be removed now is removed later.
+    pub(crate) async fn discard(&self, table: &str, paths: Vec<String>) {
+        let (dir, folder) = (self.dir.clone(), self.dir.table(table));
+        let files = paths.clone();
+        let _ = tokio::task::spawn_blocking(move || {
+            for path in files {
+                if let Err(error) = durable::remove(dir.disk().as_ref(), &folder.join(path)) {
+                    tracing::warn!(%error, "a data file that is not needed stays for now");
+                }
+            }
+        })
+        .await;
+        for path in paths {
+            self.remove_object(&object_path(table, &path), 0).await;
+        }
+    }
+
+    /// Removes a data file that no table names and nobody reads; `path` is below the tables.
+    pub(crate) async fn remove(&self, path: &object_store::path::Path, size: u64) {
+        if self.bucket.is_some() {
+            return self.remove_object(path, size).await;
+        }
+        let (disk, file) = (self.dir.disk().clone(), self.dir.tables().join(path.as_ref()));
+        let removed =
+            tokio::task::spawn_blocking(move || durable::remove(disk.as_ref(), &file)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%error, "a removed file stays on disk until the next start");
+        }
+    }
+
+    async fn remove_object(&self, path: &object_store::path::Path, size: u64) {
+        let Some(bucket) = &self.bucket else { return };
+        // What another process has now is not ours to tidy.
+        if bucket.fenced().is_some() {
+            return;
+        }
+        match bucket.cache().delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a removed file stays in the object store for now");
+            }
+        }
+        let (cache, path) = (bucket.cache().clone(), path.clone());
+        let _ = tokio::task::spawn_blocking(move || cache.forget(&path, size)).await;
+    }
+}
+
+/// Where a table is in the store of all tables. The scheme is one for which Delta's crates leave the
+/// file system alone: `file` would have them look at it past the store.
+fn location(table: &str) -> Result<Url, DeltaTableError> {
+    let location = format!("memory:///{table}/");
+    Url::parse(&location).map_err(|_| DeltaTableError::InvalidTableLocation(location))
+}
+
+fn object_path(table: &str, path: &str) -> object_store::path::Path {
+    std::iter::once(table).chain(path.split('/')).collect()
+}
