@@ -18,7 +18,9 @@
 //! rows stay apart as several partial sums.
 
 pub(crate) mod aggregate;
+pub(crate) mod combine;
 pub(crate) mod derive;
+mod fold;
 mod keys;
 mod values;
 
@@ -151,6 +153,14 @@ impl Rollup {
             if role == Role::Key && !spec.sort.contains(&field.name().as_str()) {
                 return Err("a key of it is not among the columns that its rows are sorted by");
             }
+        }
+        let Some(fold) = &self.fold else { return Ok(()) };
+        let folded = |name: &str| name == fold.column || fold.about.contains(&name);
+        let mut tail = spec.sort.iter().rev().skip(1).take(1 + fold.about.len());
+        if spec.sort.last() != Some(&spec.time) || !tail.all(|name| folded(name)) {
+            return Err(
+                "what it folds does not come last, before the time, in the order of its rows",
+            );
         }
         Ok(())
     }

@@ -280,6 +280,111 @@ proptest! {
     }
 }
 
+/// Rows of a tier in the order of its files.
+fn in_order(spec: &TableSpec, rows: &[RecordBatch]) -> RecordBatch {
+    let rows = arrow::compute::concat_batches(&spec.schema, rows).unwrap();
+    let parts = crate::part::PartCount::ONE;
+    let pieces = crate::files::order::arrange(spec, &rows, parts).unwrap();
+    assert!(pieces.len() <= 1, "one window");
+    match pieces.first() {
+        Some(piece) => arrow::compute::take_record_batch(&rows, &piece.rows).unwrap(),
+        None => rows,
+    }
+}
+
+fn combine(spec: &TableSpec, rows: &RecordBatch, over: bool, chunk: usize) -> RecordBatch {
+    let mut combiner = combine::Combiner::new(spec, over).unwrap().unwrap();
+    let mut done = Vec::new();
+    for from in (0..rows.num_rows()).step_by(chunk) {
+        done.extend(combiner.push(&rows.slice(from, chunk.min(rows.num_rows() - from))).unwrap());
+    }
+    done.extend(combiner.finish().unwrap());
+    arrow::compute::concat_batches(&spec.schema, &done).unwrap()
+}
+
+fn without_detail(rows: &[Row]) -> Vec<Row> {
+    rows.iter().map(|r| Row { address: None, asn: None, ..r.clone() }).collect()
+}
+
+proptest! {
+    #[test]
+    fn neighbours_combine_and_the_largest_stay(
+        batches in proptest::collection::vec(proptest::collection::vec(any_row(), 0..60), 1..4),
+        chunk in 1..50usize,
+    ) {
+        let width = Window::FIVE_MINUTES;
+        let spec = tier("t", width, Window::DAY);
+        let rollup = spec.rollup.as_ref().unwrap();
+        let partial: Vec<_> = batches
+            .iter()
+            .flat_map(|rows| roll_up(&spec, rollup, &[batch(rows)]).unwrap())
+            .collect();
+        let sorted = in_order(&spec, &partial);
+        let all = batches.concat();
+
+        let combined = combine(&spec, &sorted, false, chunk);
+        prop_assert_eq!(&combined, &in_order(&spec, &[combined.clone()]), "order is kept");
+        let expected = sums(&all, width);
+        prop_assert_eq!(combined.num_rows(), expected.len());
+        prop_assert_eq!(sums(&rows(&[combined]), width), expected.clone());
+
+        let folded = combine(&spec, &sorted, true, chunk);
+        prop_assert_eq!(&folded, &in_order(&spec, &[folded.clone()]), "order is kept");
+        prop_assert_eq!(&folded, &combine(&spec, &folded, true, chunk), "folded once and for all");
+        let found = rows(&[folded]);
+        let totals = |rows: &[Row]| sums(&without_detail(rows), width);
+        prop_assert_eq!(totals(&found), totals(&all));
+
+        // By brute force: of each window and set of other keys the two largest.
+        let mut groups: BTreeMap<Key, Vec<(i64, Key)>> = BTreeMap::new();
+        for (key, sums) in &expected {
+            if key.6.is_some() {
+                let group = (key.0, key.1.clone(), key.2.clone(), key.3, key.4.clone(), None, None);
+                groups.entry(group).or_default().push((-sums.0.unwrap_or(0), key.clone()));
+            }
+        }
+        let found = sums(&found, width);
+        for (group, mut candidates) in groups {
+            candidates.sort();
+            let other = (group.0, group.1, group.2, group.3, group.4, None, Some("other".into()));
+            prop_assert_eq!(found.contains_key(&other), candidates.len() > 2);
+            let kept = candidates.iter().filter(|(_, key)| found.contains_key(key)).count();
+            prop_assert_eq!(kept, candidates.len().min(2));
+            let least = candidates.get(1).map(|(size, _)| *size);
+            for (size, key) in &candidates {
+                if let Some(sums) = found.get(key) {
+                    prop_assert!(least.is_none_or(|least| *size <= least), "a larger one was folded");
+                    prop_assert_eq!(sums, &expected[key], "what is kept is whole");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_group_is_folded_within_bounds() {
+    let spec = tier("t", Window::HOUR, Window::DAY);
+    let many: Vec<_> = (0..60_000)
+        .map(|n| Row {
+            end: HOUR,
+            workload: "w".into(),
+            scope: Some("external".into()),
+            address: Some(format!("{n:05}")),
+            bytes: Some((n * 7919) % 60_000),
+            ..Row::default()
+        })
+        .collect();
+    let sorted =
+        in_order(&spec, &roll_up(&spec, spec.rollup.as_ref().unwrap(), &[batch(&many)]).unwrap());
+    let found = rows(&[combine(&spec, &sorted, true, 8192)]);
+    let bytes: Vec<_> =
+        found.iter().map(|r| (r.address.as_deref().unwrap().len(), r.bytes.unwrap())).collect();
+    let total: i64 = (0..60_000).sum();
+    assert_eq!(bytes.len(), 3);
+    assert!(bytes.contains(&(5, 59_999)) && bytes.contains(&(5, 59_998)), "{bytes:?}");
+    assert!(bytes.contains(&("other".len(), total - 59_999 - 59_998)), "{bytes:?}");
+}
+
 #[test]
 fn a_sum_that_would_overflow_stays_in_parts() {
     let spec = tier("t", Window::HOUR, Window::DAY);
@@ -305,6 +410,11 @@ fn a_specification_that_cannot_be_kept_is_refused() {
     assert!(check(&unsorted).unwrap_err().contains("sorted"));
     let narrow = TableSpec { window: Window::FIVE_MINUTES, ..good.clone() };
     assert!(check(&narrow).unwrap_err().contains("width"));
+    let last = TableSpec {
+        sort: &["namespace", "workload", "asn", "port", "scope", "address", "end"],
+        ..good.clone()
+    };
+    assert!(check(&last).unwrap_err().contains("come last"));
     let mut unknown = good;
     unknown.rollup.as_mut().unwrap().merge.retain(|(name, _)| *name != "buckets");
     assert!(check(&unknown).unwrap_err().contains("type"));
