@@ -15,7 +15,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use weir_storage::{Snapshot, Store};
 
 use crate::error::Error;
-use crate::flows::bucket_sum;
+use crate::flows::{Tiers, bucket_sum};
 use crate::scan::SnapshotTable;
 use crate::scan::indexes::Indexes;
 
@@ -145,8 +145,9 @@ impl Runtime {
 
     /// A session over the given snapshots.
     pub(crate) fn session(&self, snapshots: Vec<Snapshot>) -> Result<SessionContext, Error> {
+        let config = self.config.clone().with_extension(Arc::new(Tiers::new(&snapshots)));
         let state = SessionStateBuilder::new_with_default_features()
-            .with_config(self.config.clone())
+            .with_config(config)
             .with_runtime_env(self.env.clone())
             .build();
         let session = SessionContext::new_with_state(state);

@@ -8,6 +8,7 @@
 //! - [`buckets`]: the aggregate function that merges histograms;
 //! - [`shape`]: from the aggregated columns of a metric to the series it gives;
 //! - [`windows`]: windows as runs of time buckets, and their sums;
+//! - [`tiers`]: which table answers, the rows or sums of them;
 //! - [`sums`], [`counters`], [`catalog`]: the queries themselves.
 
 mod buckets;
@@ -19,10 +20,12 @@ pub(crate) mod metrics;
 mod shape;
 mod source;
 mod sums;
+mod tiers;
 mod windows;
 
 pub(crate) use buckets::bucket_sum;
 pub(crate) use source::FlowSource;
+pub(crate) use tiers::Tiers;
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,9 @@ use object_store::local::LocalFileSystem;
 use parquet::arrow::ArrowWriter;
 use url::Url;
 use weir_storage::{DataFile, Snapshot, TableSpec, Window};
+use weir_storage::{Detail, Fold, Merge, Rollup};
 use weir_wire::histogram::{BUCKETS, FIRST_INDEX, index_of, trim};
-use weir_wire::schema::{AGENT_LOSS, FLOWS};
+use weir_wire::schema::{AGENT_LOSS, Column, FLOW_COLUMNS, FLOWS, Kind};
 
 /// One flow row: what a test says of it; every other column is null.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +48,68 @@ pub(crate) fn specs() -> Vec<TableSpec> {
             rollup: None,
         },
     ]
+}
+
+/// `flows` and two tiers of it: without node, pod and addresses but those of external peers, which are
+/// folded.
+pub(crate) fn specs_with_tiers() -> Vec<TableSpec> {
+    let tier = |name, width, window| {
+        let dropped = ["node", "pod", "address", "active", "peer_node", "peer_pod"];
+        let columns: Vec<_> = FLOW_COLUMNS.iter().filter(|c| !dropped.contains(&c.name)).collect();
+        let fields = columns.iter().map(|c| Field::new(c.name, c.data_type.clone(), !c.required));
+        let last = ["peer_domain", "peer_asn", "peer_address", "end"];
+        let key = |c: &&&Column| matches!(c.kind, Kind::Label | Kind::NumericLabel);
+        let mut sort: Vec<_> = columns.iter().filter(key).map(|c| c.name).collect();
+        sort.retain(|name| !last.contains(name));
+        sort.extend(last);
+        let merge = |c: &&Column| {
+            let merge = match c.kind {
+                Kind::Counter => Merge::Sum,
+                Kind::Sampling => Merge::Max,
+                Kind::Histogram if c.name.ends_with("min_us") => Merge::Min,
+                Kind::Histogram if c.name.ends_with("max_us") => Merge::Max,
+                Kind::Histogram if c.name.ends_with("offset") => Merge::Offset,
+                Kind::Histogram if c.name == "rtt_buckets" => {
+                    Merge::Counts { offset: "rtt_offset" }
+                }
+                Kind::Histogram if c.name.ends_with("buckets") => {
+                    Merge::Counts { offset: "connect_time_offset" }
+                }
+                Kind::Histogram => Merge::Sum,
+                _ => return None,
+            };
+            Some((c.name, merge))
+        };
+        TableSpec {
+            name,
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            time: "end",
+            window,
+            workload: &["namespace", "workload"],
+            sort: sort.leak(),
+            rollup: Some(Rollup {
+                source: "flows",
+                width,
+                start: Some("start"),
+                merge: columns.iter().filter_map(merge).collect(),
+                detail: vec![Detail {
+                    column: "peer_address",
+                    when: &[("peer_scope", &["external", "cloud"]), ("peer_workload", &[""])],
+                }],
+                fold: Some(Fold {
+                    column: "peer_address",
+                    other: "other",
+                    about: &["peer_domain", "peer_asn"],
+                    largest: &["tx_bytes", "rx_bytes"],
+                    keep: 2,
+                }),
+            }),
+        }
+    };
+    let mut specs = specs();
+    specs.insert(1, tier("flows_5m", Window::FIVE_MINUTES, Window::DAY));
+    specs.insert(2, tier("flows_1h", Window::HOUR, Window::THIRTY_DAYS));
+    specs
 }
 
 pub(crate) fn flow_batch(rows: &[Row]) -> RecordBatch {

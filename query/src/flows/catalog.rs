@@ -56,8 +56,15 @@ pub(crate) async fn series(
             let own = metric.virtual_label().map(Virtual::name);
             let Rows::Where(filters) = rows(selector, own) else { continue };
             let Period { after, until } = period;
-            let aggregate =
-                Aggregate { metric, labels: &columns, filters, after, until, key: None };
+            let aggregate = Aggregate {
+                table: FLOWS,
+                metric,
+                labels: &columns,
+                filters,
+                after,
+                until,
+                key: None,
+            };
             let groups = aggregate.run(session).await?;
             let shape = Shape::new(metric, selector, true, &groups.filled);
             for group in &groups.groups {

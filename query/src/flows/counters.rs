@@ -11,6 +11,7 @@ use super::filter::{Rows, rows};
 use super::metrics::Metric;
 use super::shape::Shape;
 use super::sums::{name_labels, surviving_columns};
+use crate::database::FLOWS;
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::{Grouping, Labels, Selector, Series};
 
@@ -45,6 +46,7 @@ pub(crate) async fn series(
         .otherwise((end() + lit(999i64)) / lit(1000i64))?;
     let labels = surviving_columns(&Grouping::Every);
     let aggregate = Aggregate {
+        table: FLOWS,
         metric,
         labels: &labels,
         filters,

@@ -18,7 +18,6 @@ use weir_wire::schema::Column;
 use super::buckets::bucket_sum;
 use super::metrics::{Columns, Metric};
 use super::shape::{widen, width};
-use crate::database::FLOWS;
 use crate::error::{Error, ErrorKind};
 
 /// Numbers that one aggregate may bring into memory (8 bytes each, and those of their
@@ -29,6 +28,8 @@ const KEY: &str = "weir_key";
 
 /// An aggregate of one metric.
 pub(crate) struct Aggregate<'a> {
+    /// The table of flows that is read.
+    pub(crate) table: &'static str,
     /// The metric.
     pub(crate) metric: &'a Metric,
     /// Key columns that rows are grouped by.
@@ -81,7 +82,7 @@ impl Aggregate<'_> {
         };
         let mut by: Vec<Expr> = self.labels.iter().map(|c| ident(c.name)).collect();
         by.extend(self.key.clone().map(|key| key.alias(KEY)));
-        let mut frame = session.table(FLOWS).await?;
+        let mut frame = session.table(self.table).await?;
         if let Some(filter) = conjunction(filters) {
             frame = frame.filter(filter)?;
         }

@@ -1,5 +1,6 @@
 //! The flow table as the PromQL engine's [`Source`].
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -8,7 +9,10 @@ use datafusion::prelude::SessionContext;
 use parking_lot::Mutex;
 
 use super::metrics::{METRICS, Metric, metric_named};
+use super::sums::{Read, surviving_columns};
+use super::tiers::{Need, Tiers, value_columns};
 use super::{counters, sums};
+use crate::database::FLOWS;
 use crate::promql::error::Error;
 use crate::promql::source::{Grouping, Selector, Series, Source, StepSeries, Steps, Window};
 
@@ -17,11 +21,45 @@ pub(crate) struct FlowSource {
     session: SessionContext,
     /// Names that selectors gave and that begin like a flow metric, but are none.
     unknown: Mutex<BTreeSet<Arc<str>>>,
+    tiers: Arc<Tiers>,
+    used: Mutex<Used>,
+}
+
+/// What answered.
+#[derive(Debug, Default)]
+pub(crate) struct Used {
+    /// Tables, coarsest first: each one's width and name.
+    tiers: BTreeSet<(Reverse<i64>, &'static str)>,
+    /// What retention has left out of the answer.
+    pub(crate) lost: BTreeSet<String>,
+}
+
+impl Used {
+    /// Names of the tiers: `raw`, `5m`, `1h`.
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = &'static str> {
+        self.tiers.iter().map(|(_, name)| *name)
+    }
 }
 
 impl FlowSource {
     pub(crate) fn new(session: SessionContext) -> Self {
-        Self { session, unknown: Mutex::default() }
+        let tiers = Tiers::of(&session);
+        Self { session, unknown: Mutex::default(), tiers, used: Mutex::default() }
+    }
+
+    /// Which tables have answered so far.
+    pub(crate) fn used(&self) -> Used {
+        std::mem::take(&mut *self.used.lock())
+    }
+
+    /// The table that answers; what it lacks is noted.
+    fn table(&self, need: &Need<'_>, exact: bool) -> &'static str {
+        let chosen = if exact { self.tiers.rows() } else { self.tiers.choose(need) };
+        let Some(tier) = chosen else { return FLOWS };
+        let mut used = self.used.lock();
+        used.tiers.insert((Reverse(tier.micros()), tier.name));
+        used.lost.extend(self.tiers.lost(tier, need));
+        tier.table
     }
 
     /// Names of `flow_` metrics that were asked for and do not exist: likely misspelt.
@@ -56,6 +94,16 @@ impl Source for FlowSource {
     ) -> Result<Vec<Series>, Error> {
         self.note(selector);
         let mut all = Vec::new();
+        let micros = |ms: i64| ms.saturating_mul(1000);
+        for metric in metrics_of(selector) {
+            let columns: BTreeSet<_> = surviving_columns(&Grouping::Every)
+                .into_iter()
+                .map(|c| c.name)
+                .chain(value_columns(metric))
+                .collect();
+            let (after, until) = (micros(after), micros(until));
+            self.table(&Need { columns: &columns, after, until, strides: &[] }, true);
+        }
         for metric in metrics_of(selector) {
             all.extend(counters::series(&self.session, metric, selector, after, until).await?);
         }
@@ -78,8 +126,12 @@ impl Source for FlowSource {
         if selector.name_matchers.iter().any(|op| !op.accepts(name)) {
             return Ok(Some(Vec::new()));
         }
-        let sums =
-            sums::window_sums(&self.session, metric, selector, window, steps, grouping).await?;
-        Ok(Some(sums))
+        let windows = sums::cut(window, steps)?;
+        let read = Read { metric, selector, grouping, windows };
+        let (after, until) = (windows.origin, windows.end);
+        let strides = [windows.step, windows.rest];
+        let columns = read.columns();
+        let table = self.table(&Need { columns: &columns, after, until, strides: &strides }, false);
+        Ok(Some(sums::window_sums(&self.session, table, &read, steps).await?))
     }
 }

@@ -1,16 +1,18 @@
 //! Exact sums of windows: `increase` and `rate` over deltas, grouped, in one aggregate.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::{Expr, cast, when};
 use datafusion::prelude::{SessionContext, ident, lit};
-use weir_wire::schema::{Column, FLOW_COLUMNS};
+use weir_wire::schema::{Column, FLOW_COLUMNS, flow_column};
 
 use super::fetch::{Aggregate, Groups};
 use super::filter::{Rows, is_label, rows};
 use super::metrics::Metric;
 use super::shape::{Shape, Slot};
+use super::tiers::value_columns;
 use super::windows::Windows;
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::{Grouping, Labels, Selector, StepSeries, Steps, Window};
@@ -18,20 +20,41 @@ use crate::promql::source::{Grouping, Labels, Selector, StepSeries, Steps, Windo
 /// Values that a result may have, over all series and steps (16 bytes each).
 const MAX_VALUES: usize = 5_000_000;
 
+/// What a window sum reads.
+pub(crate) struct Read<'a> {
+    pub(crate) metric: &'static Metric,
+    pub(crate) selector: &'a Selector,
+    pub(crate) grouping: &'a Grouping,
+    pub(crate) windows: Windows,
+}
+
+impl Read<'_> {
+    /// The key and value columns that it needs.
+    pub(crate) fn columns(&self) -> BTreeSet<&str> {
+        let own = self.metric.virtual_label().map(super::metrics::Virtual::name);
+        let matched = self.selector.matchers.iter().map(|m| &*m.name);
+        let matched = matched.filter(|name| own != Some(*name));
+        surviving_columns(self.grouping)
+            .into_iter()
+            .map(|c| c.name)
+            .chain(matched.filter(|name| flow_column(name).is_some_and(is_label)))
+            .chain(value_columns(self.metric))
+            .collect()
+    }
+}
+
 /// The window sums of a metric, see [`crate::promql::source::Source::window_sums`].
 pub(crate) async fn window_sums(
     session: &SessionContext,
-    metric: &Metric,
-    selector: &Selector,
-    window: &Window,
+    table: &'static str,
+    read: &Read<'_>,
     steps: &Steps,
-    grouping: &Grouping,
 ) -> Result<Vec<StepSeries>, Error> {
+    let Read { metric, selector, grouping, windows } = read;
     let own = metric.virtual_label().map(super::metrics::Virtual::name);
     let Rows::Where(filters) = rows(selector, own) else { return Ok(Vec::new()) };
     let labels = surviving_columns(grouping);
-    let windows = cut(window, steps)?;
-    let aggregate = aggregate(metric, &labels, filters, &windows)?;
+    let aggregate = aggregate(table, metric, &labels, filters, windows)?;
     let Groups { groups, filled } = aggregate.run(session).await?;
     let keep = own.is_some_and(|own| survives(grouping, own));
     let shape = Shape::new(metric, selector, keep, &filled);
@@ -64,6 +87,7 @@ pub(crate) async fn window_sums(
 
 /// The aggregate behind window sums.
 pub(crate) fn aggregate<'a>(
+    table: &'static str,
     metric: &'a Metric,
     labels: &'a [&'static Column],
     mut filters: Vec<Expr>,
@@ -82,7 +106,8 @@ pub(crate) fn aggregate<'a>(
     } else {
         Some(since() / lit(windows.step))
     };
-    Ok(Aggregate { metric, labels, filters, after: windows.origin, until: windows.end, key })
+    let (after, until) = (windows.origin, windows.end);
+    Ok(Aggregate { table, metric, labels, filters, after, until, key })
 }
 
 /// The windows of a query; `@` makes one of all.

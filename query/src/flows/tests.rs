@@ -14,7 +14,7 @@ use crate::database::{Resources, Runtime};
 use crate::promql::source::{Grouping, Labels, MatchOp, Matcher, Selector, Source, Steps, Window};
 use crate::testing::{Row, dense, flow_batch, snapshot};
 
-const BASE_MS: i64 = 1_790_000_000_000;
+pub(super) const BASE_MS: i64 = 1_790_000_000_000;
 const LABELS: [(&str, &[&str]); 5] = [
     ("namespace", &["", "shop", "infra"]),
     ("workload", &["api", "web", "db_1", "dbx1"]),
@@ -23,7 +23,7 @@ const LABELS: [(&str, &[&str]); 5] = [
     ("role", &["client", "server"]),
 ];
 
-fn random_rows(rng: &mut StdRng, count: usize, span_ms: i64) -> Vec<Row> {
+pub(super) fn random_rows(rng: &mut StdRng, count: usize, span_ms: i64) -> Vec<Row> {
     (0..count)
         .map(|_| {
             let mut labels = Vec::new();
@@ -120,7 +120,7 @@ fn accepts(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
     selector.matchers.iter().all(|m| m.op.accepts(labels.get(&*m.name).map_or("", String::as_str)))
 }
 
-fn random_matchers(rng: &mut StdRng) -> Vec<Matcher> {
+pub(super) fn random_matchers(rng: &mut StdRng) -> Vec<Matcher> {
     const PATTERNS: [&str; 10] =
         ["api|web", "db.*", "db_.*", "", ".*", ".+", "[aw].*", "api|", "(?i)API", "8[01]"];
     let names = ["namespace", "workload", "peer_workload", "port", "phase", "nowhere", "role"];
@@ -141,7 +141,7 @@ fn random_matchers(rng: &mut StdRng) -> Vec<Matcher> {
         .collect()
 }
 
-fn random_grouping(rng: &mut StdRng) -> Grouping {
+pub(super) fn random_grouping(rng: &mut StdRng) -> Grouping {
     let names = ["namespace", "workload", "peer_workload", "port", "phase", "nowhere", "role"];
     let some = (0..rng.random_range(0..4))
         .map(|_| Arc::from(names[rng.random_range(0..names.len())]))
@@ -179,7 +179,7 @@ fn source(rows: &[Row], dir: &std::path::Path, rng: &mut StdRng) -> FlowSource {
     FlowSource::new(runtime.session(vec![snapshot]).expect("a session"))
 }
 
-const TESTED: [&str; 6] = [
+pub(super) const TESTED: [&str; 6] = [
     "flow_tx_bytes_total",
     "flow_retransmits_total",
     "flow_connects_total",

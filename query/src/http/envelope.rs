@@ -1,6 +1,6 @@
 //! Prometheus' response envelope, and the only place where an error becomes a status.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -12,11 +12,16 @@ pub(super) struct Success {
     pub(super) data: String,
     pub(super) warnings: Vec<String>,
     pub(super) infos: Vec<String>,
+    /// Tables of flows that answered.
+    pub(super) tiers: Vec<&'static str>,
 }
+
+/// Response header: the tiers that answered, coarsest first, separated by commas.
+const TIER: HeaderName = HeaderName::from_static("weir-tier");
 
 impl Success {
     pub(super) fn new(data: String) -> Self {
-        Self { data, warnings: Vec::new(), infos: Vec::new() }
+        Self { data, warnings: Vec::new(), infos: Vec::new(), tiers: Vec::new() }
     }
 
     /// # Errors
@@ -55,7 +60,13 @@ impl IntoResponse for Success {
             }
         }
         body.push('}');
-        json(StatusCode::OK, body)
+        let mut response = json(StatusCode::OK, body);
+        if !self.tiers.is_empty()
+            && let Ok(tiers) = HeaderValue::from_str(&self.tiers.join(","))
+        {
+            response.headers_mut().insert(TIER, tiers);
+        }
+        response
     }
 }
 

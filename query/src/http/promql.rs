@@ -1,6 +1,11 @@
 //! `/api/v1/query` and `/api/v1/query_range`.
+//!
+//! The header `weir-tier` of an answer names the tables of flows that it was read from: `raw`, `5m`,
+//! `1h`. With `stats=true` (or `all`) the answer has Prometheus' `stats`, seconds and samples, and the
+//! same names as `tiers`.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use axum::extract::State;
 use futures::FutureExt;
@@ -14,14 +19,15 @@ use crate::flows::FlowSource;
 use crate::promql::source::{Labels, Steps};
 use crate::promql::{Answer, Query, Stop, Value, format_value};
 
-/// An instant query: `query`, `time` (now), `timeout`, `lookback_delta`, `limit`.
+/// An instant query: `query`, `time` (now), `timeout`, `lookback_delta`, `limit`, `stats`.
 pub(super) async fn instant(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
     let now = || Timestamp::now().as_millisecond();
     let time = params.time("time")?.unwrap_or_else(now);
     evaluate(&api, &params, Steps { start: time, end: time, step: 1 }, true).await
 }
 
-/// A range query: `query`, `start`, `end`, `step`, `timeout`, `lookback_delta`, `limit`.
+/// A range query: `query`, `start`, `end`, `step`, `timeout`, `lookback_delta`, `limit`,
+/// `stats`.
 pub(super) async fn range(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
     let missing = |name: &str| Error::bad(format!("invalid parameter \"{name}\": it is missing"));
     let steps = Steps {
@@ -45,25 +51,52 @@ async fn evaluate(
         lookback_ms: params.duration("lookback_delta")?,
     };
     let limit = params.limit()?;
+    let stats = params.get("stats").is_some();
+    let asked = Instant::now();
     let owned = api.clone();
     let work = |stop: Stop| async move {
+        let begun = Instant::now();
         let source = FlowSource::new(owned.database.session()?);
+        let prepared = Instant::now();
         let evaluated = owned.engine.evaluate_until(&source, &query, &stop).await;
         let mut answer = evaluated.map_err(Error::from)?;
+        let used = source.used();
+        let tiers: Vec<_> = used.tiers().collect();
+        answer.warnings.extend(used.lost);
         answer.infos.extend(source.unknown_metrics().into_iter().map(|name| {
             format!(
                 "PromQL info: there is no metric \"{name}\"; /api/v1/label/__name__/values lists \
                  the flow metrics"
             )
         }));
-        Ok(success(answer, &query, limit))
+        let stats = stats.then(|| {
+            let seconds = |from: Instant, to: Instant| (to - from).as_secs_f64();
+            let done = Instant::now();
+            serde_json::json!({
+                "timings": {
+                    "evalTotalTime": seconds(begun, done),
+                    "queryPreparationTime": seconds(begun, prepared),
+                    "innerEvalTime": seconds(prepared, done),
+                    "execQueueTime": seconds(asked, begun),
+                    "execTotalTime": seconds(asked, done),
+                },
+                "samples": { "totalQueryableSamples": answer.samples },
+                "tiers": tiers,
+            })
+        });
+        Ok(Success { tiers, ..success(answer, &query, limit, stats.as_ref()) })
     };
     // Boxed, so that the engine's and DataFusion's futures are compiled here and not by every user.
     Ok(api.within(params.timeout()?, |stop| work(stop).boxed()).await?)
 }
 
-fn success(answer: Answer, query: &Query, limit: Option<usize>) -> Success {
-    let Answer { value, mut warnings, infos } = answer;
+fn success(
+    answer: Answer,
+    query: &Query,
+    limit: Option<usize>,
+    stats: Option<&serde_json::Value>,
+) -> Success {
+    let Answer { value, mut warnings, infos, .. } = answer;
     let series = match &value {
         Value::Vector(series) => series.len(),
         Value::Matrix(series) => series.len(),
@@ -73,11 +106,11 @@ fn success(answer: Answer, query: &Query, limit: Option<usize>) -> Success {
         warnings.push("results truncated due to limit".into());
     }
     let limit = limit.unwrap_or(usize::MAX);
-    Success { data: data(value, query, limit), warnings, infos }
+    Success { warnings, infos, ..Success::new(data(value, query, limit, stats)) }
 }
 
 /// The `data` of an answer.
-fn data(value: Value, query: &Query, limit: usize) -> String {
+fn data(value: Value, query: &Query, limit: usize, stats: Option<&serde_json::Value>) -> String {
     let steps = query.steps;
     let (kind, result) = match value {
         Value::Str(text) => ("string", format!("[{},{}]", seconds(steps.start), json(&text))),
@@ -112,7 +145,8 @@ fn data(value: Value, query: &Query, limit: usize) -> String {
             ("matrix", list(items.take(limit)))
         }
     };
-    format!("{{\"resultType\":\"{kind}\",\"result\":{result}}}")
+    let stats = stats.map(|stats| format!(",\"stats\":{stats}")).unwrap_or_default();
+    format!("{{\"resultType\":\"{kind}\",\"result\":{result}{stats}}}")
 }
 
 fn list(items: impl IntoIterator<Item = String>) -> String {

@@ -504,3 +504,62 @@ async fn series_are_looked_for_up_to_the_limit() {
         assert_eq!(found.len(), most);
     }
 }
+
+#[tokio::test]
+async fn answers_say_which_tier_they_come_from() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = Options::new(dir.path().join("data"), crate::testing::specs_with_tiers());
+    let store = Store::open(options).await.expect("a store");
+    let rows: Vec<Row> = (0..240).map(|n| row(n * 60 - 7200, "web", "db", 10)).collect();
+    append(&store, &flow_batch(&rows)).await;
+    let router = router(store);
+    let ask = |params: &'static str| {
+        let router = router.clone();
+        async move {
+            let request = Request::get(format!("/api/v1/query_range?{params}"));
+            let request = request.body(Body::empty()).expect("a request");
+            let response = router.oneshot(request).await.expect("an answer");
+            let tier =
+                response.headers().get("weir-tier").map(|v| v.to_str().expect("text").to_owned());
+            let body = response.into_body().collect().await.expect("a body").to_bytes();
+            (tier, serde_json::from_slice::<Value>(&body).expect("JSON"))
+        }
+    };
+    let hourly = "start=1795345200&end=1795352400&step=3600";
+    let values = json!([[1795345200, "600"], [1795348800, "600"], [1795352400, "600"]]);
+    for (query, tier) in [
+        (
+            "query=sum(increase(flow_tx_bytes_total[1h]))&start=1795345200&end=1795352400&step=3600",
+            "1h",
+        ),
+        (
+            "query=sum(increase(flow_tx_bytes_total{pod=\"\"}[1h]))&start=1795345200&end=1795352400&step=3600",
+            "raw",
+        ),
+        (
+            "query=sum(increase(flow_tx_bytes_total[1h]))&start=1795345200&end=1795352400&step=3600&stats=true",
+            "1h",
+        ),
+    ] {
+        let query: &'static str = Box::leak(
+            query.replace('"', "%22").replace('{', "%7B").replace('}', "%7D").into_boxed_str(),
+        );
+        let (found, answer) = ask(query).await;
+        assert_eq!(found.as_deref(), Some(tier), "{query}: {answer}");
+        assert_eq!(answer["data"]["result"][0]["values"], values, "{query}: {answer}");
+        let stats = &answer["data"]["stats"];
+        if query.contains("stats") {
+            assert_eq!(stats["tiers"], json!(["1h"]));
+            assert!(stats["samples"]["totalQueryableSamples"].as_u64().is_some_and(|n| n > 0));
+            assert!(stats["timings"]["evalTotalTime"].as_f64().is_some_and(|s| s > 0.0));
+        } else {
+            assert!(stats.is_null());
+        }
+    }
+    let both: &'static str = Box::leak(format!(
+        "query=sum(increase(flow_tx_bytes_total[1h]))/sum(increase(flow_tx_bytes_total[7m]))&{hourly}"
+    ).into_boxed_str());
+    assert_eq!(ask(both).await.0.as_deref(), Some("1h,raw"));
+    let none = "query=vector(1)&start=1795345200&end=1795352400&step=3600";
+    assert_eq!(ask(none).await.0, None);
+}

@@ -72,6 +72,8 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// Worth knowing about the answer.
     pub infos: Vec<String>,
+    /// Samples read and values computed for it.
+    pub samples: usize,
 }
 
 /// An expression that has been read and checked.
@@ -129,6 +131,7 @@ impl Engine {
             notes: Mutex::new(Notes::default()),
         };
         let data = evaluator.eval(&expr, query.steps).await?;
+        let samples = evaluator.touched.into_inner();
         let notes = evaluator.notes.into_inner();
         let value = value(data, query);
         // Windows that were given up half way are no answer.
@@ -137,6 +140,7 @@ impl Engine {
             value,
             warnings: notes.warnings.into_iter().collect(),
             infos: notes.infos.into_iter().collect(),
+            samples,
         })
     }
 }

@@ -215,7 +215,7 @@ impl Folder {
 }
 
 fn pass(rows: &RecordBatch, range: &mut std::ops::Range<usize>, done: &mut Vec<RecordBatch>) {
-    if !range.is_empty() {
+    if range.start < range.end {
         done.push(rows.slice(range.start, range.len()));
     }
     *range = range.end..range.end;

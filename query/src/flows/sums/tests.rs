@@ -34,7 +34,7 @@ async fn a_sum_by_one_label_reads_only_its_columns() {
     let window = Window { range: 300_000, offset: 0, at: None };
     let windows =
         cut(&window, &Steps { start: 0, end: 600_000, step: 70_000 }).expect("small numbers");
-    let aggregate = aggregate(metric, &labels, filters, &windows).expect("an aggregate");
+    let aggregate = aggregate("flows", metric, &labels, filters, &windows).expect("an aggregate");
     let plan = aggregate.plan(&session).await.expect("a plan");
     let plan = plan.create_physical_plan().await.expect("a physical plan");
     let text = displayable(plan.as_ref()).indent(false).to_string();

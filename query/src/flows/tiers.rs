@@ -1,0 +1,176 @@
+//! Which table of flows answers: the rows as they came, or sums over windows.
+//!
+//! A tier answers exactly what the rows would if
+//!
+//! - it has every label that the query groups by or matches, as it was (not folded into `other`);
+//! - every edge of the query's windows is a multiple of its width: then the rows that end in a window
+//!   are those of its sums that do;
+//! - it is whole for all of the query's time, and has not lost rows to retention that a finer table
+//!   still has.
+//!
+//! The coarsest such tier is taken, and the rows themselves if there is none.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::prelude::SessionContext;
+use jiff::Timestamp;
+use weir_storage::{Snapshot, Window};
+
+use super::metrics::{Columns, Metric};
+use crate::database::FLOWS;
+
+/// One table of flows at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Tier {
+    /// Name of the table.
+    pub(crate) table: &'static str,
+    /// Its name for people: `raw`, `5m`, `1h`.
+    pub(crate) name: &'static str,
+    /// Width of its windows; nothing for rows as they came.
+    width: Option<Window>,
+    /// Columns that hold what the rows held.
+    columns: BTreeSet<String>,
+    /// Windows that end later than this are whole, microseconds.
+    complete_after: i64,
+    /// Time of the oldest row in files, if there is one.
+    oldest: Option<i64>,
+}
+
+/// The tables of flows of one session, finest first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tiers(Vec<Tier>);
+
+/// What a query asks of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need<'a> {
+    /// Columns that it reads beside the time.
+    pub(crate) columns: &'a BTreeSet<&'a str>,
+    /// It reads rows that end later than this, microseconds.
+    pub(crate) after: i64,
+    /// And not later than this.
+    pub(crate) until: i64,
+    /// Distances between the edges of its windows, microseconds; `after` is one.
+    pub(crate) strides: &'a [i64],
+}
+
+impl Tier {
+    fn new(snapshot: &Snapshot) -> Self {
+        let spec = &snapshot.spec;
+        let mut columns: BTreeSet<String> =
+            spec.schema.fields().iter().map(|f| f.name().clone()).collect();
+        if let Some(rollup) = &spec.rollup {
+            for detail in &rollup.detail {
+                columns.remove(detail.column);
+            }
+            for name in rollup.fold.iter().flat_map(|f| f.about.iter().chain([&f.column])) {
+                columns.remove(*name);
+            }
+        }
+        Self {
+            table: spec.name,
+            name: spec.name.strip_prefix("flows_").unwrap_or("raw"),
+            width: spec.rollup.as_ref().map(|rollup| rollup.width),
+            columns,
+            complete_after: snapshot.complete_after,
+            oldest: snapshot.files.iter().map(|f| f.min_time).min(),
+        }
+    }
+
+    /// Width of its windows, microseconds; 1 for rows as they came.
+    pub(crate) fn micros(&self) -> i64 {
+        self.width.map_or(1, Window::micros)
+    }
+
+    /// Whether it gives what rows as they came would.
+    fn fits(&self, need: &Need<'_>) -> bool {
+        let edge = |time: i64| time % self.micros() == 0;
+        edge(need.after)
+            && need.strides.iter().all(|stride| edge(*stride))
+            && need.after >= self.complete_after
+            && need.columns.iter().all(|column| self.columns.contains(*column))
+    }
+
+    /// Whether rows of `finer` that the query reads are not in this tier (any more).
+    fn lacks(&self, finer: &Self, need: &Need<'_>) -> bool {
+        let (Some(width), Some(theirs)) = (self.width, finer.oldest) else { return false };
+        let ours = self.oldest.unwrap_or(i64::MAX);
+        width.end_of(theirs) < ours && need.after.saturating_add(width.micros()) < ours
+    }
+}
+
+impl Tiers {
+    /// The tables of flows among these.
+    pub(crate) fn new(snapshots: &[Snapshot]) -> Self {
+        let of_flows = |s: &&Snapshot| {
+            s.spec.name == FLOWS || s.spec.rollup.as_ref().is_some_and(|r| r.source == FLOWS)
+        };
+        let mut tiers: Vec<_> = snapshots.iter().filter(of_flows).map(Tier::new).collect();
+        tiers.sort_by_key(Tier::micros);
+        Self(tiers)
+    }
+
+    /// Those of a session.
+    pub(crate) fn of(session: &SessionContext) -> Arc<Self> {
+        session.state_ref().read().config().get_extension().unwrap_or_default()
+    }
+
+    /// Rows as they came.
+    pub(crate) fn rows(&self) -> Option<&Tier> {
+        self.0.first().filter(|tier| tier.width.is_none())
+    }
+
+    /// The coarsest table that answers exactly.
+    pub(crate) fn choose(&self, need: &Need<'_>) -> Option<&Tier> {
+        let (rows, sums) = self.0.split_first()?;
+        let fit = sums.iter().enumerate().rev().find(|(i, tier)| {
+            let finer = self.0.iter().take(i + 1);
+            tier.fits(need) && !finer.clone().any(|finer| tier.lacks(finer, need))
+        });
+        Some(fit.map_or(rows, |(_, tier)| tier))
+    }
+
+    /// Says so when `chosen` has lost rows to retention that a coarser tier still has sums of.
+    pub(crate) fn lost(&self, chosen: &Tier, need: &Need<'_>) -> Option<String> {
+        let ours = chosen.oldest.unwrap_or(i64::MAX);
+        let older = self.0.iter().rev().find(|tier| {
+            tier.micros() > chosen.micros()
+                && tier.oldest.is_some_and(|theirs| theirs < ours && theirs <= need.until)
+        })?;
+        if need.after >= ours {
+            return None;
+        }
+        let since = match Timestamp::from_microsecond(ours) {
+            Ok(time) if chosen.oldest.is_some() => format!("before {time:.0}"),
+            _ => "of this time".to_owned(),
+        };
+        let missing: Vec<_> =
+            need.columns.iter().filter(|c| !older.columns.contains(**c)).copied().collect();
+        let way = if missing.is_empty() {
+            format!(
+                "start, step, range and offset that are multiples of {} would bring them back",
+                older.name
+            )
+        } else {
+            format!("a query without {} can read those", missing.join(", "))
+        };
+        Some(format!(
+            "flows {since} are kept as sums over {} only, and this answer lacks them: {way}",
+            older.name
+        ))
+    }
+}
+
+/// The columns that hold a metric's values.
+pub(crate) fn value_columns(metric: &Metric) -> Vec<&'static str> {
+    match metric.columns {
+        Columns::Counter(column) | Columns::Level(column) => vec![column],
+        Columns::Phased { all, syn } => vec![all, syn],
+        Columns::Bucket(h) => vec![h.offset, h.buckets],
+        Columns::Sum(h) => vec![h.sum_us],
+        Columns::Count(h) => vec![h.count],
+    }
+}
+
+#[cfg(test)]
+mod tests;
