@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::CompactError;
-use super::merge::{MergeError, Merged, Setting, merge};
+use super::merge::{Combine, MergeError, Merged, Setting, merge};
+use super::plan::SETTLE;
 use super::throttle::Throttle;
 use crate::durable::{self, At, Taken};
 use crate::files::{FilesError, NewFile};
@@ -14,6 +15,7 @@ use crate::flush::{Doubtful, FlushError};
 use crate::inner::Inner;
 use crate::part::PartId;
 use crate::paths::Partition;
+use crate::rollup::combine::Combiner;
 use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 
@@ -120,12 +122,16 @@ fn write_at(
     tmp: &std::path::Path,
 ) -> Result<Replacement, CompactError> {
     let disk = inner.dir.disk().as_ref();
+    let settle = i64::try_from(SETTLE.as_micros()).unwrap_or(i64::MAX);
+    let over = job.spec.window.end(job.window).saturating_add(settle) <= inner.clock.now();
+    let combine = Combiner::new(&job.spec, over).map_err(|e| MergeError::Arrow(e.into()))?;
+    let combine = combine.map(|combiner| Box::new(combiner) as Box<dyn Combine>);
     let setting = Setting {
         runtime,
         disk,
         store: &inner.objects,
         spec: &job.spec,
-        combine: None,
+        combine,
         throttle,
         stop: &inner.compaction.stop,
     };

@@ -5,9 +5,11 @@
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::error::ArrowError;
 
 use super::fold::Folder;
 use super::{Rollup, RollupError, aggregate};
+use crate::compact::merge::Combine;
 use crate::spec::TableSpec;
 
 /// Combines rows of a tier that come in the order of its files.
@@ -32,7 +34,9 @@ impl Combiner {
     }
 
     /// Takes the rows that come next; gives those that are done, in order.
-    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>, RollupError> {
+    fn take(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>, RollupError> {
+        // Columns that are younger than a file are nullable here.
+        self.spec.schema = rows.schema();
         let rows = match self.held.take() {
             Some(held) => vec![held, rows.clone()],
             None => vec![rows.clone()],
@@ -48,7 +52,7 @@ impl Combiner {
     }
 
     /// Gives the rows that were held back.
-    pub(crate) fn finish(&mut self) -> Result<Vec<RecordBatch>, RollupError> {
+    fn release(&mut self) -> Result<Vec<RecordBatch>, RollupError> {
         let mut rows = match self.held.take() {
             Some(held) => self.done(held)?,
             None => Vec::new(),
@@ -63,6 +67,25 @@ impl Combiner {
         match &mut self.fold {
             Some(fold) => fold.push(&rows),
             None => Ok(vec![rows]),
+        }
+    }
+}
+
+impl Combine for Combiner {
+    fn push(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
+        Ok(self.take(rows)?)
+    }
+
+    fn finish(&mut self) -> Result<Vec<RecordBatch>, ArrowError> {
+        Ok(self.release()?)
+    }
+}
+
+impl From<RollupError> for ArrowError {
+    fn from(error: RollupError) -> Self {
+        match error {
+            RollupError::Arrow(error) => error,
+            column @ RollupError::Column(_) => Self::SchemaError(column.to_string()),
         }
     }
 }

@@ -62,6 +62,7 @@ impl Folder {
 
     /// Takes the rows that come next; gives those that are done, in order.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>, RollupError> {
+        self.spec.schema = rows.schema();
         let groups = self.groups.groups_of(rows)?;
         let mut done = Vec::new();
         // Small groups between two others: nothing in them to fold.

@@ -13,6 +13,7 @@ use arrow::datatypes::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::compact::merge::Combine as _;
 
 const SECOND: i64 = 1_000_000;
 

@@ -5,6 +5,8 @@ use proptest::test_runner::TestRunner;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use super::*;
 use crate::rollup::tests::{self as tables, Key, Row, Sums, any_row};
 
@@ -64,12 +66,19 @@ async fn tiers_agree_with_raw_rows_whatever_happens() {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut runner = TestRunner::deterministic();
         let disk = FaultyDisk::default();
-        let open = || open_on(options(dir.path()), Arc::new(disk.clone()));
+        let now = Arc::new(AtomicI64::new(MIDNIGHT));
+        let clock = Clock::new({
+            let now = now.clone();
+            move || now.load(Ordering::Relaxed)
+        });
+        let timed = Options { clock, ..options(dir.path()) };
+        let open = || open_on(timed.clone(), Arc::new(disk.clone()));
         let mut store = open().await;
         let mut acknowledged = Vec::new();
         for step in 0..25 {
             let when = format!("after step {step} of seed {seed}");
-            match random.random_range(0..10) {
+            now.fetch_add(HOUR, Ordering::Relaxed);
+            match random.random_range(0..12) {
                 0..5 => {
                     let rows = random_rows(&mut runner, random.random_range(1..30));
                     store.append(append_of(&rows)).await.unwrap();
@@ -82,6 +91,7 @@ async fn tiers_agree_with_raw_rows_whatever_happens() {
                     let folder = root.join("tables").join(tables[random.random_range(0..3)]);
                     disk.fail_sync(&folder, true);
                     let _ = store.flush().await;
+                    let _ = store.compact().await;
                     if random.random_bool(0.5) {
                         drop(store);
                         disk.fail_sync(&folder, false);
@@ -89,6 +99,7 @@ async fn tiers_agree_with_raw_rows_whatever_happens() {
                     }
                     disk.fail_sync(&folder, false);
                 }
+                9..11 => store.compact().await.unwrap(),
                 _ => {
                     drop(store);
                     store = open().await;
@@ -96,11 +107,24 @@ async fn tiers_agree_with_raw_rows_whatever_happens() {
             }
             assert_agreement(&store, &acknowledged, &when);
         }
+        store.flush().await.unwrap();
+        now.fetch_add(HOUR, Ordering::Relaxed);
+        store.compact().await.unwrap();
         store.close().await.unwrap();
         drop(store);
         let store = open_when_free(options(dir.path())).await;
         assert_eq!(store.stats().memory_rows, 0);
         assert_agreement(&store, &acknowledged, "at the end");
+        for (name, width) in TIERS {
+            let rows = rows_of(&store, name);
+            let sums = tables::sums(&rows, width);
+            assert_eq!(sums.len(), rows.len(), "a row for each key once a window has settled");
+            let mut kept: BTreeMap<_, usize> = BTreeMap::new();
+            for key in sums.keys().filter(|k| k.6.as_ref().is_some_and(|a| a != "other")) {
+                *kept.entry((key.0, &key.1, &key.2, key.3, &key.4)).or_default() += 1;
+            }
+            assert!(kept.values().all(|n| *n <= 2), "{name}: the largest two alone are kept");
+        }
     }
 }
 
