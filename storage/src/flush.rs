@@ -24,7 +24,8 @@ use crate::files::{self, FilesError};
 use crate::inner::Inner;
 use crate::objects::CheckError;
 use crate::objects::upload::UploadError;
-use crate::rollup::{self, RollupError};
+use crate::rollup::RollupError;
+use crate::rollup::cascade::Cascade;
 use crate::snapshot::DataFile;
 
 /// Why rows could not be moved to files, or files not be removed.
@@ -106,8 +107,9 @@ async fn flush_all(inner: &Arc<Inner>) -> Result<(), FlushError> {
         inner.wal.rotate();
     }
     let mut outcome = Ok(());
+    let mut cascade = Cascade::default();
     for (name, table) in tables.iter_mut() {
-        if let Err(error) = flush_table(inner, name, table).await
+        if let Err(error) = flush_table(inner, name, table, &mut cascade).await
             && outcome.is_ok()
         {
             outcome = Err(error);
@@ -123,6 +125,7 @@ async fn flush_table(
     inner: &Arc<Inner>,
     name: &'static str,
     table: &mut Table,
+    cascade: &mut Cascade,
 ) -> Result<(), FlushError> {
     table.settle(inner, name).await?;
     let (spec, frozen) = {
@@ -133,17 +136,18 @@ async fn flush_table(
     let Some(lsn) = frozen.iter().map(|m| m.last_lsn).max() else { return Ok(()) };
     let parts = table.log.parts();
     let worker = inner.clone();
-    let new = tokio::task::spawn_blocking(move || {
-        let batches: Vec<_> = frozen.iter().flat_map(|m| m.batches.iter().cloned()).collect();
+    let mut finer = std::mem::take(cascade);
+    let (new, done) = tokio::task::spawn_blocking(move || {
+        let batches = match &spec.rollup {
+            Some(rollup) => finer.roll_up(&spec, rollup, &frozen)?,
+            None => frozen.iter().flat_map(|m| m.batches.iter().cloned()).collect(),
+        };
         // Once the rows are in files nothing but the state may hold the memtables.
         drop(frozen);
-        let batches = match &spec.rollup {
-            Some(rollup) => rollup::roll_up(&spec, rollup, &batches)?,
-            None => batches,
-        };
-        Ok::<_, FlushError>(files::write_files(&worker.dir, &spec, parts, &batches)?)
+        Ok::<_, FlushError>((files::write_files(&worker.dir, &spec, parts, &batches)?, finer))
     })
     .await??;
+    *cascade = done;
     let added: Vec<String> = new.iter().map(|f| f.path.clone()).collect();
     if let Err(error) = inner.place.publish(name, &added).await {
         inner.place.discard(name, added).await;

@@ -6,7 +6,8 @@
 //!
 //! 1. `derive`: a source row becomes a row of the tier: columns that the tier lacks go, the time
 //!    becomes the end of its window `(end - width, end]`, detail that is not kept becomes null.
-//! 2. `aggregate`: rows of equal keys become one. A flush does it for what it writes.
+//! 2. `aggregate`: rows of equal keys become one. A flush does it for what it writes; `cascade` lets
+//!    it go on from one tier to the next.
 //! 3. `combine`: the same over sorted rows, for compaction; `fold` then merges what lies beyond the
 //!    largest few of a group.
 //!
@@ -18,6 +19,7 @@
 //! rows stay apart as several partial sums.
 
 pub(crate) mod aggregate;
+pub(crate) mod cascade;
 pub(crate) mod combine;
 pub(crate) mod derive;
 mod fold;

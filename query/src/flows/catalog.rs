@@ -19,6 +19,7 @@ use super::metrics::{Metric, Virtual};
 use super::shape::{Shape, bounds};
 use super::source::metrics_of;
 use super::sums::{name_labels, surviving_columns};
+use super::tiers::Tiers;
 use crate::database::FLOWS;
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::{Grouping, Labels, Selector};
@@ -100,8 +101,9 @@ pub(crate) async fn label_names(
 ) -> Result<BTreeSet<Arc<str>>, Error> {
     let mut names = BTreeSet::new();
     for selector in selectors {
-        let Some(frame) = matching(session, selector, period).await? else { continue };
         let columns: Vec<_> = FLOW_COLUMNS.iter().filter(|c| is_label(c)).collect();
+        let read: Vec<_> = columns.iter().map(|c| c.name).collect();
+        let Some(frame) = matching(session, selector, period, &read).await? else { continue };
         let highest = columns.iter().map(|c| max(ident(c.name)).alias(c.name)).collect();
         let batches = frame.aggregate(vec![], highest)?.collect().await?;
         let mut any = false;
@@ -152,7 +154,9 @@ pub(crate) async fn label_values(
                 }
             }
             _ if flow_column(name).is_some_and(is_label) => {
-                let Some(frame) = matching(session, selector, period).await? else { continue };
+                let Some(frame) = matching(session, selector, period, &[name]).await? else {
+                    continue;
+                };
                 let mut stream =
                     frame.aggregate(vec![ident(name)], vec![])?.execute_stream().await?;
                 while let Some(batch) = stream.try_next().await? {
@@ -175,7 +179,9 @@ async fn metric_names(
     selector: &Selector,
     period: Period,
 ) -> Result<Vec<Arc<str>>, Error> {
-    let Some(frame) = matching(session, selector, period).await? else { return Ok(Vec::new()) };
+    let Some(frame) = matching(session, selector, period, &[]).await? else {
+        return Ok(Vec::new());
+    };
     let metrics = metrics_of(selector);
     let counts = metrics.iter().map(|m| count(ident(m.presence())).alias(m.name)).collect();
     let batches = frame.aggregate(vec![], counts)?.collect().await?;
@@ -190,13 +196,22 @@ async fn metric_names(
     Ok(names)
 }
 
-/// The rows behind the series that a selector matches; nothing when there can be none.
+/// The rows behind the series that a selector matches, or a tier's sums of them if those have the
+/// columns that are `read`; nothing when there can be none.
 async fn matching(
     session: &SessionContext,
     selector: &Selector,
     period: Period,
+    read: &[&str],
 ) -> Result<Option<DataFrame>, Error> {
     let metrics = metrics_of(selector);
+    let matched = selector.matchers.iter().map(|m| &*m.name);
+    let columns: BTreeSet<&str> = matched
+        .filter(|name| flow_column(name).is_some_and(is_label))
+        .chain(metrics.iter().map(|m| m.presence()))
+        .chain(read.iter().copied())
+        .collect();
+    let (table, period) = Tiers::of(session).choose_around(&columns, period);
     let mut any: Vec<Expr> = Vec::new();
     for own in [None, Some(Virtual::Phase), Some(Virtual::Le)] {
         let sharing: BTreeSet<&str> =
@@ -209,7 +224,7 @@ async fn matching(
     }
     let Some(filter) = disjunction(any) else { return Ok(None) };
     let within = ends_within(period.after, period.until);
-    Ok(Some(session.table(FLOWS).await?.filter(within.and(filter))?))
+    Ok(Some(session.table(table).await?.filter(within.and(filter))?))
 }
 
 fn not_text(error: arrow::error::ArrowError) -> Error {

@@ -17,6 +17,7 @@ use datafusion::prelude::SessionContext;
 use jiff::Timestamp;
 use weir_storage::{Snapshot, Window};
 
+use super::catalog::Period;
 use super::metrics::{Columns, Metric};
 use crate::database::FLOWS;
 
@@ -85,9 +86,12 @@ impl Tier {
     /// Whether it gives what rows as they came would.
     fn fits(&self, need: &Need<'_>) -> bool {
         let edge = |time: i64| time % self.micros() == 0;
-        edge(need.after)
-            && need.strides.iter().all(|stride| edge(*stride))
-            && need.after >= self.complete_after
+        edge(need.after) && need.strides.iter().all(|stride| edge(*stride)) && self.covers(need)
+    }
+
+    /// Whether it has the columns, and is whole for the time.
+    fn covers(&self, need: &Need<'_>) -> bool {
+        need.after >= self.complete_after
             && need.columns.iter().all(|column| self.columns.contains(*column))
     }
 
@@ -122,12 +126,39 @@ impl Tiers {
 
     /// The coarsest table that answers exactly.
     pub(crate) fn choose(&self, need: &Need<'_>) -> Option<&Tier> {
-        let (rows, sums) = self.0.split_first()?;
-        let fit = sums.iter().enumerate().rev().find(|(i, tier)| {
-            let finer = self.0.iter().take(i + 1);
-            tier.fits(need) && !finer.clone().any(|finer| tier.lacks(finer, need))
-        });
-        Some(fit.map_or(rows, |(_, tier)| tier))
+        let sums = self.sums().find(|tier| tier.fits(need) && self.has_all(tier, need));
+        sums.or_else(|| self.0.first())
+    }
+
+    /// Tiers, coarsest first.
+    fn sums(&self) -> impl Iterator<Item = &Tier> {
+        self.0.iter().skip(1).rev()
+    }
+
+    fn has_all(&self, tier: &Tier, need: &Need<'_>) -> bool {
+        let mut finer = self.0.iter().take_while(|finer| finer.micros() < tier.micros());
+        !finer.any(|finer| tier.lacks(finer, need))
+    }
+
+    /// The coarsest table that says which labels there were in a period, and the period widened to
+    /// whole windows of it: by less than a twelfth.
+    pub(crate) fn choose_around(
+        &self,
+        columns: &BTreeSet<&str>,
+        period: Period,
+    ) -> (&'static str, Period) {
+        for tier in self.sums() {
+            let width = tier.micros();
+            let Some(window) = tier.width else { continue };
+            let length = period.until.saturating_sub(period.after);
+            let after = period.after.saturating_sub(period.after.rem_euclid(width));
+            let need = Need { columns, after, until: period.until, strides: &[] };
+            if length >= width.saturating_mul(24) && tier.covers(&need) && self.has_all(tier, &need)
+            {
+                return (tier.table, Period { after, until: window.end_of(period.until) });
+            }
+        }
+        (FLOWS, period)
     }
 
     /// Says so when `chosen` has lost rows to retention that a coarser tier still has sums of.

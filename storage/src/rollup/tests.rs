@@ -420,3 +420,40 @@ fn a_specification_that_cannot_be_kept_is_refused() {
     unknown.rollup.as_mut().unwrap().merge.retain(|(name, _)| *name != "buckets");
     assert!(check(&unknown).unwrap_err().contains("type"));
 }
+
+#[test]
+fn a_coarser_tier_goes_on_from_a_finer_one() {
+    use std::sync::Arc;
+
+    use crate::memory::{Budget, Memtable};
+
+    let frozen = |lsn, rows: &[Row]| {
+        let mut memtable = Memtable::new(lsn);
+        memtable.push(lsn, vec![batch(rows)], Budget::new(0).force(0));
+        Arc::new(memtable)
+    };
+    let five = Arc::new(tier("five", Window::FIVE_MINUTES, Window::DAY));
+    let hour = Arc::new(tier("hour", Window::HOUR, Window::DAY));
+    let row = |end, scope: &str| Row {
+        end,
+        workload: "w".into(),
+        scope: Some(scope.into()),
+        address: Some("::1".into()),
+        bytes: Some(1),
+        ..Row::default()
+    };
+    let many: Vec<_> =
+        (1..40).map(|n| row(n * 100 * SECOND, ["external", "cluster"][n as usize % 2])).collect();
+    let memtables = [frozen(1, &many[..20]), frozen(2, &many[20..])];
+    let mut cascade = cascade::Cascade::default();
+    let mut sum = |spec: &Arc<TableSpec>, frozen: &[Arc<Memtable>]| {
+        rows(&cascade.roll_up(spec, spec.rollup.as_ref().unwrap(), frozen).unwrap())
+    };
+    let direct = |width| sums(&many, width);
+    assert_eq!(sums(&sum(&five, &memtables), Window::FIVE_MINUTES), direct(Window::FIVE_MINUTES));
+    assert_eq!(sums(&sum(&hour, &memtables), Window::HOUR), direct(Window::HOUR));
+    assert_eq!(sums(&sum(&five, &memtables), Window::FIVE_MINUTES), direct(Window::FIVE_MINUTES));
+    // A tier that still had older rows to write.
+    let other = sum(&hour, &memtables[..1]);
+    assert_eq!(sums(&other, Window::HOUR), sums(&many[..20], Window::HOUR));
+}

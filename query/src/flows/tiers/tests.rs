@@ -210,3 +210,19 @@ fn what_retention_took_is_told() {
     let need = Need { columns: &aligned, after: 0, until: 60 * H, strides: &[H] };
     assert_eq!(long.lost(long.choose(&need).expect("a table"), &need), None);
 }
+
+#[test]
+fn labels_of_a_long_time_come_from_a_tier() {
+    let all = tiers([Some(0); 3]);
+    let around = |columns: &[&str], after, until| {
+        let columns = columns.iter().copied().collect();
+        let (table, period) = all.choose_around(&columns, Period { after, until });
+        (table, period.after, period.until)
+    };
+    let columns = ["workload", "tx_bytes"];
+    assert_eq!(around(&columns, H + 1, 40 * H - 1), ("flows_1h", H, 40 * H));
+    assert_eq!(around(&columns, H + 1, 20 * H - 1), ("flows_5m", H, 20 * H));
+    assert_eq!(around(&columns, H + 1, 2 * H - 1), ("flows", H + 1, 2 * H - 1));
+    assert_eq!(around(&columns, i64::MIN, i64::MAX).0, "flows_1h");
+    assert_eq!(around(&["pod"], H, 40 * H), ("flows", H, 40 * H));
+}
