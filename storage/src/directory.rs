@@ -11,7 +11,12 @@ use crate::paths::DataDir;
 /// First line of `FORMAT`.
 const FORMAT: &str = "weir data directory";
 /// Version of the layout in [`crate::paths`].
-const VERSION: u32 = 1;
+///
+/// A store of version 1 knows no tiers: what it wrote into a directory that has them would be in none.
+/// So a directory of version 1 is taken over, and the older store refuses it from then on.
+const VERSION: u32 = 2;
+/// Version that is taken over.
+const BEFORE_TIERS: u32 = 1;
 
 /// Why a directory cannot be used.
 #[derive(Debug, Error)]
@@ -51,7 +56,8 @@ pub(crate) fn acquire(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
         return Err(DirectoryError::Foreign { dir: dir.root().to_owned() });
     }
     let lock = lock(dir)?;
-    let fresh = !has_format(dir)?;
+    let found = found_format(dir)?;
+    let fresh = found == Found::Nothing;
     if fresh {
         // After a crash the lock tells that what else is here is ours.
         durable::sync_dir(disk, dir.root())?;
@@ -63,8 +69,12 @@ pub(crate) fn acquire(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
         durable::remove(disk, &dir.tmp().join(entry.name))?;
     }
     if fresh {
-        let text = format();
+        let text = format(VERSION);
         durable::write(disk, &dir.new_tmp(), &dir.format(), Taken::Refuse, [text.as_bytes()])?;
+    }
+    if found == Found::BeforeTiers {
+        let text = format(VERSION);
+        durable::write(disk, &dir.new_tmp(), &dir.format(), Taken::Replace, [text.as_bytes()])?;
     }
     Ok(lock)
 }
@@ -90,20 +100,29 @@ fn lock(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
     Err(DirectoryError::Held { dir: dir.root().to_owned(), holder })
 }
 
-fn format() -> String {
-    format!("{FORMAT} {VERSION}\n")
+fn format(version: u32) -> String {
+    format!("{FORMAT} {version}\n")
 }
 
-/// Whether the directory is marked as one of this version; one of another version is refused.
-fn has_format(dir: &DataDir) -> Result<bool, DirectoryError> {
+/// What a directory is marked as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    BeforeTiers,
+    Current,
+}
+
+/// What the directory is marked as; a version that cannot be read is refused.
+fn found_format(dir: &DataDir) -> Result<Found, DirectoryError> {
     let path = dir.format();
     match dir.disk().read(&path) {
-        Ok(found) if found == format().as_bytes() => Ok(true),
+        Ok(found) if found == format(VERSION).as_bytes() => Ok(Found::Current),
+        Ok(found) if found == format(BEFORE_TIERS).as_bytes() => Ok(Found::BeforeTiers),
         Ok(found) => Err(DirectoryError::Version {
             dir: dir.root().to_owned(),
             found: String::from_utf8_lossy(&found).chars().take(60).collect(),
         }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Found::Nothing),
         Err(source) => Err(FileError { action: "read", path, source }.into()),
     }
 }
@@ -138,6 +157,16 @@ mod tests {
         drop(acquire(&dir).unwrap());
         fs::write(dir.format(), "weir data directory 9\n").unwrap();
         assert!(matches!(acquire(&dir), Err(DirectoryError::Version { .. })));
+    }
+
+    #[test]
+    fn a_directory_from_before_tiers_is_taken_over() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = DataDir::new(tmp.path().to_owned());
+        drop(acquire(&dir).unwrap());
+        fs::write(dir.format(), "weir data directory 1\n").unwrap();
+        drop(acquire(&dir).unwrap());
+        assert_eq!(fs::read_to_string(dir.format()).unwrap(), "weir data directory 2\n");
     }
 
     #[test]
