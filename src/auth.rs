@@ -3,6 +3,7 @@
 //! ```text
 //! # comment
 //! agent  3f9c...      admits POST /v1/flows
+//! admin  c01d...      admits /api/v1/admin
 //! reader 77ab...      admits everything else
 //! ```
 //!
@@ -26,6 +27,8 @@ use axum::response::{IntoResponse, Response};
 pub(crate) enum Role {
     /// Sending flows.
     Agent,
+    /// Deleting.
+    Admin,
     /// Asking.
     Reader,
 }
@@ -93,9 +96,10 @@ fn read(path: &Path) -> anyhow::Result<Vec<(Role, String)>> {
         let (role, token) = match (words.next(), words.next(), words.next()) {
             (None, ..) => continue,
             (Some("agent"), Some(token), None) => (Role::Agent, token),
+            (Some("admin"), Some(token), None) => (Role::Admin, token),
             (Some("reader"), Some(token), None) => (Role::Reader, token),
             _ => bail!(
-                "token file {}, line {}: expected `agent TOKEN` or `reader TOKEN`",
+                "token file {}, line {}: expected `agent TOKEN`, `reader TOKEN` or `admin TOKEN`",
                 path.display(),
                 number + 1
             ),
@@ -130,6 +134,7 @@ pub(crate) async fn require(
     let role = match path {
         "/-/healthy" | "/-/ready" => return next.run(request).await,
         "/v1/flows" => Role::Agent,
+        path if path.starts_with("/api/v1/admin/") => Role::Admin,
         _ => Role::Reader,
     };
     match bearer(request.headers()) {

@@ -46,23 +46,44 @@ pub(crate) enum Command {
 /// Options of the server, shared by `up` and `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
-    /// Address to listen on. Anything but loopback needs --token-file or --insecure.
-    #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_LISTEN)]
-    pub(crate) listen: SocketAddr,
-    /// How long rows are kept: 30d, 12h, ..., or `off` to keep everything.
-    #[arg(long, value_name = "TIME|off", default_value = "30d", value_parser = parse_retention)]
-    pub(crate) retention: Retention,
+    /// Configuration file (TOML). Options given here win over what it says; rules of retention by
+    /// matcher are only there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:9470]. Anything but loopback needs --token-file or
+    /// --insecure.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// How long rows are kept: 30d, 12h, 2y, ..., or `off` to keep everything [default: 30d].
+    #[arg(long, value_name = "TIME|off", value_parser = parse_retention)]
+    pub(crate) retention: Option<Retention>,
+    /// The same for rows as agents send them (table flows).
+    #[arg(long, value_name = "TIME|off", value_parser = parse_retention)]
+    pub(crate) retention_raw: Option<Retention>,
+    /// The same for sums of five minutes (table flows_5m).
+    #[arg(long, value_name = "TIME|off", value_parser = parse_retention)]
+    pub(crate) retention_5m: Option<Retention>,
+    /// The same for sums of an hour (table flows_1h).
+    #[arg(long, value_name = "TIME|off", value_parser = parse_retention)]
+    pub(crate) retention_1h: Option<Retention>,
+    /// Bytes of all data files above which the oldest are removed, those of the finest tier first:
+    /// 200GiB, 2TiB, ...
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) max_bytes: Option<u64>,
+    /// Let rows be deleted over HTTP (/api/v1/admin), by whoever has an `admin` token.
+    #[arg(long)]
+    pub(crate) admin_api: bool,
     /// File of bearer tokens: a line `agent TOKEN` admits a sender of flows, `reader TOKEN` whoever
-    /// asks. Read again when it changes.
+    /// asks, `admin TOKEN` whoever deletes. Read again when it changes.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Listen on other than loopback addresses without tokens: everyone who reaches the port reads
     /// and writes the history.
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Rows are written to Parquet files at least this often.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
-    pub(crate) flush_interval: Duration,
+    /// Rows are written to Parquet files at least this often [default: 5m].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) flush_interval: Option<Duration>,
     /// Keep tables in an object store: s3://BUCKET/PREFIX, gs:// or az://, with credentials and endpoint
     /// from the environment (AWS_*, GOOGLE_*, AZURE_*). The folder of the history keeps the log.
     #[arg(long, value_name = "URL")]
@@ -71,17 +92,17 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     pub(crate) cache_mib: u64,
     /// Megabytes of rows held in memory before they are written to files. At twice as much, senders
-    /// are told to wait.
-    #[arg(long, value_name = "MIB", default_value_t = 128)]
-    pub(crate) memtable_mib: usize,
+    /// are told to wait [default: 128].
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memtable_mib: Option<usize>,
 }
 
 /// `weir up`.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Folder of the history; made if it is not there.
-    #[arg(long, value_name = "DIR", default_value = "./weir-data")]
-    pub(crate) data: PathBuf,
+    /// Folder of the history; made if it is not there [default: ./weir-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
     /// How often the agent reports.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) interval: Duration,
@@ -95,7 +116,7 @@ pub(crate) struct Up {
 pub(crate) struct Serve {
     /// Folder of the history; made if it is not there.
     #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    pub(crate) data: Option<PathBuf>,
     /// The server's options.
     #[command(flatten)]
     pub(crate) server: ServerOptions,
@@ -148,15 +169,43 @@ pub(crate) struct Sql {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retention(pub(crate) Option<Duration>);
 
-fn parse_retention(text: &str) -> Result<Retention, String> {
+/// Parses `off`, or a time as [`parse_duration`] does, also in years of 365 days: `2y`.
+pub(crate) fn parse_retention(text: &str) -> Result<Retention, String> {
     if text == "off" {
         return Ok(Retention(None));
     }
-    parse_duration(text).map(|d| Retention(Some(d)))
+    let years: Option<u32> = text.strip_suffix('y').and_then(|n| n.trim().parse().ok());
+    match years.filter(|years| *years > 0) {
+        Some(years) => Ok(Retention(Some(Duration::from_secs(365 * 24 * 3600) * years))),
+        None => parse_duration(text)
+            .map(|d| Retention(Some(d)))
+            .map_err(|_| "write a number and a unit, 12h, 30d, 2y, or `off`".to_owned()),
+    }
+}
+
+/// Parses `512MiB`, `200GiB`, `2TB`; a number alone counts bytes.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let help = "write a number and a unit: 512MiB, 200GiB, 2TiB";
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1000_u64.pow(2),
+        "GB" => 1000_u64.pow(3),
+        "TB" => 1000_u64.pow(4),
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(help.to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| help.to_owned())?;
+    number.checked_mul(scale).filter(|bytes| *bytes > 0).ok_or_else(|| help.to_owned())
 }
 
 /// Parses `10s`, `1h30m`, `30d`; days have 24 hours.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let help = "write a number and a unit: 500ms, 10s, 5m, 12h, 30d";
     let span: jiff::Span = text.parse().map_err(|_| help.to_owned())?;
     span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
@@ -187,5 +236,15 @@ mod tests {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         assert_eq!(parse_retention("off"), Ok(Retention(None)));
+        let two_years = Duration::from_secs(2 * 365 * 24 * 3600);
+        assert_eq!(parse_retention("2y"), Ok(Retention(Some(two_years))));
+        for text in ["0y", "y", "-1y", "of"] {
+            assert!(parse_retention(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_bytes("200GiB"), Ok(200 << 30));
+        assert_eq!((parse_bytes("2 TB"), parse_bytes("7")), (Ok(2_000_000_000_000), Ok(7)));
+        for text in ["", "GiB", "-1GiB", "1.5GiB", "1 parsec", "0", "99999999999TiB"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod auth;
 mod cli;
 mod client;
+mod config;
 mod own_metrics;
 mod serve;
 mod table;
@@ -48,9 +49,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Query(query) => client::query(&query),
         Command::Sql(sql) => client::sql(&sql),
         Command::Up(options) => runtime()?.block_on(up::up(&options)),
-        Command::Serve(options) => {
-            runtime()?.block_on(serve::serve(&options.data, &options.server))
-        }
+        Command::Serve(options) => runtime()?.block_on(serve::serve(&options)),
     }
 }
 

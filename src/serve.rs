@@ -21,7 +21,8 @@ use weir_ingest::Receiver;
 use weir_storage::{ObjectStorage, Options, Store};
 
 use crate::auth::{self, Tokens};
-use crate::cli::ServerOptions;
+use crate::cli::Serve;
+use crate::config::Settings;
 use crate::own_metrics;
 
 /// Requests under way when the server is told to stop have this long.
@@ -41,30 +42,30 @@ impl Server {
     ///
     /// # Errors
     /// When the address is refused, the directory cannot be used or the port is taken.
-    pub(crate) async fn start(data: &Path, options: &ServerOptions) -> anyhow::Result<Self> {
-        let tokens = options.token_file.as_deref().map(Tokens::open).transpose()?;
-        if !options.listen.ip().is_loopback() && tokens.is_none() && !options.insecure {
+    pub(crate) async fn start(data: &Path, settings: &Settings) -> anyhow::Result<Self> {
+        let tokens = settings.token_file.as_deref().map(Tokens::open).transpose()?;
+        if !settings.listen.ip().is_loopback() && tokens.is_none() && !settings.insecure {
             bail!(
                 "refusing to listen on {}: whoever reaches it could read and write the history; \
                  give --token-file FILE, or --insecure if the network itself is trusted",
-                options.listen
+                settings.listen
             );
         }
         // Bound first, so that a taken port is told before a long recovery, and served last.
-        let listener = TcpListener::bind(options.listen)
+        let listener = TcpListener::bind(settings.listen)
             .await
-            .with_context(|| format!("cannot listen on {}", options.listen))?;
+            .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         let mut store_options = Options::new(data, weir_ingest::tables());
-        store_options.retention = options.retention.0;
-        store_options.memtable_bytes = options.memtable_mib.max(1) << 20;
-        store_options.flush_interval = options.flush_interval;
-        store_options.objects = options
+        store_options.retention = settings.retention.clone();
+        store_options.memtable_bytes = settings.memtable_bytes;
+        store_options.flush_interval = settings.flush_interval;
+        store_options.objects = settings
             .store
             .as_ref()
-            .map(|url| ObjectStorage::new(url, options.cache_mib.saturating_mul(1 << 20)));
+            .map(|url| ObjectStorage::new(url, settings.cache_mib.saturating_mul(1 << 20)));
         let store = Store::open(store_options).await?;
-        let router = router(&store, tokens);
+        let router = router(&store, tokens, settings.admin_api);
         let (stop, mut stopped) = watch::channel(false);
         let service = axum::serve(listener, router).with_graceful_shutdown(async move {
             // An error means that the sender is gone, which is a reason to stop as well.
@@ -109,12 +110,14 @@ impl Server {
     }
 }
 
-fn router(store: &Arc<Store>, tokens: Option<Arc<Tokens>>) -> Router {
+fn router(store: &Arc<Store>, tokens: Option<Arc<Tokens>>, admin_api: bool) -> Router {
     let receiver = Receiver::new(store.clone());
     let metrics = receiver.metrics().clone();
     let router = weir_ingest::router(receiver)
         .merge(weir_query::router(store.clone()))
         .merge(own_metrics::router(store.clone(), metrics));
+    let router =
+        if admin_api { router.merge(weir_query::admin_router(store.clone())) } else { router };
     match tokens {
         None => router,
         Some(tokens) => router.layer(axum::middleware::from_fn_with_state(tokens, auth::require)),
@@ -137,8 +140,10 @@ async fn signal() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the server cannot start, or cannot drain.
-pub(crate) async fn serve(data: &Path, options: &ServerOptions) -> anyhow::Result<()> {
-    let mut server = Server::start(data, options).await?;
+pub(crate) async fn serve(options: &Serve) -> anyhow::Result<()> {
+    let settings = Settings::new(&options.server)?;
+    let data = settings.folder(options.data.as_ref())?;
+    let mut server = Server::start(&data, &settings).await?;
     eprintln!("weir serves {} on http://{}", data.display(), server.address());
     let ended = server.until_signal().await;
     eprintln!("weir is writing its history out");

@@ -1,23 +1,31 @@
 //! `weir up`: server and agent of one host in one process.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use weir_agent::run;
 
 use crate::cli::Up;
+use crate::config::Settings;
 use crate::serve::Server;
+
+/// Where the history goes if nobody says.
+const DEFAULT_DATA: &str = "./weir-data";
 
 /// Runs both until a signal, then drains both: the agent's last batch first.
 ///
 /// # Errors
 /// When either cannot start, or the history cannot be written out.
 pub(crate) async fn up(options: &Up) -> anyhow::Result<()> {
-    let mut server = Server::start(&options.data, &options.server).await?;
+    let settings = Settings::new(&options.server)?;
+    let default = PathBuf::from(DEFAULT_DATA);
+    let data = settings.folder(options.data.as_ref()).unwrap_or(default);
+    let mut server = Server::start(&data, &settings).await?;
     let url = format!("http://{}", server.address());
-    let mut config = run::Config::new(&url, options.data.join("agent"));
+    let mut config = run::Config::new(&url, data.join("agent"));
     config.interval = options.interval;
-    config.token_file = options.server.token_file.clone();
+    config.token_file = settings.token_file.clone();
     let agent = match run::spawn(config) {
         Ok(agent) => agent,
         Err(error) => {
@@ -25,7 +33,7 @@ pub(crate) async fn up(options: &Up) -> anyhow::Result<()> {
             return Err(error).context("agent did not start");
         }
     };
-    greet(&url, options);
+    greet(&url, &data, options);
     let ended = tokio::select! {
         ended = server.until_signal() => ended,
         () = agent_ends(&agent) => Err(anyhow::anyhow!("the agent stopped measuring or delivering; its log says why")),
@@ -45,7 +53,7 @@ async fn agent_ends(agent: &run::Handle) {
 }
 
 /// Says what runs and what to ask next.
-fn greet(url: &str, options: &Up) {
+fn greet(url: &str, data: &Path, options: &Up) {
     eprintln!(
         "weir measures this host every {:?} and keeps its history in {}\n\
          \n  PromQL and SQL:  {url}   (Grafana: a Prometheus data source with this URL)\n\
@@ -54,6 +62,6 @@ fn greet(url: &str, options: &Up) {
          \x20 weir sql   'SELECT workload, peer_address, sum(retransmits) FROM flows GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 10'\n\
          \nCtrl-C stops; the history stays.",
         options.interval,
-        options.data.display(),
+        data.display(),
     );
 }

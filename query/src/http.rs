@@ -19,6 +19,7 @@ use crate::database::{Database, Resources};
 use crate::error::{Error, ErrorKind};
 use crate::promql::{Engine, Stop};
 
+mod admin;
 mod envelope;
 mod labels;
 mod params;
@@ -27,6 +28,8 @@ mod sql;
 mod status;
 #[cfg(test)]
 mod tests;
+
+pub use self::admin::admin_router;
 
 /// Bytes of a request body; an expression or statement longer than this is refused (413).
 const MAX_BODY: usize = 1 << 20;

@@ -9,6 +9,7 @@
 //! - [`promql`]: the language, which knows no tables;
 //! - `flows`: the flow table as metrics, exact sums of windows as one aggregate;
 //! - `sql`: read-only statements, results as JSON, NDJSON, CSV, Arrow or Parquet;
+//! - `matchers`: selectors as the store understands them, for retention and deletion;
 //! - `database`: one DataFusion session for each query, over one snapshot;
 //! - `scan`: Parquet files and rows in memory as one table.
 
@@ -16,6 +17,7 @@ mod database;
 mod error;
 mod flows;
 mod http;
+mod matchers;
 pub mod promql;
 mod scan;
 mod sql;
@@ -24,4 +26,5 @@ mod testing;
 
 pub use database::{Database, Resources};
 pub use error::{Error, ErrorKind};
-pub use http::{Settings, router, router_with};
+pub use http::{Settings, admin_router, router, router_with};
+pub use matchers::row_matchers;

@@ -31,6 +31,7 @@
 
 use std::sync::Arc;
 
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -51,7 +52,7 @@ use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, expressions::col as physical_col};
-use weir_storage::{Hidden, Snapshot};
+use weir_storage::{Hidden, Snapshot, visible};
 
 use self::hidden::Visible;
 use self::indexes::{Indexes, Reader};
@@ -224,9 +225,14 @@ impl SnapshotTable {
             self.snapshot.memory.batches().map_err(|e| DataFusionError::External(e.into()))?;
         let mut groups = vec![Vec::new(); partitions.clamp(1, memory.len().max(1))];
         let count = groups.len();
+        let hidden = &self.snapshot.hidden_in_memory;
         for (i, batch) in memory.iter().enumerate() {
+            let batch = match visible(hidden, self.snapshot.spec.time, batch)? {
+                Some(seen) => filter_record_batch(batch, &seen)?,
+                None => batch.clone(),
+            };
             if let Some(group) = groups.get_mut(i % count) {
-                group.push(batch.clone());
+                group.push(batch);
             }
         }
         let stored = self.snapshot.spec.schema.clone();

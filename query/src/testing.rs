@@ -188,6 +188,7 @@ pub(crate) fn snapshot(dir: &Path, batch: &RecordBatch, memory: usize, files: us
         files: data_files.into(),
         memory: if memory > 0 { vec![batch.slice(0, memory)] } else { vec![] }.into(),
         complete_after: i64::MIN,
+        hidden_in_memory: Arc::default(),
         object_store: Arc::new(LocalFileSystem::new_with_prefix(dir).expect("directory is there")),
         object_store_url: Url::parse("file:///").expect("a constant"),
     }

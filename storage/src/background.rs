@@ -6,13 +6,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::expire::expire;
 use crate::flush;
 use crate::inner::Inner;
-use crate::retention;
 
 /// Wait after a failed flush; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Wait between two rounds of expiry when one is not enough: flushes have their turn.
+const MORE: Duration = Duration::from_secs(1);
 
 /// When to flush. No I/O.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl Schedule {
 
 /// Runs until `stop` changes or its sender is gone.
 pub(crate) async fn run(inner: Arc<Inner>, mut schedule: Schedule, mut stop: watch::Receiver<()>) {
-    let expire_every = inner.retention.map_or(Duration::from_secs(600), retention::interval);
+    let expire_every = inner.retention.interval();
     let mut expire_at = Instant::now();
     loop {
         if inner.place.fenced().is_some() {
@@ -75,10 +78,11 @@ pub(crate) async fn run(inner: Arc<Inner>, mut schedule: Schedule, mut stop: wat
             continue;
         }
         if expire_at <= now {
-            if let Err(error) = flush::expire(inner.clone()).await {
+            let more = expire(inner.clone()).await.unwrap_or_else(|error| {
                 tracing::error!(%error, "files beyond retention cannot be removed; next attempt follows");
-            }
-            expire_at = Instant::now() + expire_every;
+                false
+            });
+            expire_at = Instant::now() + if more { MORE } else { expire_every };
             continue;
         }
         let wake = flush_at.map_or(expire_at, |at| at.min(expire_at));

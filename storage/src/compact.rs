@@ -14,7 +14,7 @@ pub(crate) mod input;
 pub(crate) mod job;
 pub(crate) mod merge;
 pub(crate) mod plan;
-mod reader;
+pub(crate) mod reader;
 pub(crate) mod throttle;
 
 use std::collections::HashMap;
@@ -34,7 +34,8 @@ use self::plan::{Candidate, Policy};
 use self::throttle::Throttle;
 use crate::delta::log::LogError;
 use crate::durable::FileError;
-use crate::flush::{self, FlushError};
+use crate::expire;
+use crate::flush::FlushError;
 use crate::inner::Inner;
 use crate::options::Options;
 use crate::snapshot::DataFile;
@@ -195,7 +196,7 @@ fn choose(inner: &Inner, aside: &HashMap<Path, Instant>) -> Option<Job> {
         let (files, candidates): (Vec<&Arc<DataFile>>, Vec<Candidate>) = files
             .iter()
             .filter(|file| !aside.contains_key(&file.path))
-            .filter_map(|file| Some((file, candidate(&spec, file)?)))
+            .filter_map(|file| Some((file, candidate(&spec, file, inner)?)))
             .unzip();
         let group = plan::next(&policy, &candidates, now)?;
         let inputs = group.iter().filter_map(|at| files.get(*at).copied().cloned()).collect();
@@ -206,7 +207,7 @@ fn choose(inner: &Inner, aside: &HashMap<Path, Instant>) -> Option<Job> {
 }
 
 /// What the plan must know of a file; `None` if it is not one of this store's making.
-fn candidate(spec: &TableSpec, file: &DataFile) -> Option<Candidate> {
+fn candidate(spec: &TableSpec, file: &DataFile, inner: &Inner) -> Option<Candidate> {
     let window = spec.window.of(file.min_time);
     if file.rows == 0 || window != spec.window.of(file.max_time) {
         return None;
@@ -217,11 +218,7 @@ fn candidate(spec: &TableSpec, file: &DataFile) -> Option<Candidate> {
         size: file.size,
         rows: file.rows,
         committed: file.committed,
-        // A rule lets go of more and more of a file: once it has passed all of it is soon enough.
-        rewrite: file
-            .hidden
-            .iter()
-            .any(|h| h.reaches(file.min_time, file.max_time) && h.until >= file.max_time),
+        rewrite: inner.hiding.lock().wants_rewrite(file),
     })
 }
 
@@ -249,7 +246,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut stop: watch::Receiver<()>) {
                 wait
             }
         };
-        if let Err(error) = flush::remove_dead(&inner).await {
+        if let Err(error) = expire::remove_dead(&inner).await {
             tracing::error!(%error, "replaced files stay on disk for now");
         }
         if wait.is_zero() {

@@ -77,7 +77,7 @@ impl Table {
     ) -> Result<(), FlushError> {
         let Some(doubtful) = &self.doubtful else { return Ok(()) };
         self.log.reload().await?;
-        inner.committed(name, self.log.files(), self.log.lsn());
+        inner.committed(name, &self.log.files(), self.log.lsn());
         let Doubtful { added, removed } = doubtful;
         let unused: Vec<String> =
             added.iter().filter(|path| !self.log.has_file(path)).cloned().collect();
@@ -155,7 +155,7 @@ async fn flush_table(
     }
     table.doubtful = Some(Doubtful { added, ..Doubtful::default() });
     table.log.add(&new, lsn, inner.clock.now()).await?;
-    inner.committed(name, table.log.files(), lsn);
+    inner.committed(name, &table.log.files(), lsn);
     table.doubtful = None;
     let rows: u64 = new.iter().map(|f| f.stats.rows).sum();
     tracing::debug!(table = name, rows, files = new.len(), lsn, "flushed");
@@ -183,39 +183,5 @@ fn trim_log(inner: &Inner) -> Result<(), FlushError> {
         inner.wal.segments.lock().forget(lsn);
     }
     durable::sync_dir(disk, &inner.dir.wal())?;
-    Ok(())
-}
-
-/// Removes the files that retention lets go of: from the tables by commit, from disk once nobody
-/// reads them.
-pub(crate) async fn expire(inner: Arc<Inner>) -> Result<(), FlushError> {
-    inner.place.check().await?;
-    let now = inner.clock.now();
-    if let Some(keep) = inner.retention {
-        let mut tables = inner.tables.lock().await;
-        for (name, table) in tables.iter_mut() {
-            table.settle(&inner, name).await?;
-            let gone: Vec<Arc<DataFile>> = crate::retention::expired(&table.log.files(), keep, now);
-            if gone.is_empty() {
-                continue;
-            }
-            table.doubtful = Some(Doubtful { removed: gone.clone(), ..Doubtful::default() });
-            table.log.remove(&gone, now).await?;
-            table.doubtful = None;
-            inner.committed(name, table.log.files(), table.log.lsn());
-            tracing::info!(table = name, files = gone.len(), "removed files beyond retention");
-            inner.graveyard.lock().bury(gone, now);
-        }
-    }
-    remove_dead(&inner).await
-}
-
-/// Removes files from disk that a commit took from their table and that nobody reads any more.
-pub(crate) async fn remove_dead(inner: &Arc<Inner>) -> Result<(), FlushError> {
-    let now = inner.clock.now();
-    let dead = inner.graveyard.lock().take_unread(inner.removal_grace, now);
-    for file in dead {
-        inner.place.remove(&file.path, file.size).await;
-    }
     Ok(())
 }

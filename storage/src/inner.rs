@@ -11,11 +11,14 @@ use crate::clock::Clock;
 use crate::compact::Compaction;
 use crate::directory::DirectoryLock;
 use crate::flush::Table;
+use crate::hiding::Hiding;
 use crate::memory::Budget;
 use crate::paths::DataDir;
 use crate::place::Place;
-use crate::retention::Graveyard;
+use crate::retention::Retention;
+use crate::retention::graveyard::Graveyard;
 use crate::snapshot::DataFile;
+use crate::spec::TableSpec;
 use crate::state::State;
 use crate::wal::writer::Shared;
 
@@ -25,7 +28,9 @@ pub(crate) struct Inner {
     pub(crate) dir: DataDir,
     pub(crate) place: Place,
     pub(crate) clock: Clock,
-    pub(crate) retention: Option<Duration>,
+    pub(crate) retention: Retention,
+    /// Never held while `state` is waited for.
+    pub(crate) hiding: Mutex<Hiding>,
     pub(crate) removal_grace: Duration,
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) wal: Arc<Shared>,
@@ -45,10 +50,21 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Shows the outcome of a commit.
-    pub(crate) fn committed(&self, table: &str, files: Arc<[Arc<DataFile>]>, lsn: u64) {
+    pub(crate) fn spec(&self, table: &str) -> Option<Arc<TableSpec>> {
+        self.state.lock().tables.get(table).map(|t| t.spec.clone())
+    }
+
+    /// Shows the outcome of a commit; for the holder of the tables' lock.
+    pub(crate) fn committed(&self, table: &str, files: &[Arc<DataFile>], lsn: u64) {
+        let files = self.hiding.lock().shown(table, files);
         if let Some(table) = self.state.lock().tables.get_mut(table) {
             table.committed(files, lsn);
         }
+    }
+
+    /// The files of a table, as readers are shown them.
+    pub(crate) fn shown(&self, table: &str) -> Arc<[Arc<DataFile>]> {
+        let state = self.state.lock();
+        state.tables.get(table).map(|t| t.files.clone()).unwrap_or_default()
     }
 }

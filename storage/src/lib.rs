@@ -13,9 +13,11 @@
 //! - `flush`, `files`: rows become sorted Parquet files, cut by `window` and `part`;
 //! - `index`: which rows of a file have which value of a label, inside of the file itself;
 //! - `delta`: files and log position become part of the table in one commit;
-//! - `matcher`, `hidden`: which rows of a file must not be seen;
 //! - `compact`: many small files become few large ones, beside all of that;
-//! - `retention`: whole files go by age; `open` puts everything together again after a stop or a
+//! - `retention`: what is kept and for how long; `expire` removes the rest, file by file;
+//! - `matcher`, `hidden`, `hiding`: which rows of a file must not be seen;
+//! - `delete`: rows are deleted by a `tombstone`, and by compaction after that;
+//! - `open` puts everything together again after a stop or a
 //!   crash; `background` decides when to do what.
 //!
 //! `place` says where the tables are: on local disk, or in a bucket (`objects`).
@@ -28,15 +30,18 @@ mod bounds;
 mod clock;
 mod compact;
 mod conform;
+mod delete;
 mod delta;
 mod directory;
 mod disk;
 mod durable;
 mod entry;
 mod error;
+mod expire;
 mod files;
 mod flush;
 mod hidden;
+mod hiding;
 mod index;
 mod inner;
 mod matcher;
@@ -56,6 +61,7 @@ mod sources;
 mod spec;
 mod state;
 mod store;
+mod tombstone;
 mod wal;
 mod window;
 
@@ -63,6 +69,7 @@ pub use bounds::LabelBounds;
 pub use clock::Clock;
 pub use compact::CompactionStats;
 pub use conform::{ConformError, conform};
+pub use delete::{Deleted, Deletion};
 pub use entry::{Appended, Entry, Part, Source};
 pub use error::{Error, ErrorKind};
 pub use hidden::{Hidden, columns as hidden_columns, visible};
@@ -72,6 +79,7 @@ pub use objects::ObjectStorage;
 pub use objects::cache::CacheStats;
 pub use options::Options;
 pub use part::PartId;
+pub use retention::{Retention, RetentionRule};
 pub use rollup::{Detail, Fold, Merge, Rollup};
 pub use snapshot::{DataFile, Memory, Pin, Snapshot};
 pub use spec::TableSpec;

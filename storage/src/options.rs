@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::objects::ObjectStorage;
+use crate::retention::Retention;
 use crate::spec::TableSpec;
 
 /// How to open a store.
@@ -15,8 +16,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// The tables that it has.
     pub tables: Vec<TableSpec>,
-    /// Rows older than this are removed, file by file; `None` keeps everything.
-    pub retention: Option<Duration>,
+    /// What is kept, and for how long.
+    pub retention: Retention,
     /// Bytes of rows in memory at which they are written to files. At twice this, appends fail with
     /// [`crate::ErrorKind::Busy`].
     pub memtable_bytes: usize,
@@ -47,7 +48,7 @@ impl Options {
         Self {
             dir: dir.into(),
             tables,
-            retention: None,
+            retention: Retention::default(),
             memtable_bytes: 128 << 20,
             flush_interval: Duration::from_secs(600),
             removal_grace: Duration::from_secs(60),

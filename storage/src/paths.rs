@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/LOCK                      held (flock) by the process that has the directory open; its pid
 //! DIR/FORMAT                    name and version of the layout
+//! DIR/tombstones                deletions that are not over
 //! DIR/tmp/                      files being written; emptied at open
 //! DIR/wal/LSN.wal               log segments, named after their first LSN (20 digits)
 //! DIR/wal/sources               highest sequence of each sender
@@ -72,6 +73,10 @@ impl DataDir {
 
     pub(crate) fn format(&self) -> PathBuf {
         self.root.join("FORMAT")
+    }
+
+    pub(crate) fn tombstones(&self) -> PathBuf {
+        self.root.join("tombstones")
     }
 
     pub(crate) fn tmp(&self) -> PathBuf {

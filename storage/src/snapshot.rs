@@ -123,6 +123,8 @@ pub struct Snapshot {
     /// A tier has no sums of rows that had been in files when it was made: windows that end later
     /// than this, microseconds since the Unix epoch, are whole. `i64::MIN` for every other table.
     pub complete_after: i64,
+    /// Rows in memory that must not be seen.
+    pub hidden_in_memory: Arc<[Arc<Hidden>]>,
     /// The store that `files` are in: the folder of all tables.
     pub object_store: Arc<dyn ObjectStore>,
     /// Url that stands for `object_store` in a query engine's registry.

@@ -12,12 +12,15 @@ use url::Url;
 use crate::background::{self, Schedule};
 use crate::compact::{self, CompactError, Compaction, CompactionStats};
 use crate::conform::conform;
+use crate::delete::{self, DeleteError, Deleted, Deletion};
 use crate::disk::Disk;
 use crate::disk::real::RealDisk;
 use crate::entry::{Appended, Entry};
 use crate::error::{Error, ErrorKind};
+use crate::expire;
 use crate::files::order::times;
 use crate::flush::{self, FlushError, Table};
+use crate::hiding::Hiding;
 use crate::inner::Inner;
 use crate::memory::{detach, size_of};
 use crate::objects::CheckError;
@@ -25,10 +28,12 @@ use crate::objects::cache::CacheStats;
 use crate::objects::watch::run as watch_objects;
 use crate::open::{self, Opened};
 use crate::options::Options;
-use crate::retention::Graveyard;
+use crate::paths::DataDir;
+use crate::retention::graveyard::Graveyard;
 use crate::snapshot::{Memory, Snapshot};
 use crate::spec::TableSpec;
 use crate::state::{Incoming, State, TableState};
+use crate::tombstone::{TombstoneError, Tombstones};
 use crate::wal::writer::{self, Append, Shared, Writer};
 use crate::window::Window;
 
@@ -120,6 +125,9 @@ impl Store {
     }
 
     async fn start(options: Options, disk: Arc<dyn Disk>, acts: bool) -> Result<Arc<Self>, Error> {
+        options.retention.check(&options.tables).map_err(|e| {
+            Error::with_source(ErrorKind::Invalid, "retention cannot be applied", e)
+        })?;
         let Opened { dir, place, lock, tables, state, segments, budget, next_lsn } =
             open::open(&options, disk).await?;
         let refused = |e: Box<dyn std::error::Error + Send + Sync>| {
@@ -127,12 +135,16 @@ impl Store {
         };
         let object_store = place.reader();
         let object_store_url = Url::parse("weir://tables/").map_err(|e| refused(e.into()))?;
+        let policies = state.tables.values().map(|t| (t.spec.name, options.retention.of(&t.spec)));
+        let policies = policies.collect();
+        let tombstones = load_tombstones(&dir).await?;
         let specs = state.tables.iter().map(|(name, t)| (*name, t.spec.clone())).collect();
         let inner = Arc::new(Inner {
             dir: dir.clone(),
             place,
             clock: options.clock.clone(),
-            retention: options.retention,
+            hiding: Mutex::new(Hiding::new(policies, tombstones)),
+            retention: options.retention.clone(),
             removal_grace: options.removal_grace,
             state: Arc::new(Mutex::new(state)),
             wal: Arc::new(Shared::default()),
@@ -148,6 +160,7 @@ impl Store {
             lock: lock.clone(),
         });
         *inner.wal.segments.lock() = segments;
+        expire::show(&inner).await;
         let (append, wal_ended) = writer::spawn(Writer {
             dir,
             state: inner.state.clone(),
@@ -319,6 +332,7 @@ impl Store {
             files: table.files.clone(),
             memory: Memory::new(&table.spec, state.memory(table)),
             complete_after: table.complete_after,
+            hidden_in_memory: self.inner.hiding.lock().in_memory(table.spec.name),
             object_store: self.inner.objects.clone(),
             object_store_url: self.object_store_url.clone(),
         }
@@ -332,14 +346,41 @@ impl Store {
         self.spawn(flush::flush).await.map_err(cannot_flush)
     }
 
+    /// Deletes rows that were acknowledged before this was called. They are invisible when it returns,
+    /// for good; compaction removes them from disk.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when a table or label does not exist, a tier cannot tell the rows apart,
+    /// or the range does not fit one; [`ErrorKind::Unavailable`] when the disk refuses. Nothing is
+    /// deleted then.
+    pub async fn delete(&self, deletion: Deletion) -> Result<Deleted, Error> {
+        let work = tokio::spawn(delete::delete(self.inner.clone(), deletion));
+        let outcome = work.await.unwrap_or_else(|e| Err(e.into()));
+        outcome.map_err(|e| {
+            let invalid = e.is_invalid();
+            let kind = if invalid { ErrorKind::Invalid } else { ErrorKind::Unavailable };
+            Error::with_source(kind, "rows are not deleted", e)
+        })
+    }
+
+    /// Removes deleted rows, and those that retention hides for good, from disk now. The store does so
+    /// by itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when a file cannot be read or the disk refuses; the rows stay
+    /// invisible.
+    pub async fn clean(&self) -> Result<(), Error> {
+        while self.spawn(expire::expire).await.map_err(cannot_expire)? {}
+        self.compact().await?;
+        self.expire().await
+    }
+
     /// Removes what is beyond retention now. The store does so by itself from time to time.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the disk refuses.
     pub async fn expire(&self) -> Result<(), Error> {
-        self.spawn(flush::expire).await.map_err(|e| {
-            Error::with_source(ErrorKind::Unavailable, "cannot remove files beyond retention", e)
-        })
+        self.spawn(expire::expire).await.map(|_| ()).map_err(cannot_expire)
     }
 
     /// Rewrites small files as large ones until there is nothing left to do. The store does so by
@@ -403,9 +444,11 @@ impl Store {
     }
 
     /// Runs to the end even if the caller goes away: a commit is not left half known.
-    async fn spawn<F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<(), FlushError>
+    async fn spawn<F, T, E>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, E>
     where
-        F: Future<Output = Result<(), FlushError>> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<tokio::task::JoinError> + Send + 'static,
     {
         tokio::spawn(work(self.inner.clone())).await?
     }
@@ -462,6 +505,25 @@ fn closed() -> Error {
 
 fn no_table(name: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("there is no table `{name}`"))
+}
+
+fn cannot_expire(error: DeleteError) -> Error {
+    let message = "cannot remove files beyond retention";
+    Error::with_source(ErrorKind::Unavailable, message, error)
+}
+
+async fn load_tombstones(dir: &DataDir) -> Result<Tombstones, Error> {
+    let dir = dir.clone();
+    let loaded = tokio::task::spawn_blocking(move || Tombstones::load(&dir)).await;
+    let refused = |kind, e: Box<dyn std::error::Error + Send + Sync>| {
+        Error::with_source(kind, "cannot open the data directory", e)
+    };
+    match loaded {
+        Ok(Ok(tombstones)) => Ok(tombstones),
+        Ok(Err(e @ TombstoneError::Damaged { .. })) => Err(refused(ErrorKind::Directory, e.into())),
+        Ok(Err(e)) => Err(refused(ErrorKind::Unavailable, e.into())),
+        Err(e) => Err(refused(ErrorKind::Unavailable, e.into())),
+    }
 }
 
 fn cannot_flush(error: FlushError) -> Error {

@@ -100,6 +100,11 @@ impl Params {
         Ok((limit > 0).then_some(limit))
     }
 
+    /// The `table` parameters.
+    pub(super) fn tables(&self) -> Vec<String> {
+        self.all("table").map(str::to_owned).collect()
+    }
+
     /// The `match[]` parameters.
     pub(super) fn selectors(&self) -> Result<Vec<Selector>, Error> {
         self.all("match[]")

@@ -196,7 +196,7 @@ async fn commit(inner: &Arc<Inner>, job: &Job, new: Replacement) -> Result<(), C
     });
     table.log.replace(&job.inputs, new.file.as_ref(), new.changed, now).await?;
     table.doubtful = None;
-    inner.committed(name, table.log.files(), table.log.lsn());
+    inner.committed(name, &table.log.files(), table.log.lsn());
     inner.graveyard.lock().bury(job.inputs.clone(), now);
     let read = job.inputs.iter().map(|file| file.size).sum::<u64>();
     let mut stats = inner.compaction.stats.lock();

@@ -77,7 +77,7 @@ pub(crate) async fn sweep(
             continue;
         }
         table.log.reload().await?;
-        inner.committed(name, table.log.files(), table.log.lsn());
+        inner.committed(name, &table.log.files(), table.log.lsn());
         for path in gone.into_iter().map(Path::from) {
             if !is_named(table, &path) {
                 tracing::info!(%path, "removed a data file that no commit names");

@@ -18,6 +18,7 @@ use crate::disk::simulated::{Crash, Kind, Machine, Sabotage};
 use crate::entry::{Appended, Entry, Source};
 use crate::error::ErrorKind;
 use crate::options::Options;
+use crate::retention::Retention;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 
@@ -157,7 +158,7 @@ impl Run {
         }
         let retention = random.random_ratio(1, 3).then(|| Duration::from_secs(48 * 3600));
         let options = Options {
-            retention,
+            retention: Retention::age(retention),
             removal_grace: Duration::from_secs(if random.random() { 0 } else { 60 }),
             clock: machine.clock(),
             ..Options::new(DATA, rows::specs())
@@ -524,7 +525,7 @@ impl Run {
 
     /// From now on rows beyond retention may be gone.
     fn expired(&mut self) {
-        if let Some(keep) = self.options.retention {
+        if let Some(keep) = self.options.retention.default {
             let keep = i64::try_from(keep.as_micros()).unwrap();
             self.model.horizon = self.model.horizon.max(self.machine.now() - keep);
         }

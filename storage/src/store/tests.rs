@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::{
     Array, AsArray, DictionaryArray, Int64Array, ListArray, RecordBatch, TimestampMicrosecondArray,
 };
-use arrow::compute::cast;
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimeUnit};
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
@@ -17,13 +17,17 @@ use super::*;
 use crate::clock::Clock;
 use crate::disk::faulty::FaultyDisk;
 use crate::entry::{Part, Source};
+use crate::hidden::{Hidden, visible};
+use crate::retention::Retention;
 
 mod compaction;
 mod crash;
+mod delete;
 mod disk;
 mod history;
 mod objects;
 mod readers;
+mod retention;
 mod tiers;
 
 /// 2026-11-22T00:00:00Z, in microseconds.
@@ -138,8 +142,16 @@ fn read_file(store: &Store, path: &str) -> Vec<RecordBatch> {
 fn counts(store: &Store, table: &str) -> BTreeMap<i64, usize> {
     let snapshot = store.snapshot(table).unwrap();
     let mut counts = BTreeMap::new();
-    let files = snapshot.files.iter().flat_map(|f| read_file(store, f.path.as_ref()));
-    for batch in files.chain(snapshot.memory.batches().unwrap().to_vec()) {
+    let seen = |batch: RecordBatch, hidden: &[Arc<Hidden>]| match visible(hidden, "end", &batch) {
+        Ok(None) => batch,
+        Ok(Some(rows)) => filter_record_batch(&batch, &rows).unwrap(),
+        Err(e) => panic!("{e}"),
+    };
+    let files = snapshot.files.iter().flat_map(|f| {
+        read_file(store, f.path.as_ref()).into_iter().map(|batch| seen(batch, &f.hidden))
+    });
+    let memory = snapshot.memory.batches().unwrap().iter().cloned();
+    for batch in files.chain(memory.map(|batch| seen(batch, &snapshot.hidden_in_memory))) {
         let n = batch.column_by_name("n").unwrap().as_primitive::<Int64Type>();
         for n in n.values() {
             *counts.entry(*n).or_default() += 1;

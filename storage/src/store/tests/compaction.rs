@@ -105,7 +105,7 @@ async fn everything_at_once_keeps_every_row_once() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         compaction: true,
-        retention: Some(Duration::from_secs(100 * 24 * 3600)),
+        retention: Retention::age(Some(Duration::from_secs(100 * 24 * 3600))),
         ..options(dir.path())
     };
     let store = open_when_free(options.clone()).await;

@@ -150,7 +150,7 @@ async fn a_commit_that_was_not_synced_is_not_trusted() {
     let dir = tempfile::tempdir().unwrap();
     let keep = Some(Duration::from_secs(12 * 3600));
     let disk = FaultyDisk::default();
-    let options = Options { retention: keep, ..options(dir.path()) };
+    let options = Options { retention: Retention::age(keep), ..options(dir.path()) };
     let store = open_on(options, Arc::new(disk.clone())).await;
     let log = store.inner.dir.table("flows").join("_delta_log");
     store.append(entry(None, 0)).await.unwrap();

@@ -39,7 +39,7 @@ async fn retention_removes_whole_files_and_spares_readers() {
         move || now.load(Ordering::Relaxed)
     });
     let keep = Some(Duration::from_secs(24 * 3600));
-    let timed = Options { retention: keep, clock, ..options(dir.path()) };
+    let timed = Options { retention: Retention::age(keep), clock, ..options(dir.path()) };
     let store = open_when_free(timed.clone()).await;
     store.append(entry(None, 0)).await.unwrap();
     store.append(entry(None, 2 * 3600)).await.unwrap();

@@ -254,7 +254,11 @@ async fn garbage_goes_and_nothing_else() {
 async fn expired_files_leave_the_bucket_and_the_cache() {
     let (tmp, bucket) = (tempfile::tempdir().unwrap(), Fickle::default());
     let retention = Some(Duration::from_secs(12 * 3600));
-    let store = open_when_free(Options { retention, ..options_in(tmp.path(), &bucket) }).await;
+    let store = open_when_free(Options {
+        retention: Retention::age(retention),
+        ..options_in(tmp.path(), &bucket)
+    })
+    .await;
     append(&store, 0..3).await;
     store.flush().await.unwrap();
     assert!(store.stats().cache.unwrap().bytes > 0);

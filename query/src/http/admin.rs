@@ -1,0 +1,141 @@
+//! `/api/v1/admin`: deleting rows. Mounted only where the operator asked for it.
+//!
+//! Rows whose `end` lies in `(start, end]` and that match any `match[]` are deleted, in `flows` and in
+//! its tiers, or in the tables that `table` names. Prometheus' `delete_series` is the same thing.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::{post, put};
+use serde::Serialize;
+use weir_storage::{Deletion, ErrorKind as StoreError, Store};
+
+use super::MAX_BODY;
+use super::envelope::{Failure, Success};
+use super::params::Params;
+use crate::database::FLOWS;
+use crate::error::{Error, ErrorKind};
+use crate::matchers::of_selector;
+
+/// The admin API over a store. Whoever reaches it can delete history: put authorization in front.
+pub fn admin_router(store: Arc<Store>) -> Router {
+    Router::new()
+        .route("/api/v1/admin/delete", post(delete))
+        .route("/api/v1/admin/tsdb/delete_series", post(delete).merge(put(delete)))
+        .route("/api/v1/admin/clean", post(clean))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post(clean).merge(put(clean)))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(store)
+}
+
+/// What was deleted.
+#[derive(Debug, Serialize)]
+struct Answer {
+    /// Files that are to be rewritten because they may hold such rows.
+    files: usize,
+    /// The tables.
+    tables: Vec<String>,
+    /// Tiers that still count the rows in their sums.
+    untouched: Vec<&'static str>,
+}
+
+async fn delete(State(store): State<Arc<Store>>, params: Params) -> Result<Success, Failure> {
+    let selectors = params.selectors()?;
+    if selectors.is_empty() {
+        return Err(Error::bad("no match[] parameter provided").into());
+    }
+    let after = params.time("start")?.map_or(i64::MIN, micros);
+    let until = params.time("end")?.map_or(i64::MAX, micros);
+    if after >= until {
+        return Err(Error::bad("end has to be later than start").into());
+    }
+    let tables = match params.tables() {
+        named if named.is_empty() => of_flows(&store),
+        named => named,
+    };
+    // All of them are read before the first counts.
+    let all = selectors.iter().map(of_selector).collect::<Result<Vec<_>, _>>()?;
+    let mut answer = Answer { files: 0, tables: tables.clone(), untouched: Vec::new() };
+    for matchers in all {
+        let deletion = Deletion { tables: tables.clone(), matchers, after, until };
+        let deleted = store.delete(deletion).await.map_err(refused)?;
+        answer.files += deleted.files;
+        answer.untouched = deleted.untouched;
+    }
+    Success::of(&answer)
+}
+
+async fn clean(State(store): State<Arc<Store>>) -> Result<Success, Failure> {
+    store.clean().await.map_err(refused)?;
+    Ok(Success::new("null".to_owned()))
+}
+
+/// The table of flows and its tiers.
+fn of_flows(store: &Store) -> Vec<String> {
+    let snapshots = store.snapshots();
+    let of_flows = snapshots.iter().map(|s| &s.spec).filter(|spec| {
+        spec.name == FLOWS || spec.rollup.as_ref().is_some_and(|r| r.source == FLOWS)
+    });
+    let mut names: Vec<_> = of_flows.map(|spec| spec.name.to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+fn micros(millis: i64) -> i64 {
+    millis.saturating_mul(1000)
+}
+
+fn refused(error: weir_storage::Error) -> Failure {
+    let kind = match error.kind() {
+        StoreError::Invalid => ErrorKind::BadData,
+        StoreError::Busy => ErrorKind::Busy,
+        _ => ErrorKind::Internal,
+    };
+    Error::new(kind, error.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use weir_storage::{Options, Store};
+
+    use super::*;
+    use crate::testing::specs;
+
+    async fn ask(store: &Arc<Store>, query: &str) -> (StatusCode, String) {
+        let uri = format!("/api/v1/admin/delete?{query}");
+        let request = Request::post(uri).body(Body::empty()).expect("a request");
+        let answer = admin_router(store.clone()).oneshot(request).await.expect("an answer");
+        let status = answer.status();
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_not_meant_for_deletion_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(Options::new(dir.path(), specs())).await.expect("a store");
+        for (query, why) in [
+            ("", "no match[]"),
+            ("match[]=flow_tx_bytes_total", "columns of one row"),
+            ("match[]={pod=\"x\"}&start=5&end=5", "later than start"),
+            ("match[]={nonesuch=\"x\"}", "has no label `nonesuch`"),
+            ("match[]={pod=\"x\"}&table=gone", "no table `gone`"),
+        ] {
+            let query = query.replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+            let (status, body) = ask(&store, &query).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {body}");
+            assert!(body.contains(why), "{query}: {body}");
+        }
+        let (status, body) = ask(&store, "match[]=%7Bpod%3D%22x%22%7D").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            body,
+            r#"{"status":"success","data":{"files":0,"tables":["flows"],"untouched":[]}}"#
+        );
+    }
+}

@@ -1,0 +1,311 @@
+//! The configuration file, and what it and the command line amount to together.
+//!
+//! ```toml
+//! listen = "0.0.0.0:9470"
+//! data = "/var/lib/weir"
+//! token_file = "/etc/weir/tokens"
+//! admin_api = false
+//! flush_interval = "5m"
+//! memtable = "128MiB"
+//! keep = "30d"               # rows that nothing below speaks of; "off" keeps everything
+//! max_bytes = "200GiB"       # of all data files; the oldest of the finest tier go first
+//!
+//! [tiers]
+//! raw = "7d"
+//! 5m = "90d"
+//! 1h = "2y"
+//!
+//! [[retention]]              # the first that matches a row counts
+//! match = '{namespace="dev"}'
+//! keep = "3d"
+//! tier = "raw"               # every tier that has the labels, unless given
+//! ```
+//!
+//! An option of the command line wins over the same one here.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use serde::{Deserialize, Deserializer};
+use weir_storage::{Retention, RetentionRule};
+
+use crate::cli::{self, DEFAULT_LISTEN, ServerOptions};
+
+/// Tiers as people name them, and their tables.
+const TIERS: [(&str, &str); 3] = [("raw", "flows"), ("5m", "flows_5m"), ("1h", "flows_1h")];
+/// What is kept if nobody says anything.
+const DEFAULT_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    data: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    insecure: Option<bool>,
+    admin_api: Option<bool>,
+    flush_interval: Option<Span>,
+    memtable: Option<Bytes>,
+    keep: Option<Keep>,
+    max_bytes: Option<Bytes>,
+    #[serde(default)]
+    tiers: Tiers,
+    #[serde(default)]
+    retention: Vec<Rule>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tiers {
+    raw: Option<Keep>,
+    #[serde(rename = "5m")]
+    five_minutes: Option<Keep>,
+    #[serde(rename = "1h")]
+    hour: Option<Keep>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    #[serde(rename = "match")]
+    selector: toml::Spanned<String>,
+    keep: Keep,
+    tier: Option<toml::Spanned<String>>,
+}
+
+/// Reads a value by the function that reads it on the command line.
+macro_rules! read_by {
+    ($name:ident, $value:ty, $read:path) => {
+        #[derive(Debug, Clone, Copy)]
+        struct $name($value);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(from)?;
+                $read(&text).map(Self).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+read_by!(Span, Duration, cli::parse_duration);
+read_by!(Keep, cli::Retention, cli::parse_retention);
+read_by!(Bytes, u64, cli::parse_bytes);
+
+/// What the server is to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    /// Only the file's; a folder on the command line is known to whoever asks.
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) insecure: bool,
+    pub(crate) admin_api: bool,
+    pub(crate) flush_interval: Duration,
+    pub(crate) memtable_bytes: usize,
+    pub(crate) retention: Retention,
+    pub(crate) store: Option<String>,
+    pub(crate) cache_mib: u64,
+}
+
+impl Settings {
+    /// Reads the file that the options name, if any, and puts the options over it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or says something that is not understood: with file and line.
+    pub(crate) fn new(options: &ServerOptions) -> anyhow::Result<Self> {
+        let (file, text, path) = match &options.config {
+            None => (File::default(), String::new(), Path::new("")),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| {
+                    format!("configuration file {} cannot be read", path.display())
+                })?;
+                let file = toml::from_str(&text)
+                    .map_err(|e| anyhow!("configuration file {}: {e}", path.display()))?;
+                (file, text, path.as_path())
+            }
+        };
+        let rules = file.retention.iter().map(|rule| {
+            rule.read().map_err(|(at, why)| {
+                let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+                anyhow!("configuration file {}, line {line}: {why}", path.display())
+            })
+        });
+        let memtable = match options.memtable_mib {
+            Some(mib) => Some(u64::try_from(mib).unwrap_or(u64::MAX).saturating_mul(1 << 20)),
+            None => file.memtable.map(|bytes| bytes.0),
+        };
+        Ok(Self {
+            retention: Retention {
+                default: options
+                    .retention
+                    .or(file.keep.map(|k| k.0))
+                    .map_or(Some(DEFAULT_KEEP), |keep| keep.0),
+                tables: tiers(options, &file.tiers),
+                rules: rules.collect::<anyhow::Result<_>>()?,
+                max_bytes: options.max_bytes.or(file.max_bytes.map(|bytes| bytes.0)),
+            },
+            store: options.store.clone(),
+            cache_mib: options.cache_mib,
+            listen: match options.listen.or(file.listen) {
+                Some(listen) => listen,
+                None => DEFAULT_LISTEN.parse()?,
+            },
+            data: file.data,
+            token_file: options.token_file.clone().or(file.token_file),
+            insecure: options.insecure || file.insecure.unwrap_or(false),
+            admin_api: options.admin_api || file.admin_api.unwrap_or(false),
+            flush_interval: options
+                .flush_interval
+                .or(file.flush_interval.map(|span| span.0))
+                .unwrap_or(Duration::from_secs(300)),
+            memtable_bytes: usize::try_from(memtable.unwrap_or(128 << 20))
+                .unwrap_or(usize::MAX)
+                .max(1 << 20),
+        })
+    }
+
+    /// The folder of the history: the command line's, or else the file's.
+    ///
+    /// # Errors
+    /// When neither says.
+    pub(crate) fn folder(&self, given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+        match given.or(self.data.as_ref()) {
+            Some(folder) => Ok(folder.clone()),
+            None => bail!(
+                "no folder for the history: give --data DIR, or data = \"DIR\" in the configuration file"
+            ),
+        }
+    }
+}
+
+fn tiers(options: &ServerOptions, file: &Tiers) -> Vec<(String, Option<Duration>)> {
+    let keeps = [
+        options.retention_raw.or(file.raw.map(|k| k.0)),
+        options.retention_5m.or(file.five_minutes.map(|k| k.0)),
+        options.retention_1h.or(file.hour.map(|k| k.0)),
+    ];
+    let named = TIERS.iter().zip(keeps);
+    named.filter_map(|((_, table), keep)| Some(((*table).to_owned(), keep?.0))).collect()
+}
+
+impl Rule {
+    /// The rule, or where in the file it goes wrong and why.
+    fn read(&self) -> Result<RetentionRule, (usize, String)> {
+        let selector = &self.selector;
+        let matchers = weir_query::row_matchers(selector.get_ref()).map_err(|e| {
+            (selector.span().start, format!("match = {:?}: {e}", selector.get_ref()))
+        })?;
+        let table = self.tier.as_ref().map(|tier| {
+            let known = TIERS.iter().find(|(name, _)| name == tier.get_ref());
+            known.map(|(_, table)| (*table).to_owned()).ok_or_else(|| {
+                let why = format!("there is no tier {:?}, but raw, 5m and 1h", tier.get_ref());
+                (tier.span().start, why)
+            })
+        });
+        Ok(RetentionRule { matchers, keep: self.keep.0.0, table: table.transpose()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn settings(text: &str, options: &[&str]) -> anyhow::Result<Settings> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weir.toml");
+        std::fs::write(&path, text).unwrap();
+        let file = path.to_str().unwrap();
+        let args = ["weir", "serve", "--config", file].into_iter().chain(options.iter().copied());
+        let Command::Serve(serve) = Cli::try_parse_from(args).unwrap().command else { panic!() };
+        Settings::new(&serve.server)
+    }
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[test]
+    fn the_file_says_and_the_command_line_wins() {
+        let text = r#"
+            listen = "127.0.0.1:1234"
+            data = "/srv/weir"
+            keep = "60d"
+            max_bytes = "200GiB"
+            memtable = "64MiB"
+            [tiers]
+            raw = "7d"
+            5m = "90d"
+            1h = "2y"
+            [[retention]]
+            match = '{namespace="dev"}'
+            keep = "3d"
+            [[retention]]
+            match = '{namespace="audit"}'
+            keep = "off"
+            tier = "1h"
+        "#;
+        let read = settings(text, &[]).unwrap();
+        assert_eq!(read.listen.port(), 1234);
+        assert_eq!(read.folder(None).unwrap(), Path::new("/srv/weir"));
+        assert_eq!(read.memtable_bytes, 64 << 20);
+        let retention = &read.retention;
+        assert_eq!((retention.default, retention.max_bytes), (Some(60 * DAY), Some(200 << 30)));
+        assert_eq!(
+            retention.tables,
+            [
+                ("flows".to_owned(), Some(7 * DAY)),
+                ("flows_5m".to_owned(), Some(90 * DAY)),
+                ("flows_1h".to_owned(), Some(730 * DAY)),
+            ]
+        );
+        let rules: Vec<_> = retention.rules.iter().map(|r| (r.keep, r.table.as_deref())).collect();
+        assert_eq!(rules, [(Some(3 * DAY), None), (None, Some("flows_1h"))]);
+
+        let options = [
+            "--data",
+            "/tmp/x",
+            "--retention",
+            "off",
+            "--retention-5m",
+            "1d",
+            "--max-bytes",
+            "1GiB",
+        ];
+        let over = settings(text, &options).unwrap();
+        assert_eq!((over.retention.default, over.retention.max_bytes), (None, Some(1 << 30)));
+        assert_eq!(over.retention.tables[1].1, Some(DAY));
+        assert_eq!(over.retention.tables[0].1, Some(7 * DAY));
+        let nothing = settings("", &[]).unwrap();
+        assert_eq!(nothing.retention, Retention::age(Some(DEFAULT_KEEP)));
+        assert!(nothing.folder(None).is_err());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_with_its_line() {
+        for (text, expected) in [
+            ("keep = \"3d\"\nkeeep = \"3d\"", vec!["line 2", "keeep", "max_bytes"]),
+            ("\nmax_bytes = \"12 parsecs\"", vec!["line 2", "max_bytes", "200GiB"]),
+            ("[tiers]\n2m = \"3d\"", vec!["line 2", "2m", "1h"]),
+            ("[[retention]]\nmatch = '{a='\nkeep = \"1d\"", vec!["line 2", "{a="]),
+            (
+                "[[retention]]\nmatch = 'flow_x'\nkeep = \"1d\"",
+                vec!["line 2", "columns of one row"],
+            ),
+            (
+                "[[retention]]\nmatch = '{a=\"b\"}'\nkeep = \"1d\"\ntier = \"9h\"",
+                vec!["line 4", "raw, 5m and 1h"],
+            ),
+            ("[[retention]]\nkeep = \"1d\"", vec!["line 1", "match"]),
+        ] {
+            let error = format!("{:#}", settings(text, &[]).unwrap_err());
+            for part in expected.iter().chain(&["weir.toml"]) {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+    }
+}
