@@ -46,6 +46,9 @@ fn run_seeds(first: u64, count: u64, mode: Mode) -> Outcome {
             let mut sum = Outcome::default();
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed != first && (seed - first).is_multiple_of(1000) && seed < first + count {
+                    println!("seed {seed}");
+                }
                 if seed >= first.saturating_add(count) {
                     return Ok(sum);
                 }

@@ -148,7 +148,10 @@ fn write_at(
     if let Some(folder) = full.parent() {
         durable::create_dir(&inner.dir, folder)?;
     }
-    durable::publish(disk, tmp, &full, Taken::Refuse)?;
+    if let Err(error) = durable::publish(disk, tmp, &full, Taken::Refuse) {
+        let _ = durable::remove(disk, &full);
+        return Err(error.into());
+    }
     Ok(Replacement { file: Some(NewFile { path, partition, size, stats }), rows, changed })
 }
 

@@ -86,6 +86,8 @@ pub(crate) fn write_file(
     });
     if written.is_err() {
         let _ = durable::remove(disk, tmp);
+        // It has its name already if the folder's sync failed. Nobody else can have this one.
+        let _ = durable::remove(disk, path);
     }
     written
 }

@@ -174,10 +174,14 @@ impl Model {
     }
 
     /// Whether the tier's sums are those of what is there.
-    pub(super) fn check_tier(&self, seen: &BTreeMap<Cell, i64>) -> Result<(), String> {
+    pub(super) fn check_tier(
+        &self,
+        seen: &BTreeMap<Cell, i64>,
+        complete_after: i64,
+    ) -> Result<(), String> {
         let width = i64::try_from(WIDTH.length().as_micros()).unwrap();
         // Of windows that have expired in part nothing can be said.
-        let lasts = |end: i64| end - width >= self.horizon;
+        let lasts = |end: i64| end - width >= self.horizon && end > complete_after;
         let mut wanted: BTreeMap<Cell, i64> = BTreeMap::new();
         for sent in self.entries.iter().filter(|sent| sent.fate == Fate::There) {
             for row in &sent.rows[0] {

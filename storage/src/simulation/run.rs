@@ -136,6 +136,8 @@ struct Run {
     files: BTreeMap<PathBuf, (u32, Vec<RecordBatch>)>,
     /// Whether an error can be the disk's fault.
     troubled: bool,
+    /// Whether the tier is there from the first restart on only, as with an older program before.
+    lacks_tier: bool,
     /// Whether checkpoints of the tables' logs are to be made more often.
     hastens: bool,
     outcome: Outcome,
@@ -169,6 +171,7 @@ impl Run {
             Mode::Together => Options { memtable_bytes: 10_000, ..options },
         };
         let hastens = random.random();
+        let lacks_tier = random.random_ratio(1, 6);
         let senders = (0..3).map(|_| Sender { boot: 0, next: 0, pending: None, last: None });
         Self {
             machine,
@@ -181,6 +184,7 @@ impl Run {
             model: Model { horizon: i64::MIN, ..Model::default() },
             files: BTreeMap::new(),
             troubled: false,
+            lacks_tier,
             hastens,
             outcome: Outcome::default(),
         }
@@ -222,6 +226,7 @@ impl Run {
 
     async fn restart(&mut self) -> Done {
         self.outcome.crashes += 1;
+        self.lacks_tier = false;
         self.held.clear();
         self.store = None;
         self.model.ended();
@@ -232,6 +237,8 @@ impl Run {
     /// Opens the store; recovery may crash, too.
     async fn start(&mut self) -> Done {
         for attempt in 0.. {
+            let mut options = self.options.clone();
+            options.tables.retain(|t| t.name != TIER || !self.lacks_tier);
             let disk = Arc::new(self.machine.start());
             self.troubled = false;
             if attempt < 3 && self.random.random_ratio(1, 4) {
@@ -245,8 +252,8 @@ impl Run {
             self.note(|| "open".into());
             self.expired();
             let opened = match self.mode {
-                Mode::Alone => Store::open_quietly(self.options.clone(), disk).await,
-                Mode::Together => Store::open_on(self.options.clone(), disk).await,
+                Mode::Alone => Store::open_quietly(options, disk).await,
+                Mode::Together => Store::open_on(options, disk).await,
             };
             match opened {
                 Ok(store) => {
@@ -282,7 +289,8 @@ impl Run {
         if !std::mem::take(&mut self.hastens) {
             return;
         }
-        for table in TABLES.into_iter().chain([TIER]) {
+        let tier = (!self.lacks_tier).then_some(TIER);
+        for table in TABLES.into_iter().chain(tier) {
             let first = format!("tables/{table}/_delta_log/{:020}.json", 0);
             self.machine.edit(&Path::new(DATA).join(first), |text| {
                 let interval = |n| format!("\"delta.checkpointInterval\":\"{n}\"");
@@ -569,13 +577,16 @@ impl Run {
         let mut seen = Seen::default();
         let mut sums = BTreeMap::new();
         let mut listed = BTreeSet::new();
-        for (table, name) in TABLES.into_iter().chain([TIER]).enumerate() {
+        let tier = (!self.lacks_tier).then_some(TIER);
+        let mut complete_after = i64::MIN;
+        for (table, name) in TABLES.into_iter().chain(tier).enumerate() {
             let snapshot = self.snapshot(name)?;
             match seen.get_mut(table) {
                 Some(seen) => *seen = self.rows(&snapshot)?,
                 None => {
                     let batches = self.batches(&snapshot)?;
                     batches.iter().for_each(|batch| rows::add_cells(batch, &mut sums));
+                    complete_after = snapshot.complete_after;
                 }
             }
             let tables = Path::new(DATA).join("tables");
@@ -590,7 +601,9 @@ impl Run {
         }
         self.note(|| format!("read: {} and {} rows", seen[0].len(), seen[1].len()));
         self.model.check(&seen)?;
-        self.model.check_tier(&sums)?;
+        if tier.is_some() {
+            self.model.check_tier(&sums, complete_after)?;
+        }
         if started && self.mode == Mode::Alone {
             let on_disk: BTreeSet<PathBuf> = self
                 .machine

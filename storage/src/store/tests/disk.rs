@@ -194,3 +194,24 @@ fn a_folder_that_was_not_synced_is_not_taken_for_durable() {
     let next = DataDir::on(Arc::new(disk), tmp.path().to_owned());
     crate::durable::create_dir(&next, &folder).unwrap_err();
 }
+
+/// The folder's sync fails after the file got its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_that_fails_leaves_no_file_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let store = open_on(options(dir.path()), Arc::new(disk.clone())).await;
+    store.append(entry(None, 0)).await.unwrap();
+    store.flush().await.unwrap();
+    store.append(entry(None, 1)).await.unwrap();
+    let folder = store.inner.dir.table("flows").join("date=2026-11-22/part=00");
+    disk.fail_sync(&folder, true);
+    for _ in 0..2 {
+        // The data file itself is synced under its temporary name, elsewhere.
+        store.flush().await.unwrap_err();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    }
+    disk.fail_sync(&folder, false);
+    store.flush().await.unwrap();
+    assert_eq!(counts(&store, "flows"), once(0..2));
+}
