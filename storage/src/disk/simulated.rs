@@ -195,6 +195,11 @@ impl Machine {
         Ok(tree.content(inode)?.seen.clone())
     }
 
+    /// Whether there is a folder, seen from outside of the simulation.
+    pub(crate) fn peek_folder(&self, path: &Path) -> bool {
+        self.0.lock().tree.list(path).is_ok()
+    }
+
     /// Changes what a file holds, durably, from outside of the simulation.
     pub(crate) fn edit(&self, path: &Path, change: impl FnOnce(&str) -> String) {
         let World { tree, now, .. } = &mut *self.0.lock();

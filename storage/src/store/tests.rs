@@ -26,6 +26,7 @@ mod delete;
 mod disk;
 mod history;
 mod objects;
+mod power;
 mod readers;
 mod retention;
 mod tiers;
