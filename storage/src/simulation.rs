@@ -95,11 +95,11 @@ fn acknowledged_rows_survive_whatever_happens() {
     let outcome = run_seeds(first, count, Mode::Alone);
     println!("{count} seeds from {first}: {outcome:?}");
     // A simulation in which nothing goes wrong shows nothing.
-    assert!(outcome.crashes > count / 2, "{outcome:?}");
+    assert!(outcome.crashes > count, "{outcome:?}");
     assert!(outcome.acknowledged > count, "{outcome:?}");
-    assert!(outcome.refused > count / 10, "{outcome:?}");
-    assert!(outcome.flushes > count / 2, "{outcome:?}");
-    assert!(outcome.compactions > count / 20, "{outcome:?}");
+    assert!(outcome.refused > count / 20, "{outcome:?}");
+    assert!(outcome.flushes > count, "{outcome:?}");
+    assert!(outcome.compactions > count / 10, "{outcome:?}");
 }
 
 #[test]
