@@ -1,7 +1,7 @@
 //! What continuous flushes cost: compaction's own speed, its price for ingest, and the tables' logs.
 //!
 //! `cargo bench --bench compaction` runs all three parts; `WEIR_BENCH_PART=merge`, `ingest` or
-//! `commits` one of them.
+//! `commits` one of them. `WEIR_BENCH_FLUSHES` makes the parts shorter that count flushes.
 
 #![expect(clippy::expect_used, reason = "a benchmark fails by panicking")]
 
@@ -23,8 +23,6 @@ use generator::{Cluster, Shape};
 const HOUR: i64 = 3_600_000_000;
 /// Rows of a flush: ten seconds of a cluster of about 100 nodes.
 const NODES: usize = 100;
-const FLUSHES: u64 = 720;
-const COMMITS: u64 = 20_000;
 
 fn main() {
     let part = std::env::var("WEIR_BENCH_PART").ok();
@@ -40,6 +38,13 @@ fn main() {
                 _ => runtime.block_on(commits(dir.path())),
             }
         }
+    }
+}
+
+fn flushes(default: u64) -> u64 {
+    match std::env::var("WEIR_BENCH_FLUSHES") {
+        Ok(text) => text.parse().expect("WEIR_BENCH_FLUSHES is a number of flushes"),
+        Err(_) => default,
     }
 }
 
@@ -89,7 +94,8 @@ async fn merge(dir: &Path) {
     let receiver = Receiver::with_clock(store.clone(), || i64::MAX / 2);
     let mut spent = Duration::ZERO;
     let (mut most, mut bytes_flushed) = (0, 0);
-    for n in 0..FLUSHES {
+    let flushes = flushes(720);
+    for n in 0..flushes {
         now.store(start + 10_000_000 * i64::try_from(n).expect("few"), Ordering::Relaxed);
         for bytes in interval(&cluster, n).0 {
             receiver.receive(bytes).await.expect("batch is taken");
@@ -103,7 +109,7 @@ async fn merge(dir: &Path) {
         most = most.max(flows(&store).0);
     }
     let rows = flows(&store).2;
-    println!("rows, flushed files         {rows}, {FLUSHES}");
+    println!("rows, flushed files         {rows}, {flushes}");
     println!("flushed bytes per row       {:.2}", bytes_flushed as f64 / rows as f64);
     println!("most files at a time        {most}");
     now.store(start + 5 * HOUR, Ordering::Relaxed);
@@ -183,7 +189,7 @@ async fn commits(dir: &Path) {
     let receiver = Receiver::with_clock(store.clone(), || i64::MAX / 2);
     let log = dir.join("tables/flows/_delta_log");
     let mut last = Instant::now();
-    for n in 0..COMMITS {
+    for n in 0..flushes(20_000) {
         for bytes in interval(&cluster, n).0 {
             receiver.receive(bytes).await.expect("batch is taken");
         }
@@ -191,14 +197,14 @@ async fn commits(dir: &Path) {
         if n % 10 == 9 {
             store.compact().await.expect("store compacts");
         }
-        if (n + 1) % 2000 == 0 {
+        if (n + 1) % 500 == 0 {
             let entries: Vec<_> =
                 std::fs::read_dir(&log).expect("log").map(|e| e.expect("entry")).collect();
             let bytes: u64 = entries.iter().map(|e| e.metadata().map_or(0, |m| m.len())).sum();
             println!(
                 "{:6} flushes: {:.2} ms each, {} files of flows, log of {} files, {} bytes",
                 n + 1,
-                last.elapsed().as_secs_f64() / 2.0,
+                last.elapsed().as_secs_f64() * 2.0,
                 flows(&store).0,
                 entries.len(),
                 bytes

@@ -6,8 +6,9 @@
 //!
 //! Every [`log::CHECKPOINT_EVERY`] commits the state is written as a checkpoint, and log files older
 //! than [`log::KEEP_LOG`] that a checkpoint makes superfluous are removed, so that opening a table
-//! reads a bounded number of files. Older versions of a table cannot be read (no time travel): the
-//! files of removed rows are deleted, not kept.
+//! reads a bounded number of files. Checkpoints forget removed files after the same time. Older
+//! versions of a table cannot be read (no time travel): the files of removed rows are deleted, not
+//! kept.
 
 pub(crate) mod log;
 pub(crate) mod schema;

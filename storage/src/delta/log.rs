@@ -7,7 +7,9 @@ use std::time::Duration;
 use deltalake_core::DeltaTableError;
 use deltalake_core::checkpoints::cleanup_expired_logs_for;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
-use deltalake_core::kernel::{Action, Add, Remove, StructField, StructType, Transaction};
+use deltalake_core::kernel::{
+    Action, Add, MetadataExt, Remove, StructField, StructType, Transaction,
+};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -173,7 +175,8 @@ impl TableLog {
         DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(|e| self.delta(e))
     }
 
-    /// Adds the columns that this version has and the table has not; refuses other differences.
+    /// Adds the columns that this version has and the table has not, and the properties that it sets;
+    /// refuses other differences.
     async fn evolve(&mut self, wanted: Vec<StructField>) -> Result<(), LogError> {
         let table = self.state.schema();
         let mut columns: Vec<StructField> = table.fields().cloned().collect();
@@ -196,14 +199,21 @@ impl TableLog {
                 }
             }
         }
+        let mut metadata = self.state.metadata().clone();
         if added {
             let schema =
                 StructType::try_new(columns).map_err(|e| self.delta(DeltaTableError::from(e)))?;
-            let metadata = deltalake_core::kernel::MetadataExt::with_schema(
-                self.state.metadata().clone(),
-                &schema,
-            )
-            .map_err(|e| self.delta(e.into()))?;
+            metadata = metadata.with_schema(&schema).map_err(|e| self.delta(e.into()))?;
+        }
+        for (key, value) in properties() {
+            if metadata.configuration().get(key) != Some(&value) {
+                added = true;
+                metadata = metadata
+                    .add_config_key(key.to_owned(), value)
+                    .map_err(|e| self.delta(e.into()))?;
+            }
+        }
+        if added {
             self.commit_actions(vec![Action::Metadata(metadata)], Vec::new(), write_operation())
                 .await?;
         }
@@ -476,22 +486,31 @@ fn write_operation() -> DeltaOperation {
     }
 }
 
+/// What every table's metadata says of its log.
+///
+/// Checkpoints name removed files for a week unless told otherwise: with a flush every ten seconds,
+/// compacted, that is more than everything else in them.
+fn properties() -> [(&'static str, String); 4] {
+    let keep = format!("interval {} hours", KEEP_LOG.as_secs() / 3600);
+    [
+        ("delta.checkpointInterval", CHECKPOINT_EVERY.to_string()),
+        ("delta.logRetentionDuration", keep.clone()),
+        ("delta.deletedFileRetentionDuration", keep),
+        ("delta.enableExpiredLogCleanup", "true".to_owned()),
+    ]
+}
+
 async fn create(
     store: &LogStoreRef,
     columns: &[StructField],
     origin: Origin,
 ) -> Result<(), DeltaTableError> {
-    let hours = KEEP_LOG.as_secs() / 3600;
-    let configuration = [
-        ("delta.checkpointInterval", CHECKPOINT_EVERY.to_string()),
-        ("delta.logRetentionDuration", format!("interval {hours} hours")),
-        ("delta.enableExpiredLogCleanup", "true".to_owned()),
-        (PARTS, PartCount::ONE.get().to_string()),
-    ];
+    let parts = (PARTS, PartCount::ONE.get().to_string());
     let origin = (origin != Origin::START).then(|| {
         [(FROM_LSN, origin.lsn.to_string()), (COMPLETE_AFTER, origin.complete_after.to_string())]
     });
-    let configuration = configuration.into_iter().chain(origin.into_iter().flatten());
+    let origin = origin.into_iter().flatten();
+    let configuration = properties().into_iter().chain([parts]).chain(origin);
     CreateBuilder::new()
         .with_log_store(store.clone())
         .with_columns(columns.iter().cloned())

@@ -263,3 +263,32 @@ async fn a_full_disk_is_left_to_ingest() {
     assert_eq!(store.snapshot("flows").unwrap().files.len(), 1);
     assert_eq!(counts(&store, "flows"), once(0..9));
 }
+
+/// A checkpoint says what is, not all that ever was.
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_forget_what_was_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    // Delta's own clock decides what is old enough to be forgotten: an hour here, a week by default.
+    let two_days_ago = jiff::Timestamp::now().as_microsecond() - 48 * HOUR;
+    let (now, clock) = clock(two_days_ago);
+    let store = open_when_free(Options { clock, ..options(dir.path()) }).await;
+    flush_each(&store, 0..45).await;
+    now.store(two_days_ago + 3 * HOUR, Ordering::Relaxed);
+    store.compact().await.unwrap();
+    flush_each(&store, 45..55).await;
+    let log = store.inner.dir.table("flows").join("_delta_log");
+    let is_checkpoint =
+        |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "parquet");
+    let mut entries = std::fs::read_dir(log).unwrap().map(|e| e.unwrap().path());
+    let checkpoint = entries.find(is_checkpoint).unwrap();
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(checkpoint).unwrap()).unwrap();
+    let actions = reader.build().unwrap().map(Result::unwrap);
+    let removed: usize = actions
+        .map(|b| {
+            let removes = b.column_by_name("remove").unwrap();
+            removes.len() - removes.logical_null_count()
+        })
+        .sum();
+    assert_eq!(removed, 0, "files that are gone are in the checkpoint");
+}
