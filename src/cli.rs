@@ -95,6 +95,14 @@ pub(crate) struct ServerOptions {
     /// are told to wait [default: 128].
     #[arg(long, value_name = "MIB")]
     pub(crate) memtable_mib: Option<usize>,
+    /// Megabytes that the intermediate results of all running queries may take in memory. Beyond
+    /// that, large groupings and sorts use the disk, and other queries fail.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub(crate) query_memory_mib: usize,
+    /// Megabytes of intermediate results that all queries together may have on disk, below the
+    /// history's folder; 0 for none.
+    #[arg(long, value_name = "MIB", default_value_t = 8192)]
+    pub(crate) query_spill_mib: u64,
 }
 
 /// `weir up`.

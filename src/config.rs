@@ -109,6 +109,8 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     pub(crate) store: Option<String>,
     pub(crate) cache_mib: u64,
+    pub(crate) query_memory_mib: usize,
+    pub(crate) query_spill_mib: u64,
 }
 
 impl Settings {
@@ -150,6 +152,8 @@ impl Settings {
             },
             store: options.store.clone(),
             cache_mib: options.cache_mib,
+            query_memory_mib: options.query_memory_mib,
+            query_spill_mib: options.query_spill_mib,
             listen: match options.listen.or(file.listen) {
                 Some(listen) => listen,
                 None => DEFAULT_LISTEN.parse()?,

@@ -8,15 +8,16 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use weir_ingest::Metrics;
+use weir_query::Database;
 use weir_storage::Store;
 
 /// Routes of the server's own health: `/metrics`, `/-/healthy`, `/-/ready`.
-pub(crate) fn router(store: Arc<Store>, ingest: Arc<Metrics>) -> Router {
+pub(crate) fn router(store: Arc<Store>, ingest: Arc<Metrics>, database: Database) -> Router {
     Router::new()
         .route(
             "/metrics",
             get(move || async move {
-                let text = render(&store, &ingest);
+                let text = render(&store, &ingest, &database);
                 ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
                     .into_response()
             }),
@@ -26,7 +27,7 @@ pub(crate) fn router(store: Arc<Store>, ingest: Arc<Metrics>) -> Router {
         .route("/-/ready", get(async || "Weir is ready.\n"))
 }
 
-fn render(store: &Store, ingest: &Metrics) -> String {
+fn render(store: &Store, ingest: &Metrics, database: &Database) -> String {
     let mut out = String::new();
     let version = env!("CARGO_PKG_VERSION");
     family(&mut out, "weir_build_info", "gauge", "Version of this server.");
@@ -35,6 +36,9 @@ fn render(store: &Store, ingest: &Metrics) -> String {
         family(&mut out, name, "counter", help);
         let _ = writeln!(out, "{name} {value}");
     }
+    let name = "weir_index_failures_total";
+    family(&mut out, name, "counter", "Label indexes of files that could not be used.");
+    let _ = writeln!(out, "{name} {}", database.index_failures());
     let stats = store.stats();
     for (name, help, value) in [
         ("weir_wal_bytes", "Bytes of the log that commits do not cover yet.", stats.wal_bytes),

@@ -8,7 +8,7 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_ingest::Receiver;
+use weir_query::Database;
 use weir_storage::{ObjectStorage, Options, Store};
 
 use crate::auth::{self, Tokens};
@@ -65,7 +66,11 @@ impl Server {
             .as_ref()
             .map(|url| ObjectStorage::new(url, settings.cache_mib.saturating_mul(1 << 20)));
         let store = Store::open(store_options).await?;
-        let router = router(&store, tokens, settings.admin_api);
+        let mut queries = weir_query::Settings::default();
+        queries.resources.memory_bytes = settings.query_memory_mib.max(1).saturating_mul(1 << 20);
+        queries.resources.spill_bytes = settings.query_spill_mib.saturating_mul(1 << 20);
+        queries.resources.spill_folder = Some(emptied(store.spill_folder()));
+        let router = router(&store, &queries, tokens, settings.admin_api);
         let (stop, mut stopped) = watch::channel(false);
         let service = axum::serve(listener, router).with_graceful_shutdown(async move {
             // An error means that the sender is gone, which is a reason to stop as well.
@@ -110,12 +115,30 @@ impl Server {
     }
 }
 
-fn router(store: &Arc<Store>, tokens: Option<Arc<Tokens>>, admin_api: bool) -> Router {
+/// Removes what a killed server left in the folder. Nobody else uses it: the store holds the lock.
+fn emptied(folder: PathBuf) -> PathBuf {
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let folder = folder.display();
+            tracing::warn!(%folder, %error, "left-over intermediate results of queries stay");
+        }
+        _ => {}
+    }
+    folder
+}
+
+fn router(
+    store: &Arc<Store>,
+    queries: &weir_query::Settings,
+    tokens: Option<Arc<Tokens>>,
+    admin_api: bool,
+) -> Router {
+    let database = Database::new(store.clone(), &queries.resources);
     let receiver = Receiver::new(store.clone());
     let metrics = receiver.metrics().clone();
     let router = weir_ingest::router(receiver)
-        .merge(weir_query::router(store.clone()))
-        .merge(own_metrics::router(store.clone(), metrics));
+        .merge(weir_query::router_over(database.clone(), queries))
+        .merge(own_metrics::router(store.clone(), metrics, database));
     let router =
         if admin_api { router.merge(weir_query::admin_router(store.clone())) } else { router };
     match tokens {

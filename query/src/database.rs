@@ -4,16 +4,15 @@
 //! that one query reads belongs to one moment, whichever tier it is read from. The runtime (memory bound, cache of file footers) is shared.
 
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use weir_storage::{Snapshot, Store};
 
+use crate::budget::{self, Budget};
 use crate::error::Error;
 use crate::flows::{Tiers, bucket_sum};
 use crate::scan::SnapshotTable;
@@ -40,15 +39,17 @@ const UNBOUNDED: [&str; 12] = [
     "arrow_cast",
     "arrow_try_cast",
 ];
-/// How many memory consumers an out-of-memory message names.
-const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
 /// Bounds on all queries together.
 #[derive(Debug, Clone)]
 pub struct Resources {
-    /// Bytes of intermediate results of all running queries. A query that would exceed it fails;
-    /// nothing is spilled to disk.
+    /// Bytes of intermediate results of all running queries. What would exceed it goes to disk where
+    /// the operation can do that, and fails where it cannot.
     pub memory_bytes: usize,
+    /// Where intermediate results go; `None` keeps everything in memory.
+    pub spill_folder: Option<PathBuf>,
+    /// Most bytes of them.
+    pub spill_bytes: u64,
     /// Bytes of Parquet footers and page indexes kept between queries.
     pub footer_cache_bytes: usize,
     /// Bytes of label indexes kept between queries.
@@ -58,10 +59,12 @@ pub struct Resources {
 }
 
 impl Default for Resources {
-    /// 1 GiB for results, 64 MiB each of footers and label indexes, every core.
+    /// 1 GiB for results and nothing on disk, 64 MiB each of footers and label indexes, every core.
     fn default() -> Self {
         Self {
             memory_bytes: 1 << 30,
+            spill_folder: None,
+            spill_bytes: 8 << 30,
             footer_cache_bytes: 64 << 20,
             index_cache_bytes: 64 << 20,
             parallelism: 0,
@@ -114,19 +117,21 @@ pub(crate) struct Runtime {
 impl Runtime {
     #[expect(
         clippy::expect_used,
-        reason = "building the runtime fails only when its spill directory cannot be made, and it has none"
+        reason = "building the runtime fails only when its spill folder cannot be made, and it has none"
     )]
     pub(crate) fn new(resources: &Resources) -> Self {
-        let pool =
-            TrackConsumersPool::new(GreedyMemoryPool::new(resources.memory_bytes), NAMED_CONSUMERS);
-        let env = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
-            .with_disk_manager_builder(
-                DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
-            )
-            .with_metadata_cache_limit(resources.footer_cache_bytes)
-            .build_arc()
-            .expect("a runtime without spilling");
+        let builder = |disk| {
+            RuntimeEnvBuilder::new()
+                .with_memory_pool(Arc::new(Budget::new(resources.memory_bytes)))
+                .with_disk_manager_builder(disk)
+                .with_metadata_cache_limit(resources.footer_cache_bytes)
+                .build_arc()
+        };
+        let spill = resources.spill_folder.as_deref();
+        let env = builder(budget::spill(spill, resources.spill_bytes)).unwrap_or_else(|error| {
+            tracing::warn!(%error, "queries cannot use the disk for intermediate results");
+            builder(budget::spill(None, 0)).expect("a runtime without spilling")
+        });
         let mut config = SessionConfig::new()
             .with_information_schema(true)
             .with_default_catalog_and_schema("weir", "public")

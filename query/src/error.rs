@@ -53,6 +53,14 @@ impl Error {
 /// What a failure inside DataFusion means for the sender of the SQL that caused it.
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
+        // DataFusion's own words for its bound on files name an option that nobody can reach.
+        if error.to_string().contains("max_temp_directory_size") {
+            return Self::new(
+                ErrorKind::Execution,
+                "query needs more disk for intermediate results than it may have; narrow its time \
+                 range or group by fewer columns, or raise --query-spill-mib",
+            );
+        }
         let kind = match error.find_root() {
             DataFusionError::SQL(..)
             | DataFusionError::Plan(_)

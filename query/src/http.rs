@@ -66,8 +66,13 @@ pub fn router(store: Arc<Store>) -> Router {
 
 /// The API over a store.
 pub fn router_with(store: Arc<Store>, settings: &Settings) -> Router {
+    router_over(Database::new(store, &settings.resources), settings)
+}
+
+/// The API over a database.
+pub fn router_over(database: Database, settings: &Settings) -> Router {
     let api = Api {
-        database: Database::new(store, &settings.resources),
+        database,
         places: Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
         timeout: settings.timeout,
         engine: settings.engine.clone(),

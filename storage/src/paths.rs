@@ -5,6 +5,7 @@
 //! DIR/FORMAT                    name and version of the layout
 //! DIR/tombstones                deletions that are not over
 //! DIR/tmp/                      files being written; emptied at open
+//! DIR/spill/                    intermediate results of queries; the query engine's own
 //! DIR/wal/LSN.wal               log segments, named after their first LSN (20 digits)
 //! DIR/wal/sources               highest sequence of each sender
 //! DIR/tables/NAME/              a Delta table
@@ -81,6 +82,11 @@ impl DataDir {
 
     pub(crate) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    /// Where queries may put intermediate results.
+    pub(crate) fn spill(&self) -> PathBuf {
+        self.root.join("spill")
     }
 
     /// A new name in the directory of unfinished files.

@@ -453,6 +453,13 @@ impl Store {
         tokio::spawn(work(self.inner.clone())).await?
     }
 
+    /// A folder below the data directory for intermediate results of queries. The store never looks
+    /// into it; what is in it when the store opens is left over.
+    #[must_use]
+    pub fn spill_folder(&self) -> std::path::PathBuf {
+        self.inner.dir.spill()
+    }
+
     /// Figures for the server's own metrics.
     #[must_use]
     pub fn stats(&self) -> Stats {
