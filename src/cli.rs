@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Up(Up),
     /// Keep the history that agents on other hosts send.
     Serve(Serve),
+    /// Look into a history that no server holds: what it has, and whether it is sound.
+    Inspect(Inspect),
     /// Ask a server in PromQL and print the answer as a table.
     Query(Query),
     /// Ask a server in SQL and print the answer as a table.
@@ -128,6 +130,23 @@ pub(crate) struct Serve {
     /// The server's options.
     #[command(flatten)]
     pub(crate) server: ServerOptions,
+}
+
+/// `weir inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 sound, 1 damage found, 2 cannot tell.")]
+pub(crate) struct Inspect {
+    /// Folder of the history.
+    pub(crate) dir: PathBuf,
+    /// Read everything and check every checksum; also counts the distinct values of each label.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// As --verify, and move what is damaged to DIR/quarantine. Nothing is deleted.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Where a client finds its server.

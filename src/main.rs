@@ -8,6 +8,7 @@ mod auth;
 mod cli;
 mod client;
 mod config;
+mod inspect;
 mod own_metrics;
 mod serve;
 mod table;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         .with_writer(stderr)
         .init();
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("weir: {error:#}");
             ExitCode::FAILURE
@@ -42,15 +43,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     // Two cryptography providers are compiled in by dependencies; TLS wants to be told which.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command {
-        Command::Query(query) => client::query(&query),
-        Command::Sql(sql) => client::sql(&sql),
-        Command::Up(options) => runtime()?.block_on(up::up(&options)),
-        Command::Serve(options) => runtime()?.block_on(serve::serve(&options)),
+        Command::Inspect(options) => return Ok(runtime()?.block_on(inspect::run(&options))),
+        Command::Query(query) => client::query(&query)?,
+        Command::Sql(sql) => client::sql(&sql)?,
+        Command::Up(options) => runtime()?.block_on(up::up(&options))?,
+        Command::Serve(options) => runtime()?.block_on(serve::serve(&options))?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -7,6 +7,7 @@
 //! The rules are those of POSIX: what a file holds is durable once the file is synced, what a folder
 //! lists once the folder is synced. [`crate::durable`] builds on them.
 
+pub(crate) mod chunks;
 #[cfg(test)]
 pub(crate) mod faulty;
 pub(crate) mod objects;

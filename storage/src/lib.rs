@@ -21,6 +21,7 @@
 //!   crash; `background` decides when to do what.
 //!
 //! `place` says where the tables are: on local disk, or in a bucket (`objects`).
+//! - [`inspect`]: what a directory has that no server holds, and whether it is sound.
 //!
 //! `paths` has the layout of the data directory, `durable` the rules for files that survive a power
 //! failure, `disk` everything that storage asks of a file system.
@@ -44,6 +45,7 @@ mod hidden;
 mod hiding;
 mod index;
 mod inner;
+pub mod inspect;
 mod matcher;
 mod memory;
 mod objects;

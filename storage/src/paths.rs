@@ -4,6 +4,7 @@
 //! DIR/LOCK                      held (flock) by the process that has the directory open; its pid
 //! DIR/FORMAT                    name and version of the layout
 //! DIR/tombstones                deletions that are not over
+//! DIR/quarantine/TIME/          what a repair put aside, and NOTE about it
 //! DIR/tmp/                      files being written; emptied at open
 //! DIR/spill/                    intermediate results of queries; the query engine's own
 //! DIR/wal/LSN.wal               log segments, named after their first LSN (20 digits)
@@ -78,6 +79,12 @@ impl DataDir {
 
     pub(crate) fn tombstones(&self) -> PathBuf {
         self.root.join("tombstones")
+    }
+
+    /// Where a repair at `now` (microseconds) puts damage aside.
+    pub(crate) fn quarantine(&self, now: i64) -> PathBuf {
+        let time = jiff::Timestamp::from_microsecond(now).unwrap_or_default();
+        self.root.join("quarantine").join(time.strftime("%Y%m%dT%H%M%S%.6fZ").to_string())
     }
 
     pub(crate) fn tmp(&self) -> PathBuf {

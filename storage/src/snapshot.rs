@@ -35,6 +35,8 @@ pub struct DataFile {
     pub part: Option<PartId>,
     /// Bounds of its labels.
     pub labels: LabelBounds,
+    /// CRC-32 (IEEE 802.3) of the whole file, if its writer told.
+    pub checksum: Option<u32>,
     /// Rows of it that must not be seen.
     pub hidden: Arc<[Arc<Hidden>]>,
     /// Keeps the file on disk.
@@ -54,6 +56,7 @@ impl DataFile {
             committed: i64::MIN,
             part: None,
             labels: LabelBounds::default(),
+            checksum: None,
             hidden: Arc::default(),
             pin: Pin::default(),
         }

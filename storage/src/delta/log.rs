@@ -471,8 +471,8 @@ fn data_file(
     let unknown = DataFile { part, committed, ..DataFile::unknown(path, size) };
     // A file that another writer added may come without statistics.
     match stats.and_then(|stats| stats::parse(stats, spec.time, labels, texts)) {
-        Some(stats::Parsed { rows, min_time, max_time, labels }) => {
-            DataFile { rows, min_time, max_time, labels, ..unknown }
+        Some(stats::Parsed { rows, min_time, max_time, labels, checksum }) => {
+            DataFile { rows, min_time, max_time, labels, checksum, ..unknown }
         }
         None => unknown,
     }

@@ -15,6 +15,9 @@ use super::order::times;
 use crate::bounds::{self, Column, Interner, LabelBounds};
 use crate::spec::TableSpec;
 
+/// Name of the file's checksum among its statistics; readers pass over what they do not know.
+const CHECKSUM: &str = "weirCrc32";
+
 /// Statistics of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileStats {
@@ -83,7 +86,8 @@ impl Collector {
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> FileStats {
+    /// `checksum` is that of the whole file, CRC-32 of IEEE 802.3.
+    pub(crate) fn finish(self, checksum: u32) -> FileStats {
         let (min_time, max_time) = self.time.unwrap_or_default();
         let (mut min, mut max, mut nulls) = (Map::new(), Map::new(), Map::new());
         for ColumnStats { name, nulls: count, bounds } in self.columns {
@@ -106,6 +110,7 @@ impl Collector {
         }
         let json = serde_json::json!({
             "numRecords": self.rows, "minValues": min, "maxValues": max, "nullCount": nulls,
+            CHECKSUM: checksum,
         });
         FileStats { rows: self.rows, min_time, max_time, json: json.to_string() }
     }
@@ -179,6 +184,8 @@ pub(crate) struct Parsed {
     pub(crate) min_time: i64,
     pub(crate) max_time: i64,
     pub(crate) labels: LabelBounds,
+    /// Of the whole file, CRC-32 of IEEE 802.3.
+    pub(crate) checksum: Option<u32>,
 }
 
 /// Reads a file's statistics back from a commit: of the time column, which must be there, and of
@@ -206,5 +213,7 @@ pub(crate) fn parse(
             nulls: stats.get("nullCount").and_then(|nulls| nulls.get(name)?.as_u64()),
         })
         .collect();
-    Some(Parsed { rows, min_time, max_time, labels: LabelBounds::new(names.clone(), columns) })
+    let checksum = stats.get(CHECKSUM).and_then(Value::as_u64).and_then(|c| u32::try_from(c).ok());
+    let labels = LabelBounds::new(names.clone(), columns);
+    Some(Parsed { rows, min_time, max_time, labels, checksum })
 }

@@ -5,6 +5,7 @@
 //! numbers that do not, and all times, are delta-encoded. Statistics and the page index are on. The
 //! label index ([`crate::index`]) lies between the last row group and the footer.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -109,6 +110,24 @@ fn write_tmp(
     writer.finish()
 }
 
+/// A file that is written from its beginning to its end, and the checksum of what was written.
+struct Summed {
+    file: Box<dyn File>,
+    sum: crc32fast::Hasher,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.sum.update(bytes.get(..written).unwrap_or(bytes));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// A Parquet file that grows by batches whose rows come in the file's order.
 ///
 /// One row group's encoded columns are in memory at a time. A writer that is dropped leaves its
@@ -116,7 +135,7 @@ fn write_tmp(
 pub(crate) struct FileWriter<'a> {
     spec: &'a TableSpec,
     path: &'a Path,
-    writer: ArrowWriter<Box<dyn File>>,
+    writer: ArrowWriter<Summed>,
     stats: Collector,
     index: index::Collector,
 }
@@ -129,6 +148,7 @@ impl<'a> FileWriter<'a> {
         spec: &'a TableSpec,
     ) -> Result<Self, FilesError> {
         let file = disk.open(path, Mode::Create).at("create", path)?;
+        let file = Summed { file, sum: crc32fast::Hasher::new() };
         let options = ArrowWriterOptions::new()
             .with_properties(properties(spec))
             .with_skip_arrow_metadata(true);
@@ -162,12 +182,12 @@ impl<'a> FileWriter<'a> {
             }
         }
         let Self { path, writer, stats, .. } = self;
-        let file = writer
+        let Summed { file, sum } = writer
             .into_inner()
             .map_err(|source| FilesError::Parquet { path: path.to_owned(), source })?;
         file.sync_all().at("sync", path)?;
         let size = file.length().at("read", path)?;
-        Ok((size, stats.finish()))
+        Ok((size, stats.finish(sum.finalize())))
     }
 
     fn parquet(&self, source: parquet::errors::ParquetError) -> FilesError {

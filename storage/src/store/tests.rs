@@ -25,6 +25,7 @@ mod crash;
 mod delete;
 mod disk;
 mod history;
+mod inspect;
 mod objects;
 mod power;
 mod readers;
