@@ -14,7 +14,9 @@
 //! - bytes, packets and round trips hang together; retransmits are zero nearly everywhere, and
 //!   come in episodes on a few edges;
 //! - round-trip times depend on whether the zone or the cluster is left;
-//! - external peers are many and come and go.
+//! - external peers are many and come and go: a key that talks to the outside has another peer every
+//!   one to ten minutes;
+//! - connections take their time: each handshake has its own, around the round-trip time.
 //!
 //! The same shape gives the same bytes on every machine and with every library version: the random
 //! numbers are SplitMix64 (Steele, Lea, Flood 2014).
@@ -138,6 +140,8 @@ struct Key {
     loss: f64,
     /// New connections an interval; 0 for keys that keep theirs.
     connects: f64,
+    /// Intervals after which an external peer is another one; 0 for peers that stay.
+    lifetime: u64,
 }
 
 /// A cluster.
@@ -186,6 +190,7 @@ impl Cluster {
                 activity,
                 loss,
                 connects,
+                lifetime: if external { 6 + random.below(55) as u64 } else { 0 },
             };
             if let Some(node) = server_node {
                 let other = Key {
@@ -251,6 +256,7 @@ impl Cluster {
                     "workload_kind" => end(|e| e.kind, peer),
                     "pod" => end(|e| &e.pod, peer),
                     "container" => end(|e| if e.pod.is_empty() { "" } else { "main" }, peer),
+                    "address" if peer => label(rows.iter().map(|r| Some(r.peer_address.as_str()))),
                     "address" => end(|e| &e.address, peer),
                     "port" if peer => int(rows.iter().map(|r| r.key.peer_port)),
                     "port" => int(rows.iter().map(|r| r.key.port)),
@@ -268,7 +274,7 @@ impl Cluster {
                     "timeouts" => long(rows.iter().map(|r| r.retransmits / 40)),
                     "connects" => long(rows.iter().map(|r| r.connects)),
                     "accepts" => long(rows.iter().map(|r| r.accepts)),
-                    "closes" => long(rows.iter().map(|r| r.connects + r.accepts)),
+                    "closes" => long(rows.iter().map(|r| r.closes)),
                     "active" => long(rows.iter().map(|r| r.active)),
                     "rtt_count" => long(rows.iter().map(|r| r.rtt.count)),
                     "rtt_sum_us" => long(rows.iter().map(|r| r.rtt.sum)),
@@ -276,17 +282,12 @@ impl Cluster {
                     "rtt_max_us" => long(rows.iter().map(|r| r.rtt.max)),
                     "rtt_offset" => int(rows.iter().map(|r| trim(&r.rtt.slots).0)),
                     "rtt_buckets" => lists(rows.iter().map(|r| trim(&r.rtt.slots).1)),
-                    "connect_time_count" => long(rows.iter().map(|r| r.connects)),
-                    "connect_time_sum_us" => long(rows.iter().map(|r| r.connects * r.rtt.mean())),
-                    "connect_time_min_us" | "connect_time_max_us" => {
-                        long(rows.iter().map(|r| if r.connects > 0 { r.rtt.mean() } else { 0 }))
-                    }
-                    "connect_time_offset" => int(rows
-                        .iter()
-                        .map(|r| if r.connects > 0 { index_of(r.rtt.mean() as u64) } else { 0 })),
-                    "connect_time_buckets" => lists(rows.iter().map(|r| {
-                        if r.connects > 0 { std::slice::from_ref(&r.connects) } else { &[] }
-                    })),
+                    "connect_time_count" => long(rows.iter().map(|r| r.connect.count)),
+                    "connect_time_sum_us" => long(rows.iter().map(|r| r.connect.sum)),
+                    "connect_time_min_us" => long(rows.iter().map(|r| r.connect.min)),
+                    "connect_time_max_us" => long(rows.iter().map(|r| r.connect.max)),
+                    "connect_time_offset" => int(rows.iter().map(|r| trim(&r.connect.slots).0)),
+                    "connect_time_buckets" => lists(rows.iter().map(|r| trim(&r.connect.slots).1)),
                     "sampling" => int(rows.iter().map(|_| 1)),
                     _ if column.kind == schema::Kind::Counter => long(rows.iter().map(|_| 0)),
                     _ => arrow::array::new_null_array(&column.data_type, n),
@@ -331,10 +332,13 @@ fn draw_pods(shape: &Shape) -> Vec<(usize, End)> {
 }
 
 fn external_peer(random: &mut Random) -> End {
+    End { address: external_address(random), ..End::default() }
+}
+
+fn external_address(random: &mut Random) -> String {
     let n = random.zipf(4000) as u64 * 2_654_435_761;
     let octet = |shift: u64| 1 + (n >> shift) % 222;
-    let address = format!("{}.{}.{}.{}", octet(3), octet(9), octet(15), octet(21));
-    End { address, ..End::default() }
+    format!("{}.{}.{}.{}", octet(3), octet(9), octet(15), octet(21))
 }
 
 struct Rtt {
@@ -345,14 +349,9 @@ struct Rtt {
     slots: [i64; BUCKETS],
 }
 
-impl Rtt {
-    fn mean(&self) -> i64 {
-        if self.count == 0 { 0 } else { self.sum / self.count }
-    }
-}
-
 struct Row<'a> {
     key: &'a Key,
+    peer_address: String,
     tx_bytes: i64,
     rx_bytes: i64,
     tx_packets: i64,
@@ -360,8 +359,10 @@ struct Row<'a> {
     retransmits: i64,
     connects: i64,
     accepts: i64,
+    closes: i64,
     active: i64,
     rtt: Rtt,
+    connect: Rtt,
 }
 
 impl<'a> Row<'a> {
@@ -380,8 +381,17 @@ impl<'a> Row<'a> {
         let opened = (key.connects * daily * random.unit() * 2.0) as i64;
         let client = key.role == "client";
         let samples = tx_packets.clamp(1, 500);
+        let mean = key.rtt * (1.0 + 0.2 * (daily - 1.0));
+        // Some connections end in another interval than they began in.
+        let late = i64::from(opened > 0 && random.unit() < 0.1);
+        let closes = opened - late + i64::from(key.connects > 0.0 && random.unit() < 0.1);
+        let peer_address = match interval.checked_div(key.lifetime) {
+            Some(life) => external_address(&mut Random::of([key.tx.to_bits(), life, 2])),
+            None => key.peer.address.clone(),
+        };
         Self {
             key,
+            peer_address,
             tx_bytes,
             rx_bytes,
             tx_packets,
@@ -389,15 +399,18 @@ impl<'a> Row<'a> {
             retransmits,
             connects: if client { opened } else { 0 },
             accepts: if client { 0 } else { opened },
+            closes,
             active: 1 + (key.connects as i64) / 4,
-            rtt: draw_rtt(key.rtt * (1.0 + 0.2 * (daily - 1.0)), samples, random),
+            rtt: draw_rtt(mean, samples, random),
+            connect: draw_rtt(mean, if client { opened } else { 0 }, random),
         }
     }
 }
 
 /// Spreads samples over the buckets around a mean, with a tail.
 fn draw_rtt(mean: f64, samples: i64, random: &mut Random) -> Rtt {
-    let mut rtt = Rtt { count: samples, sum: 0, min: i64::MAX, max: 0, slots: [0; BUCKETS] };
+    let min = if samples == 0 { 0 } else { i64::MAX };
+    let mut rtt = Rtt { count: samples, sum: 0, min, max: 0, slots: [0; BUCKETS] };
     let draws = samples.min(12);
     for draw in 0..draws {
         let share = samples / draws + i64::from(draw < samples % draws);

@@ -6,12 +6,13 @@
 //!
 //! All of it is CPU and file work without suspension points: run it on a blocking thread.
 
+mod labels;
 pub(crate) mod order;
+pub(crate) mod properties;
 pub(crate) mod stats;
 pub(crate) mod write;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use thiserror::Error;
 
 use self::stats::FileStats;
@@ -52,15 +53,15 @@ pub(crate) fn write_files(
     parts: PartCount,
     batches: &[RecordBatch],
 ) -> Result<Vec<NewFile>, FilesError> {
-    let rows = concat_batches(&spec.schema, batches)?;
     let mut files = Vec::new();
     let done = (|| {
-        for piece in order::arrange(spec, &rows, parts)? {
+        let arranged = order::arrange(spec, batches, parts)?;
+        for piece in &arranged.pieces {
             let date = spec.window.date(piece.window).ok_or(FilesError::Time(piece.window))?;
             let partition = Partition { date, part: piece.part };
             let path = partition.new_file(dir, &spec.window.start(piece.window));
             let full = dir.table(spec.name).join(&path);
-            let written = write::write_file(dir, &full, spec, &rows, &piece.rows)?;
+            let written = write::write_file(dir, &full, spec, &arranged, piece)?;
             files.push(NewFile { path, partition, size: written.0, stats: written.1 });
         }
         Ok(())

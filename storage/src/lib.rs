@@ -74,6 +74,7 @@ pub use conform::{ConformError, conform};
 pub use delete::{Deleted, Deletion};
 pub use entry::{Appended, Entry, Part, Source};
 pub use error::{Error, ErrorKind};
+pub use files::properties::{Effort, writer_properties};
 pub use hidden::{Hidden, columns as hidden_columns, visible};
 pub use index::{ColumnIndex, IndexError, LabelIndex};
 pub use matcher::{MatchOp, Matcher, MatcherError};

@@ -30,6 +30,7 @@ use crate::conform::ConformError;
 use crate::disk::Disk;
 use crate::files::FilesError;
 use crate::files::order::column;
+use crate::files::properties::Effort;
 use crate::files::stats::FileStats;
 use crate::files::write::FileWriter;
 use crate::snapshot::DataFile;
@@ -145,7 +146,8 @@ pub(crate) fn merge(
     for file in opened {
         inputs.push(Input::new(file, &spec, &converter)?);
     }
-    let output = Output::new(FileWriter::create(setting.disk, path, &spec)?, combine);
+    let output =
+        Output::new(FileWriter::create(setting.disk, path, &spec, Effort::Compaction)?, combine);
     // Each row is read once and written once.
     let bytes: u64 = files.iter().map(|file| file.size).sum();
     let listed: u64 = files.iter().map(|file| file.rows).sum();

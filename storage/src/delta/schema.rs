@@ -18,6 +18,8 @@ pub(crate) enum SpecError {
     Reserved { table: &'static str, column: String },
     #[error("column `{column}` of table `{table}` has the type {found}, which tables cannot keep")]
     Type { table: &'static str, column: String, found: Box<Arrow> },
+    #[error("workload column `{column}` of table `{table}` must be a label")]
+    Workload { table: &'static str, column: &'static str },
     #[error("table `{table}` names a column `{column}` that it does not have")]
     Unknown { table: &'static str, column: &'static str },
     #[error(
@@ -32,6 +34,12 @@ pub(crate) fn columns(spec: &TableSpec) -> Result<Vec<StructField>, SpecError> {
     for column in spec.workload.iter().chain(spec.sort).chain([&spec.time]) {
         if spec.schema.field_with_name(column).is_err() {
             return Err(SpecError::Unknown { table, column });
+        }
+    }
+    for column in spec.workload {
+        let field = spec.schema.field_with_name(column);
+        if !field.is_ok_and(|f| matches!(f.data_type(), Arrow::Dictionary(..))) {
+            return Err(SpecError::Workload { table, column });
         }
     }
     let time_is_right = spec.schema.field_with_name(spec.time).is_ok_and(|f| {

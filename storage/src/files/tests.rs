@@ -1,11 +1,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, DictionaryArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, StringArray,
+    TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::row::{RowConverter, SortField};
+use proptest::prelude::*;
 
 use super::*;
 use crate::bounds::Interner;
+
 use crate::window::Window;
 
 const WINDOW: i64 = Window::TWO_HOURS.micros();
@@ -35,6 +42,15 @@ fn batch(rows: &[(i64, Option<&str>)]) -> RecordBatch {
     RecordBatch::try_new(spec().schema, columns).unwrap()
 }
 
+/// The batch with plain texts for labels.
+fn texts(batch: &RecordBatch) -> Vec<ArrayRef> {
+    let plain = |column: &ArrayRef| match column.data_type() {
+        DataType::Dictionary(..) => arrow::compute::cast(column, &DataType::Utf8).unwrap(),
+        _ => column.clone(),
+    };
+    batch.columns().iter().map(plain).collect()
+}
+
 #[test]
 fn a_workload_of_a_window_is_in_one_part_and_no_row_is_lost() {
     let names: Vec<String> = (0..40).map(|n| format!("w{n}")).collect();
@@ -45,14 +61,19 @@ fn a_workload_of_a_window_is_in_one_part_and_no_row_is_lost() {
         })
         .collect();
     let parts = PartCount::new(4).unwrap();
-    let pieces = order::arrange(&spec(), &batch(&rows), parts).unwrap();
+    let batches: Vec<_> = rows.chunks(37).map(batch).collect();
+    let spec = spec();
+    let arranged = order::arrange(&spec, &batches, parts).unwrap();
     let mut seen = vec![0; rows.len()];
     let mut places = BTreeMap::new();
-    for piece in &pieces {
+    for piece in &arranged.pieces {
         assert_eq!(piece.part.count(), parts);
         assert!(places.insert((piece.window, piece.part), ()).is_none(), "one piece per place");
         let mut keys = Vec::new();
-        for row in piece.rows.values() {
+        let taken = arranged.take(&piece.rows).unwrap();
+        let wanted: Vec<_> = piece.rows.iter().map(|row| rows[*row as usize]).collect();
+        assert_eq!(texts(&taken), texts(&batch(&wanted)));
+        for row in &piece.rows {
             let row = usize::try_from(*row).unwrap();
             seen[row] += 1;
             let (time, name) = rows[row];
@@ -109,5 +130,63 @@ fn statistics_say_what_is_in_the_file_and_come_back() {
     for file in &files {
         let size = std::fs::metadata(dir.table("t").join(&file.path)).unwrap().len();
         assert_eq!(size, file.size);
+    }
+}
+
+/// A row of the table `sorted`: a label, numbers of all kinds, a plain text.
+type Mixed = (Option<String>, Option<i64>, Option<i32>, Option<String>, Option<bool>);
+
+fn mixed(rows: &[Mixed]) -> (SchemaRef, RecordBatch) {
+    let label: DictionaryArray<Int32Type> = rows.iter().map(|r| r.0.as_deref()).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (
+            "end",
+            Arc::new(TimestampMicrosecondArray::from(vec![0; rows.len()]).with_timezone("UTC")),
+        ),
+        ("label", Arc::new(label)),
+        ("long", Arc::new(rows.iter().map(|r| r.1).collect::<Int64Array>())),
+        ("int", Arc::new(rows.iter().map(|r| r.2).collect::<Int32Array>())),
+        ("text", Arc::new(rows.iter().map(|r| r.3.as_deref()).collect::<StringArray>())),
+        ("flag", Arc::new(rows.iter().map(|r| r.4).collect::<BooleanArray>())),
+    ];
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, column)| Field::new(*name, column.data_type().clone(), *name != "end"))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let columns = columns.into_iter().map(|(_, column)| column).collect();
+    (schema.clone(), RecordBatch::try_new(schema, columns).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn rows_are_in_the_order_that_arrow_sorts_them(
+        rows in prop::collection::vec(
+            (
+                prop::option::of("[ab\u{e9}]{0,3}"),
+                prop::option::of(prop_oneof![Just(i64::MIN), Just(i64::MAX), -3i64..3]),
+                prop::option::of(prop_oneof![any::<i32>(), -2..2]),
+                prop::option::of("[xy]{0,2}"),
+                any::<Option<bool>>(),
+            ),
+            1..60,
+        ),
+        size in 1usize..20,
+    ) {
+        let names = ["label", "long", "int", "text", "flag", "end"];
+        let (schema, whole) = mixed(&rows);
+        let spec = TableSpec { schema, sort: &["label", "long", "int", "text", "flag", "end"], ..spec() };
+        let batches: Vec<_> = rows.chunks(size).map(|rows| mixed(rows).1).collect();
+        let arranged = order::arrange(&spec, &batches, PartCount::ONE).unwrap();
+        let [piece] = arranged.pieces.as_slice() else { panic!("one window, one part") };
+
+        let columns: Vec<_> = names.iter().map(|n| whole.column_by_name(n).unwrap().clone()).collect();
+        let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
+        let keys = RowConverter::new(fields).unwrap().convert_columns(&columns).unwrap();
+        let mut wanted: Vec<u32> = (0..u32::try_from(rows.len()).unwrap()).collect();
+        wanted.sort_by_key(|row| keys.row(*row as usize));
+        prop_assert_eq!(&piece.rows, &wanted);
+        let sorted = take_record_batch(&whole, &UInt32Array::from(wanted)).unwrap();
+        prop_assert_eq!(texts(&arranged.take(&piece.rows).unwrap()), texts(&sorted));
     }
 }

@@ -1,24 +1,19 @@
 //! Writing one Parquet file.
 //!
-//! Labels are plain UTF-8 strings to every reader: the Arrow schema is not embedded, since it would
-//! make readers restore our dictionaries. Pages are dictionary-encoded where values repeat; whole
-//! numbers that do not, and all times, are delta-encoded. Statistics and the page index are on. The
-//! label index ([`crate::index`]) lies between the last row group and the footer.
+//! [`super::properties`] says how its columns are encoded. The label index ([`crate::index`]) lies
+//! between the last row group and the footer.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
-use arrow::datatypes::DataType;
+use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 
 use super::FilesError;
+use super::order::{Arranged, Piece};
+use super::properties::{Effort, writer_properties};
 use super::stats::{Collector, FileStats};
 use crate::disk::{Disk, File, Mode};
 use crate::durable::{self, At, Taken};
@@ -26,59 +21,20 @@ use crate::index;
 use crate::paths::DataDir;
 use crate::spec::TableSpec;
 
-/// Rows of a row group.
-const ROW_GROUP: usize = 128 * 1024;
-/// Rows of a page: what a selective read has to decode at least.
-const PAGE_ROWS: usize = 8 * 1024;
 /// Rows that are put in order at a time.
 const CHUNK: usize = 32 * 1024;
 
-fn properties(spec: &TableSpec) -> WriterProperties {
-    let level = ZstdLevel::try_new(3).unwrap_or_default();
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(ROW_GROUP))
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS)
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_coerce_types(true)
-        .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
-    for field in spec.schema.fields() {
-        let column = match field.data_type() {
-            DataType::List(_) => ColumnPath::from(vec![
-                field.name().clone(),
-                "list".to_owned(),
-                "element".to_owned(),
-            ]),
-            _ => ColumnPath::from(field.name().as_str()),
-        };
-        match field.data_type() {
-            DataType::Timestamp(..) => {
-                properties = properties
-                    .set_column_dictionary_enabled(column.clone(), false)
-                    .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
-            }
-            // The encoding of pages that the dictionary does not pay for.
-            DataType::Int32 | DataType::Int64 | DataType::List(_) => {
-                properties = properties.set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
-            }
-            _ => {}
-        }
-    }
-    properties.build()
-}
-
-/// Writes the given rows of a batch, in the given order. Returns the file's size and statistics.
+/// Writes the rows of a piece. Returns the file's size and statistics.
 pub(crate) fn write_file(
     dir: &DataDir,
     path: &Path,
     spec: &TableSpec,
-    batch: &RecordBatch,
-    rows: &UInt32Array,
+    arranged: &Arranged<'_>,
+    piece: &Piece,
 ) -> Result<(u64, FileStats), FilesError> {
     let disk = dir.disk().as_ref();
     let tmp = &dir.new_tmp();
-    let written = write_tmp(disk, tmp, spec, batch, rows).and_then(|written| {
+    let written = write_tmp(disk, tmp, spec, arranged, piece).and_then(|written| {
         if let Some(folder) = path.parent() {
             durable::create_dir(dir, folder)?;
         }
@@ -97,15 +53,12 @@ fn write_tmp(
     disk: &dyn Disk,
     tmp: &Path,
     spec: &TableSpec,
-    batch: &RecordBatch,
-    rows: &UInt32Array,
+    arranged: &Arranged<'_>,
+    piece: &Piece,
 ) -> Result<(u64, FileStats), FilesError> {
-    let mut writer = FileWriter::create(disk, tmp, spec)?;
-    let mut offset = 0;
-    while offset < rows.len() {
-        let length = CHUNK.min(rows.len() - offset);
-        writer.write(&take_record_batch(batch, &rows.slice(offset, length))?)?;
-        offset += length;
+    let mut writer = FileWriter::create(disk, tmp, spec, Effort::Flush)?;
+    for rows in piece.rows.chunks(CHUNK) {
+        writer.write(&arranged.take(rows)?)?;
     }
     writer.finish()
 }
@@ -146,11 +99,12 @@ impl<'a> FileWriter<'a> {
         disk: &dyn Disk,
         path: &'a Path,
         spec: &'a TableSpec,
+        effort: Effort,
     ) -> Result<Self, FilesError> {
         let file = disk.open(path, Mode::Create).at("create", path)?;
         let file = Summed { file, sum: crc32fast::Hasher::new() };
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(spec))
+            .with_properties(writer_properties(spec, effort))
             .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, spec.schema.clone(), options)
             .map_err(|source| FilesError::Parquet { path: path.to_owned(), source })?;

@@ -59,7 +59,7 @@ impl Files {
 
     fn write(&self, name: &str, spec: &TableSpec, batch: &RecordBatch) -> Arc<DataFile> {
         let path = self.dir.path().join(name);
-        let mut writer = FileWriter::create(&RealDisk, &path, spec).unwrap();
+        let mut writer = FileWriter::create(&RealDisk, &path, spec, Effort::Flush).unwrap();
         writer.write(batch).unwrap();
         let (size, stats) = writer.finish().unwrap();
         Arc::new(DataFile {
