@@ -21,12 +21,15 @@ use thiserror::Error;
 use crate::delta::log::{LogError, TableLog};
 use crate::durable::{self, FileError};
 use crate::files::{self, FilesError};
+use crate::growth;
 use crate::inner::Inner;
 use crate::objects::CheckError;
 use crate::objects::upload::UploadError;
+use crate::part::PartCount;
 use crate::rollup::RollupError;
 use crate::rollup::cascade::Cascade;
 use crate::snapshot::DataFile;
+use crate::spec::TableSpec;
 
 /// Why rows could not be moved to files, or files not be removed.
 #[derive(Debug, Error)]
@@ -134,7 +137,7 @@ async fn flush_table(
         (state.spec.clone(), state.frozen())
     };
     let Some(lsn) = frozen.iter().map(|m| m.last_lsn).max() else { return Ok(()) };
-    let parts = table.log.parts();
+    let parts = grow(inner, table, &spec, frozen.iter().map(|m| m.rows).sum()).await?;
     let worker = inner.clone();
     let mut finer = std::mem::take(cascade);
     let (new, done) = tokio::task::spawn_blocking(move || {
@@ -161,6 +164,26 @@ async fn flush_table(
     tracing::debug!(table = name, rows, files = new.len(), lsn, "flushed");
     inner.compaction.changed.notify_one();
     Ok(())
+}
+
+/// The number of parts for a flush of `rows` rows; raised first if the table has outgrown it.
+async fn grow(
+    inner: &Inner,
+    table: &mut Table,
+    spec: &TableSpec,
+    rows: u64,
+) -> Result<PartCount, FlushError> {
+    let current = table.log.parts();
+    let volumes = growth::volumes(&table.log.files(), spec.window);
+    let wanted = inner.growth.count(current, &volumes, rows);
+    if wanted > current {
+        // A commit that reports an error may have happened: then the log is loaded anew.
+        table.doubtful = Some(Doubtful::default());
+        table.log.set_parts(wanted).await?;
+        table.doubtful = None;
+        tracing::info!(table = spec.name, parts = wanted.get(), "divided the table further");
+    }
+    Ok(wanted)
 }
 
 /// Removes log segments that commits cover.

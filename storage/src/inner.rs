@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::compact::Compaction;
 use crate::directory::DirectoryLock;
 use crate::flush::Table;
+use crate::growth::Growth;
 use crate::hiding::Hiding;
 use crate::memory::Budget;
 use crate::paths::DataDir;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     /// The tables' logs. Whoever commits holds all of them.
     pub(crate) tables: tokio::sync::Mutex<Vec<(&'static str, Table)>>,
     pub(crate) compaction: Compaction,
+    pub(crate) growth: Growth,
     /// The folder of all tables.
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) graveyard: Mutex<Graveyard>,

@@ -41,6 +41,7 @@ mod error;
 mod expire;
 mod files;
 mod flush;
+mod growth;
 mod hidden;
 mod hiding;
 mod index;

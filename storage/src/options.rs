@@ -34,6 +34,11 @@ pub struct Options {
     pub target_file_bytes: u64,
     /// A bucket that the tables are in; `None` for tables on local disk.
     pub objects: Option<ObjectStorage>,
+    /// Most bytes of one part of a window of time: beyond, a table's rows are divided among twice as
+    /// many parts, by workload.
+    pub part_bytes: u64,
+    /// A flush has at least as many rows for each part: there are no more parts than that allows.
+    pub part_rows: u64,
     /// Where the current time comes from: arrival of entries, retention, commit times.
     pub clock: Clock,
 }
@@ -56,6 +61,8 @@ impl Options {
             compaction_bytes_per_second: NonZeroU64::new(64 << 20),
             target_file_bytes: 128 << 20,
             objects: None,
+            part_bytes: 192 << 20,
+            part_rows: 32 * 1024,
             clock: Clock::system(),
         }
     }

@@ -40,6 +40,11 @@ impl PartCount {
         self.0
     }
 
+    /// Twice as many; `None` if that is more than a table can have.
+    pub(crate) fn doubled(self) -> Option<Self> {
+        Self::new(self.0.checked_mul(2)?)
+    }
+
     /// The part of a row with these workload values.
     pub(crate) fn part_of<'a>(self, values: impl IntoIterator<Item = &'a str>) -> PartId {
         let mut hash = OFFSET;

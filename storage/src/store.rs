@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::expire;
 use crate::files::order::times;
 use crate::flush::{self, FlushError, Table};
+use crate::growth::Growth;
 use crate::hiding::Hiding;
 use crate::inner::Inner;
 use crate::memory::{detach, size_of};
@@ -155,6 +156,7 @@ impl Store {
             ),
             compaction: Compaction::new(&options),
             objects: object_store,
+            growth: Growth { part_bytes: options.part_bytes, part_rows: options.part_rows },
             graveyard: Mutex::new(Graveyard::default()),
             flush_failure: Mutex::new(None),
             lock: lock.clone(),

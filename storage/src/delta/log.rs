@@ -289,6 +289,22 @@ impl TableLog {
         self.parts
     }
 
+    /// Commits that new files are split into `parts` parts. The files that are there stay as they are.
+    ///
+    /// After an error the commit may have happened all the same.
+    pub(crate) async fn set_parts(&mut self, parts: PartCount) -> Result<(), LogError> {
+        let metadata = deltalake_core::kernel::MetadataExt::add_config_key(
+            self.state.metadata().clone(),
+            PARTS.to_owned(),
+            parts.get().to_string(),
+        )
+        .map_err(|e| self.delta(e.into()))?;
+        let properties = HashMap::from([(PARTS.to_owned(), parts.get().to_string())]);
+        let operation = DeltaOperation::SetTableProperties { properties };
+        self.commit_actions(vec![Action::Metadata(metadata)], Vec::new(), operation).await?;
+        self.read_state().await
+    }
+
     /// The table's files, oldest first.
     pub(crate) fn files(&self) -> Arc<[Arc<DataFile>]> {
         let mut files: Vec<_> = self.files.values().cloned().collect();

@@ -448,3 +448,68 @@ async fn files_say_what_labels_they_may_hold_also_after_a_restart() {
     drop(store);
     check(&*open(dir.path()).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_grow_with_volume_and_files_of_every_count_stay_right() {
+    let dir = tempfile::tempdir().unwrap();
+    // Any file is too large for its part; a flush of 40 rows has enough for four parts.
+    let options = || Options {
+        part_bytes: 1,
+        part_rows: 10,
+        target_file_bytes: 1 << 30,
+        compaction: false,
+        ..options(dir.path())
+    };
+    let mut store = open_when_free(options()).await;
+    let names: Vec<String> = (0..20).map(|n| format!("w{n}")).collect();
+    let mut next = 0;
+    for round in 0..8i64 {
+        // Four windows, each filled twice.
+        let rows: Vec<_> = (0..40)
+            .map(|i| {
+                next += 1;
+                (MIDNIGHT + round % 4 * 2 * HOUR, names[i % 20].as_str(), next)
+            })
+            .collect();
+        let part = part("flows", batch(&rows));
+        store.append(Entry { source: None, parts: vec![part] }).await.unwrap();
+        store.flush().await.unwrap();
+        if round == 5 {
+            store.close().await.unwrap();
+            store = open_when_free(options()).await;
+        }
+    }
+    let numbers = |store: &Store| -> Vec<u32> {
+        let files = store.snapshot("flows").unwrap().files;
+        let mut numbers: Vec<u32> =
+            files.iter().map(|f| f.part.map(crate::PartId::number).unwrap()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    };
+    assert_eq!(numbers(&store), [0, 3, 4, 5, 6], "one part at first, four later");
+    assert_eq!(counts(&store, "flows"), once(1..next + 1));
+    for step in ["flushed", "compacted"] {
+        let snapshot = store.snapshot("flows").unwrap();
+        for file in snapshot.files.iter() {
+            for batch in read_file(&store, file.path.as_ref()) {
+                let namespace = cast(batch.column_by_name("namespace").unwrap(), &DataType::Utf8);
+                let (namespace, workload) =
+                    (namespace.unwrap(), batch.column_by_name("workload").unwrap().clone());
+                let (namespace, workload) =
+                    (namespace.as_string::<i32>(), workload.as_string::<i32>());
+                for row in 0..batch.num_rows() {
+                    let namespace = if namespace.is_null(row) { "" } else { namespace.value(row) };
+                    let values = [namespace, workload.value(row)];
+                    assert!(file.may_hold_workload(&snapshot.spec, &values), "{step} {values:?}");
+                }
+            }
+        }
+        let held =
+            snapshot.files.iter().filter(|f| f.may_hold_workload(&snapshot.spec, &["ns", "w1"]));
+        assert!(held.count() < snapshot.files.len() / 2, "{step}: other parts are ruled out");
+        store.compact().await.unwrap();
+    }
+    assert_eq!(counts(&store, "flows"), once(1..next + 1));
+    assert_eq!(numbers(&store), [0, 3, 4, 5, 6], "compaction mixes no counts");
+}
