@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use weir_ingest::Receiver;
-use weir_storage::{Clock, Options, Store};
+use weir_storage::{Clock, Store};
 use weir_wire::Header;
 
 use generator::{Cluster, Shape};
@@ -82,7 +82,7 @@ async fn merge(dir: &Path) {
     let cluster = Cluster::new(shape());
     let start = shape().start;
     let now = Arc::new(AtomicI64::new(start));
-    let mut options = Options::new(dir, weir_ingest::tables());
+    let mut options = weir_ingest::store_options(dir);
     options.compaction = false;
     options.compaction_bytes_per_second = None;
     options.flush_interval = Duration::from_secs(3600);
@@ -133,7 +133,7 @@ async fn merge(dir: &Path) {
 async fn ingest(dir: &Path) {
     let cluster = Cluster::new(shape());
     for compaction in [false, true] {
-        let mut options = Options::new(dir.join(compaction.to_string()), weir_ingest::tables());
+        let mut options = weir_ingest::store_options(dir.join(compaction.to_string()));
         options.compaction = compaction;
         options.flush_interval = Duration::from_secs(10);
         let store = Store::open(options).await.expect("store opens");
@@ -183,7 +183,7 @@ async fn ingest(dir: &Path) {
 /// Many small commits: does the next one, or opening, become dearer?
 async fn commits(dir: &Path) {
     let cluster = Cluster::new(Shape { nodes: 1, keys_per_node: 8, ..Shape::default() });
-    let mut options = Options::new(dir, weir_ingest::tables());
+    let mut options = weir_ingest::store_options(dir);
     options.compaction = false;
     let store = Store::open(options.clone()).await.expect("store opens");
     let receiver = Receiver::with_clock(store.clone(), || i64::MAX / 2);

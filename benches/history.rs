@@ -16,7 +16,7 @@ use axum::http::Request;
 use bytes::Bytes;
 use tower::ServiceExt;
 use weir_ingest::Receiver;
-use weir_storage::{Options, Store};
+use weir_storage::Store;
 use weir_wire::Header;
 
 use generator::{Cluster, Shape};
@@ -37,7 +37,7 @@ fn main() {
 
 async fn run(dir: &Path, hours: u64) {
     let cluster = Arc::new(Cluster::new(Shape::default()));
-    let mut options = Options::new(dir, weir_ingest::tables());
+    let mut options = weir_ingest::store_options(dir);
     options.memtable_bytes = 256 << 20;
     let store = Store::open(options).await.expect("store opens");
     let rows = ingest(&cluster, &store, hours).await;

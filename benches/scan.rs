@@ -26,7 +26,7 @@ use axum::http::Request;
 use parquet::file::metadata::ParquetMetaDataReader;
 use rustix::fs::{Advice, fadvise};
 use tower::ServiceExt;
-use weir_storage::{Entry, LabelIndex, Options, Part, Store};
+use weir_storage::{Entry, LabelIndex, Part, Store};
 
 use generator::{Cluster, Shape};
 
@@ -53,7 +53,7 @@ fn main() {
 async fn history(dir: &Path, cluster: &Cluster, intervals: u64) -> Arc<Store> {
     let fresh = !dir.exists();
     std::fs::create_dir_all(dir).expect("a folder");
-    let store = Store::open(Options::new(dir, weir_ingest::tables())).await.expect("store opens");
+    let store = Store::open(weir_ingest::store_options(dir)).await.expect("store opens");
     if !fresh {
         return store;
     }

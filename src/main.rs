@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod config;
 mod inspect;
+mod listen;
 mod own_metrics;
 mod serve;
 mod table;

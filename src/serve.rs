@@ -19,11 +19,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_ingest::Receiver;
 use weir_query::Database;
-use weir_storage::{ObjectStorage, Options, Store};
+use weir_storage::{ObjectStorage, Store};
 
 use crate::auth::{self, Tokens};
 use crate::cli::Serve;
 use crate::config::Settings;
+use crate::listen::{self, Limits};
 use crate::own_metrics;
 
 /// Requests under way when the server is told to stop have this long.
@@ -35,7 +36,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     store: Arc<Store>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
@@ -57,7 +58,7 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
-        let mut store_options = Options::new(data, weir_ingest::tables());
+        let mut store_options = weir_ingest::store_options(data);
         store_options.retention = settings.retention.clone();
         store_options.memtable_bytes = settings.memtable_bytes;
         store_options.flush_interval = settings.flush_interval;
@@ -71,12 +72,8 @@ impl Server {
         queries.resources.spill_bytes = settings.query_spill_mib.saturating_mul(1 << 20);
         queries.resources.spill_folder = Some(emptied(store.spill_folder()));
         let router = router(&store, &queries, tokens, settings.admin_api);
-        let (stop, mut stopped) = watch::channel(false);
-        let service = axum::serve(listener, router).with_graceful_shutdown(async move {
-            // An error means that the sender is gone, which is a reason to stop as well.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        });
-        let task = tokio::spawn(service.into_future());
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(listen::serve(listener, router, Limits::default(), stopped));
         tracing::info!(%address, data = %data.display(), "listening");
         Ok(Self { address, store, stop, task })
     }
@@ -94,7 +91,8 @@ impl Server {
         tokio::select! {
             signal = signal() => signal,
             ended = &mut self.task => {
-                ended.context("server task failed")?.context("serving failed")
+                ended.context("server task failed")?;
+                bail!("serving ended by itself")
             }
         }
     }

@@ -63,7 +63,15 @@ enum SendError {
     #[error("{0}")]
     Http(#[from] ureq::Error),
     #[error("server answered {status}: {message}")]
-    Status { status: u16, message: String, retry_after: Option<Duration> },
+    Status {
+        status: u16,
+        message: String,
+        retry_after: Option<Duration>,
+        /// The answer names the coding of our bodies among those that the server reads.
+        accepts_coding: bool,
+    },
+    #[error("batch in the spool cannot be decompressed: {0}")]
+    Spooled(#[from] weir_wire::frame::InflateError),
 }
 
 /// The delivering side.
@@ -138,7 +146,7 @@ impl Shipper {
             Err(error) => error,
         };
         let mut asked = None;
-        if let SendError::Status { status, message, retry_after } = &error {
+        if let SendError::Status { status, message, retry_after, .. } = &error {
             if backoff::verdict(*status) == Verdict::Refused {
                 // The same complaint about batch after batch is worth one line.
                 if self.last_refusal.as_ref() != Some(message) {
@@ -165,7 +173,23 @@ impl Shipper {
         Some(wait)
     }
 
+    /// Sends a batch as it lies in the spool, or, to a server from before whole bodies were
+    /// compressed, as the bare stream that it reads.
     fn send(&self, outgoing: &Outgoing) -> Result<(), SendError> {
+        let body = outgoing.batch.body.as_slice();
+        if !weir_wire::frame::is_compressed(body) {
+            return self.post(body, None);
+        }
+        let refused = match self.post(body, Some(weir_wire::CONTENT_ENCODING)) {
+            Err(SendError::Status { accepts_coding: false, status: 400 | 415, .. }) => {
+                weir_wire::frame::inflate(body, weir_wire::Limits::default().decompressed_bytes)
+            }
+            outcome => return outcome,
+        };
+        self.post(&refused?, None)
+    }
+
+    fn post(&self, body: &[u8], coding: Option<&str>) -> Result<(), SendError> {
         let remaining = self.stop.deadline().map(|d| d.saturating_duration_since(Instant::now()));
         let timeout = remaining
             .map_or(REQUEST_TIMEOUT, |r| r.clamp(Duration::from_millis(100), REQUEST_TIMEOUT));
@@ -176,22 +200,30 @@ impl Shipper {
             .timeout_global(Some(timeout))
             .build()
             .header("content-type", weir_wire::CONTENT_TYPE);
+        if let Some(coding) = coding {
+            request = request.header("content-encoding", coding);
+        }
         if let Some(token) = self.token()? {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut response = request.send(outgoing.batch.body.as_slice())?;
+        let mut response = request.send(body)?;
         let status = response.status().as_u16();
         let retry_after = response
             .headers()
             .get("retry-after")
             .and_then(|v| v.to_str().ok())
             .and_then(backoff::retry_after);
+        let accepts_coding = response
+            .headers()
+            .get("accept-encoding")
+            .and_then(|v| v.to_str().ok())
+            .is_some_and(|codings| codings.contains(weir_wire::CONTENT_ENCODING));
         // Read to its end also when it is good: only then is the connection used again.
         let body = response.body_mut().with_config().limit(MAX_MESSAGE).lossy_utf8(true);
         let message = body.read_to_string().unwrap_or_default().trim().to_owned();
         match backoff::verdict(status) {
             Verdict::Delivered => Ok(()),
-            _ => Err(SendError::Status { status, message, retry_after }),
+            _ => Err(SendError::Status { status, message, retry_after, accepts_coding }),
         }
     }
 

@@ -7,7 +7,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use weir_storage::{Appended, ErrorKind};
 use weir_wire::DecodeError;
@@ -28,6 +28,21 @@ pub fn router(receiver: Receiver) -> Router {
 }
 
 async fn flows(State(receiver): State<Receiver>, request: Request) -> Response {
+    let mut response = answer(receiver, request).await;
+    if response.status().is_client_error() {
+        // RFC 9110, section 12.5.3. A sender that meets a server without this line knows that its
+        // body may have been refused for its coding, and sends it without.
+        let coding = HeaderValue::from_static(weir_wire::CONTENT_ENCODING);
+        response.headers_mut().insert(header::ACCEPT_ENCODING, coding);
+    }
+    response
+}
+
+async fn answer(receiver: Receiver, request: Request) -> Response {
+    if let Some(coding) = unknown_coding(request.headers()) {
+        let text = format!("content coding `{coding}` is not supported; send zstd or none");
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
+    }
     // A connection must not be held by a body that trickles in. What follows takes as long as the
     // disk takes: the sender waits for it.
     let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
@@ -69,6 +84,15 @@ async fn flows(State(receiver): State<Receiver>, request: Request) -> Response {
             response
         }
     }
+}
+
+/// A content coding that is neither zstd nor none. Between those two the body itself decides.
+fn unknown_coding(headers: &HeaderMap) -> Option<String> {
+    let coding = headers.get(header::CONTENT_ENCODING)?;
+    let known = ["", "identity", weir_wire::CONTENT_ENCODING]
+        .iter()
+        .any(|known| coding.as_bytes().eq_ignore_ascii_case(known.as_bytes()));
+    (!known).then(|| String::from_utf8_lossy(coding.as_bytes()).into_owned())
 }
 
 fn status_of(error: &RefusedBatch) -> StatusCode {

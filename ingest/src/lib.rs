@@ -19,10 +19,14 @@ mod http;
 mod loss;
 mod metrics;
 mod receive;
+mod rows;
 mod tables;
 
 pub use check::CheckError;
 pub use http::router;
 pub use metrics::Metrics;
 pub use receive::{Received, Receiver, RefusedBatch};
-pub use tables::{agent_loss_table, flows_1h_table, flows_5m_table, flows_table, tables};
+pub use rows::decode_logged;
+pub use tables::{
+    agent_loss_table, flows_1h_table, flows_5m_table, flows_table, store_options, tables,
+};

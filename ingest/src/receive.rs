@@ -3,25 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use weir_storage::{Appended, Entry, Part, Source, Store, conform};
+use weir_storage::{Appended, Entry, Part, Source, Store};
 use weir_wire::{DecodeError, Header, Limits, decode};
 
 use crate::check::{CheckError, check_flows};
-use crate::loss::{Observer, loss_rows};
 use crate::metrics::Metrics;
-use crate::tables::{agent_loss_table, flows_table};
+use crate::rows::Rows;
+use crate::tables::agent_loss_table;
 
 /// Memory that batches on their way in may take together, in [`UNIT`]s.
 const UNITS: u32 = 512;
 /// 1 MiB.
-const UNIT: usize = 1 << 20;
-/// A batch takes about this many times its size on the wire while it is decoded and conformed.
-const EXPANSION: usize = 16;
+const UNIT: u64 = 1 << 20;
+/// A batch whose buffers are compressed one by one takes about this many times its size on the wire
+/// while it is decoded and conformed.
+const EXPANSION: u64 = 16;
 /// A batch waits this long for room before its sender is told to come again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -75,10 +75,40 @@ pub struct Receiver {
 /// A batch that passed every check.
 struct Checked {
     header: Header,
-    flows: Vec<RecordBatch>,
+    rows: Rows,
     loss: RecordBatch,
+    /// For the log; empty where the batch itself says it.
     loss_ipc: Bytes,
-    rows: usize,
+}
+
+/// What a body may take.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// Bytes after decompression, at most.
+    expanded: u64,
+    /// Bytes of memory on its way in.
+    memory: u64,
+}
+
+impl Size {
+    fn of(body: &[u8], limits: &Limits) -> Self {
+        let own = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let claimed = weir_wire::frame::expanded_size(body);
+        let expanded =
+            claimed.map_or(limits.decompressed_bytes, |n| n.min(limits.decompressed_bytes));
+        // What is decoded is slices of what was decompressed; some of it is copied once more.
+        let memory = claimed.map_or(own.saturating_mul(EXPANSION), |_| expanded.saturating_mul(2));
+        Self { expanded, memory }
+    }
+
+    fn units(self) -> u32 {
+        u32::try_from(self.memory / UNIT).unwrap_or(UNITS).clamp(1, UNITS / 2)
+    }
+
+    /// Whether decoding takes no longer than going to another thread for it is worth.
+    fn is_small(self) -> bool {
+        self.memory <= 2 * UNIT
+    }
 }
 
 impl Receiver {
@@ -122,36 +152,50 @@ impl Receiver {
     }
 
     async fn try_receive(&self, body: Bytes) -> Result<Received, RefusedBatch> {
-        let size = body.len() as u64;
-        let (limits, now) = (self.limits, (self.clock)());
-        let units = (body.len().saturating_mul(EXPANSION) / UNIT).clamp(1, UNITS as usize / 2);
-        let _room = acquire(&self.room, u32::try_from(units).unwrap_or(UNITS)).await?;
-        let decoder = acquire(&self.decoders, 1).await?;
-        let ipc = body.clone();
-        // Decoding a large batch takes milliseconds: not on the thread that serves connections. The
-        // permit goes along, because the work goes on when the sender hangs up.
-        let checked = tokio::task::spawn_blocking(move || {
-            let checked = check(&body, &limits, now);
-            drop(decoder);
-            checked
-        })
-        .await
-        .map_err(|e| RefusedBatch::Internal(e.to_string()))??;
-        let Checked { header, flows, loss, loss_ipc, rows } = checked;
+        let bytes = body.len() as u64;
+        let size = Size::of(&body, &self.limits);
+        let limits = Limits { decompressed_bytes: size.expanded, ..self.limits };
+        let now = (self.clock)();
+        let _room = acquire(&self.room, size.units()).await?;
+        let checked = if size.is_small() {
+            check(&body, &limits, now)?
+        } else {
+            self.check_apart(body.clone(), limits, now).await?
+        };
+        let Checked { header, rows, loss, loss_ipc } = checked;
+        let Rows { flows, count: rows, .. } = rows;
         let sequence = header.sequence;
         let entry = Entry {
             source: Some(Source { agent: header.agent, boot: header.boot, sequence }),
             parts: vec![
-                Part { table: "flows", ipc, batches: flows },
+                Part { table: "flows", ipc: body, batches: flows },
                 Part { table: "agent_loss", ipc: loss_ipc, batches: vec![loss] },
             ],
         };
         let appended = self.store.append(entry).await?;
         match appended {
-            Appended::Stored => self.metrics.stored(rows as u64, size),
+            Appended::Stored => self.metrics.stored(rows as u64, bytes),
             Appended::Repeated => self.metrics.repeated(),
         }
         Ok(Received { appended, sequence, rows })
+    }
+
+    /// Checks a batch that takes milliseconds: not on the thread that serves connections.
+    async fn check_apart(
+        &self,
+        body: Bytes,
+        limits: Limits,
+        now: i64,
+    ) -> Result<Checked, RefusedBatch> {
+        let decoder = acquire(&self.decoders, 1).await?;
+        // The permit goes along, because the work goes on when the sender hangs up.
+        tokio::task::spawn_blocking(move || {
+            let checked = check(&body, &limits, now);
+            drop(decoder);
+            checked
+        })
+        .await
+        .map_err(|e| RefusedBatch::Internal(e.to_string()))?
     }
 }
 
@@ -165,51 +209,19 @@ async fn acquire(from: &Arc<Semaphore>, n: u32) -> Result<OwnedSemaphorePermit, 
 
 fn check(body: &[u8], limits: &Limits, now: i64) -> Result<Checked, RefusedBatch> {
     let message = decode(body, limits)?;
-    let spec = flows_table();
-    // A stream without record batches still says something: its losses. Its columns are held to the
-    // schema all the same.
-    if message.batches.is_empty() {
-        conform(&spec, &RecordBatch::new_empty(message.schema.clone()))?;
+    let rows = Rows::of(&message)?;
+    for batch in &rows.flows {
+        check_flows(batch, now)?;
     }
-    let mut flows = Vec::with_capacity(message.batches.len());
-    let mut observer = Observer { end: 0, ..Observer::default() };
-    let mut rows = 0;
-    for batch in &message.batches {
-        let batch = conform(&spec, batch)?;
-        check_flows(&batch, now)?;
-        rows += batch.num_rows();
-        observe(&batch, &mut observer);
-        flows.push(batch);
-    }
-    if rows == 0 {
-        observer.end = now;
-    }
-    observer.rows = i64::try_from(rows).unwrap_or(i64::MAX);
     let internal = |e: &dyn std::error::Error| RefusedBatch::Internal(e.to_string());
-    let loss = loss_rows(&message.header, &observer).map_err(|e| internal(&e))?;
+    let loss = rows.loss(&message.header, now).map_err(|e| internal(&e))?;
     debug_assert_eq!(loss.schema(), agent_loss_table().schema);
-    let loss_ipc = weir_wire::encode(&message.header, &loss).map_err(|e| internal(&e))?.into();
-    Ok(Checked { header: message.header, flows, loss, loss_ipc, rows })
-}
-
-/// Takes the observer's names from the first row that has them and the latest `end`.
-fn observe(batch: &RecordBatch, observer: &mut Observer) {
-    let label = |name| {
-        let column = batch.column_by_name(name)?.as_dictionary_opt::<Int32Type>()?;
-        let values = column.downcast_dict::<arrow::array::StringArray>()?;
-        values.into_iter().next().flatten().map(str::to_owned)
+    let loss_ipc = if rows.count > 0 {
+        Bytes::new()
+    } else {
+        weir_wire::encode_stream(&message.header, &loss).map_err(|e| internal(&e))?.into()
     };
-    if observer.node.is_none() {
-        observer.node = label("node");
-    }
-    if observer.cluster.is_none() {
-        observer.cluster = label("cluster");
-    }
-    let ends =
-        batch.column_by_name("end").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-    if let Some(end) = ends.and_then(arrow::compute::max) {
-        observer.end = observer.end.max(end);
-    }
+    Ok(Checked { header: message.header, rows, loss, loss_ipc })
 }
 
 fn system_clock() -> i64 {

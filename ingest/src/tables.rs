@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use weir_storage::{Detail, Fold, Merge, Rollup, TableSpec, Window};
+use weir_storage::{Detail, Fold, Merge, Options, Rollup, TableSpec, Window};
 use weir_wire::schema::{self, COUNTERS, HISTOGRAMS};
 
 /// Columns of `flows` that the tiers lack.
@@ -172,6 +172,12 @@ pub fn agent_loss_table() -> TableSpec {
 #[must_use]
 pub fn tables() -> Vec<TableSpec> {
     vec![flows_table(), flows_5m_table(), flows_1h_table(), agent_loss_table()]
+}
+
+/// How to open the store of a server: the tables, and how their log is read.
+#[must_use]
+pub fn store_options(dir: impl Into<std::path::PathBuf>) -> Options {
+    Options { decode: crate::rows::decode_logged, ..Options::new(dir, tables()) }
 }
 
 #[cfg(test)]

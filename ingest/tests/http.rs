@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use weir_ingest::{Receiver, router, tables};
-use weir_storage::{Options, Store};
+use weir_ingest::{Receiver, router, store_options};
+use weir_storage::Store;
 use weir_wire::Header;
 
 const NOW: i64 = 1_700_000_000_000_000;
@@ -19,14 +19,14 @@ const NOW: i64 = 1_700_000_000_000_000;
 struct Server {
     router: axum::Router,
     store: Arc<Store>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 async fn server() -> Server {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(Options::new(dir.path(), tables())).await.unwrap();
+    let store = Store::open(store_options(dir.path())).await.unwrap();
     let receiver = Receiver::with_clock(store.clone(), || NOW);
-    Server { router: router(receiver), store, _dir: dir }
+    Server { router: router(receiver), store, dir }
 }
 
 impl Server {
@@ -129,10 +129,79 @@ async fn a_batch_from_a_clock_that_is_ahead_is_to_come_again() {
     assert_eq!(server.rows("flows"), 1);
 }
 
+/// Every row of a table, as text.
+fn text(store: &Store, table: &str) -> Vec<String> {
+    let snapshot = store.snapshot(table).unwrap();
+    assert!(snapshot.files.is_empty());
+    let rows = snapshot.memory.batches().unwrap();
+    let all = arrow::compute::concat_batches(&snapshot.spec.schema, rows).unwrap();
+    let text = |c: &ArrayRef| {
+        let c = arrow::compute::cast(c, &arrow::datatypes::DataType::Utf8);
+        c.map(|c| format!("{c:?}")).unwrap_or_default()
+    };
+    all.columns().iter().map(text).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_gives_back_what_it_was_given() {
+    let server = server().await;
+    assert_eq!(server.post(batch(1, &flows(NOW, 5))).await.0, StatusCode::OK);
+    assert_eq!(server.post(batch(2, &flows(NOW, 0))).await.0, StatusCode::OK);
+    let bare = weir_wire::frame::inflate(&batch(3, &flows(NOW + 1, 2)), 1 << 20).unwrap();
+    assert_eq!(server.post(bare).await.0, StatusCode::OK);
+    let before = ["flows", "agent_loss"].map(|table| text(&server.store, table));
+    // As a crash leaves it: nothing is flushed, the log alone has the rows.
+    let copy = tempfile::tempdir().unwrap();
+    for folder in ["wal", "tables"] {
+        copy_folder(&server.dir.path().join(folder), &copy.path().join(folder));
+    }
+    for file in std::fs::read_dir(server.dir.path()).unwrap().map(Result::unwrap) {
+        if file.file_type().unwrap().is_file() {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    let store = Store::open(store_options(copy.path())).await.unwrap();
+    assert_eq!(["flows", "agent_loss"].map(|table| text(&store, table)), before);
+    store.close().await.unwrap();
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_without_rows_says_that_the_agent_lives() {
     let server = server().await;
     let (status, _) = server.post(batch(1, &flows(NOW, 0))).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!((server.rows("flows"), server.rows("agent_loss")), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coding_is_told_by_the_body_and_refused_by_name() {
+    let server = server().await;
+    let compressed = batch(1, &flows(NOW, 5));
+    let bare = weir_wire::frame::inflate(&compressed, 1 << 20).unwrap();
+    for (body, coding, expected) in [
+        (compressed.clone(), "gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (b"\xff\xff".to_vec(), "zstd", StatusCode::BAD_REQUEST),
+        (compressed, "zstd", StatusCode::OK),
+        (bare, "identity", StatusCode::OK),
+    ] {
+        let request =
+            Request::post("/v1/flows").header("content-encoding", coding).body(Body::from(body));
+        let response = server.router.clone().oneshot(request.unwrap()).await.unwrap();
+        let accepted = response.headers().get("accept-encoding").map(|v| v.to_str().unwrap());
+        assert_eq!(response.status(), expected, "{coding}");
+        assert_eq!(accepted, (expected != StatusCode::OK).then_some("zstd"), "{coding}");
+    }
+    assert_eq!(server.rows("flows"), 5);
 }

@@ -4,11 +4,14 @@
 //! text and integer types that other Arrow writers use are cast where no value can change. The same
 //! function runs when a batch arrives and when the log is replayed.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use thiserror::Error;
 
+use crate::coalesce::nulls;
 use crate::spec::TableSpec;
 
 /// Why a batch does not fit its table.
@@ -62,12 +65,22 @@ pub enum ConformError {
 /// Names the first column that does not fit; repeating cannot help.
 pub fn conform(spec: &TableSpec, batch: &RecordBatch) -> Result<RecordBatch, ConformError> {
     let table = spec.name;
+    if Arc::ptr_eq(batch.schema_ref(), &spec.schema) {
+        // It has been here.
+        return Ok(batch.clone());
+    }
+    let found_fields = batch.schema_ref().fields();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(spec.schema.fields().len());
+    // Senders keep the order of columns, so the next one is nearly always the one looked for.
+    let mut next = 0;
     for field in spec.schema.fields() {
         let name = field.name();
-        let Some(found) = batch.column_by_name(name) else {
+        let here = found_fields.get(next).is_some_and(|f| f.name() == name).then_some(next);
+        let place = here.or_else(|| found_fields.find(name).map(|(place, _)| place));
+        next = place.map_or(next, |place| place + 1);
+        let Some(found) = place.and_then(|place| batch.columns().get(place)) else {
             if field.is_nullable() {
-                columns.push(new_null_array(field.data_type(), batch.num_rows()));
+                columns.push(nulls(field.data_type(), batch.num_rows()));
                 continue;
             }
             return Err(ConformError::Missing { table, column: name.clone() });
@@ -88,7 +101,8 @@ pub fn conform(spec: &TableSpec, batch: &RecordBatch) -> Result<RecordBatch, Con
                 .unwrap_or_default();
             return Err(ConformError::Null { table, column: name.clone(), row });
         }
-        columns.push(column);
+        let nothing = field.is_nullable() && column.null_count() == column.len();
+        columns.push(if nothing { nulls(field.data_type(), column.len()) } else { column });
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(spec.schema.clone(), columns, &options)
@@ -135,8 +149,6 @@ fn castable(from: &DataType, to: &DataType) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{AsArray, DictionaryArray, Int8Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::{Field, Int8Type, Int32Type, Int64Type, Schema};
 

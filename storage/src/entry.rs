@@ -1,6 +1,9 @@
 //! What is appended.
 
+use std::io::Cursor;
+
 use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
 
 /// Who sent an entry; repeats of one are stored once.
@@ -19,10 +22,39 @@ pub struct Source {
 pub struct Part {
     /// Name of the table.
     pub table: &'static str,
-    /// Arrow IPC stream, as the log keeps it.
+    /// What the log keeps, for [`crate::Options::decode`] to read. None at all, if the bytes of
+    /// another part of the entry give these rows as well.
     pub ipc: Bytes,
     /// What `ipc` decodes to.
     pub batches: Vec<RecordBatch>,
+}
+
+/// Rows of one table that the bytes of a part give.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// Name of the table.
+    pub table: String,
+    /// Its rows, with whatever columns there were.
+    pub batches: Vec<RecordBatch>,
+}
+
+/// Turns the bytes that a part of this table left in the log back into rows, of this table and of
+/// others whose parts had no bytes of their own.
+///
+/// It must give what was appended, and read whatever earlier versions wrote.
+pub type Decode = fn(table: &str, bytes: &[u8]) -> Result<Vec<Decoded>, DecodeFailure>;
+
+/// Why bytes of the log do not decode.
+pub type DecodeFailure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Reads an Arrow IPC stream.
+///
+/// # Errors
+/// When it is not one.
+pub fn decode_stream(table: &str, bytes: &[u8]) -> Result<Vec<Decoded>, DecodeFailure> {
+    let reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+    let batches = reader.collect::<Result<Vec<_>, _>>()?;
+    Ok(vec![Decoded { table: table.to_owned(), batches }])
 }
 
 /// What is appended as a whole or not at all.

@@ -29,6 +29,7 @@
 mod background;
 mod bounds;
 mod clock;
+mod coalesce;
 mod compact;
 mod conform;
 mod delete;
@@ -73,7 +74,7 @@ pub use clock::Clock;
 pub use compact::CompactionStats;
 pub use conform::{ConformError, conform};
 pub use delete::{Deleted, Deletion};
-pub use entry::{Appended, Entry, Part, Source};
+pub use entry::{Appended, Decode, DecodeFailure, Decoded, Entry, Part, Source, decode_stream};
 pub use error::{Error, ErrorKind};
 pub use files::properties::{Effort, writer_properties};
 pub use hidden::{Hidden, columns as hidden_columns, visible};

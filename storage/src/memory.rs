@@ -7,6 +7,8 @@ use arrow::array::{Array, ArrayData, RecordBatch, RecordBatchOptions, make_array
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::error::ArrowError;
 
+use crate::coalesce::{is_shared, is_zeros};
+
 /// Bytes of rows that memory may hold, those on their way through the log included.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -58,58 +60,83 @@ impl Reservation {
     }
 }
 
+impl Reservation {
+    /// Takes another one of the same budget in.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Gives `bytes` back; at most all there are.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        drop(self.split(bytes));
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// Bytes that a batch keeps alive: its values, and what Arrow needs to hold each column.
+/// What Arrow needs to hold a column, besides its values.
+const COLUMN_OVERHEAD: usize = 256;
+
+/// What a batch takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Footprint {
+    /// Bytes of its values.
+    used: usize,
+    /// Bytes of the allocations that they are in.
+    kept: usize,
+}
+
+fn footprint(batch: &RecordBatch) -> Footprint {
+    let mut allocations: Vec<(usize, usize)> = Vec::with_capacity(3 * batch.num_columns());
+    let mut used = 0;
+    for column in batch.columns().iter().filter(|c| !is_shared(c)) {
+        let data = column.to_data();
+        // An empty or exotic layout that Arrow cannot measure still has its full buffers.
+        used += data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+        note_allocations(&data, &mut allocations);
+    }
+    // Columns that were read from one message are slices of one allocation.
+    allocations.sort_unstable();
+    allocations.dedup();
+    Footprint { used, kept: allocations.iter().map(|(_, capacity)| capacity).sum() }
+}
+
+fn note_allocations(data: &ArrayData, to: &mut Vec<(usize, usize)>) {
+    let nulls = data.nulls().map(|nulls| nulls.buffer());
+    for buffer in data.buffers().iter().chain(nulls).filter(|b| !is_zeros(b)) {
+        to.push((buffer.data_ptr().addr().get(), buffer.capacity()));
+    }
+    data.child_data().iter().for_each(|child| note_allocations(child, to));
+}
+
+/// Bytes that a batch keeps alive: the allocations that its values are in, and what Arrow needs to
+/// hold each column.
 pub(crate) fn size_of(batch: &RecordBatch) -> usize {
-    const COLUMN_OVERHEAD: usize = 256;
-    batch
-        .columns()
-        .iter()
-        .map(|c| {
-            let data = c.to_data();
-            // An empty or exotic layout that Arrow cannot measure still has its full buffers.
-            data.get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size())
-                + COLUMN_OVERHEAD
-        })
-        .sum()
+    footprint(batch).kept + batch.num_columns() * COLUMN_OVERHEAD
 }
 
 /// The batch without what it keeps alive beyond its own values.
 ///
 /// Arrays that were read from an uncompressed stream are slices of a whole message: one of them
-/// keeps all the others, even columns that were dropped. Such buffers are copied.
+/// keeps all the others, even columns that were dropped. When most of it is not ours, it is copied.
 pub(crate) fn detach(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
-    if !batch.columns().iter().any(|c| keeps_more(&c.to_data())) {
+    /// What is below this may be kept for nothing: a column's overhead covers it.
+    const SLACK: usize = 8 * COLUMN_OVERHEAD;
+    let Footprint { used, kept } = footprint(&batch);
+    if kept <= 2 * used + SLACK {
         return Ok(batch);
     }
     let columns = batch
         .columns()
         .iter()
-        .map(|column| {
-            let data = column.to_data();
-            if keeps_more(&data) { copy(&data).map(make_array) } else { Ok(column.clone()) }
-        })
+        .map(|column| copy(&column.to_data()).map(make_array))
         .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(batch.schema(), columns, &options)
-}
-
-/// Whether a buffer is a small part of its allocation. What is below a kilobyte may be: a column's
-/// overhead covers it.
-fn is_part(buffer: &Buffer) -> bool {
-    const SLACK: usize = 1024;
-    buffer.capacity() > buffer.len().saturating_mul(2).saturating_add(SLACK)
-}
-
-fn keeps_more(data: &ArrayData) -> bool {
-    data.buffers().iter().any(is_part)
-        || data.nulls().is_some_and(|nulls| is_part(nulls.buffer()))
-        || data.child_data().iter().any(keeps_more)
 }
 
 fn copy(data: &ArrayData) -> Result<ArrayData, ArrowError> {
@@ -130,26 +157,77 @@ fn copy(data: &ArrayData) -> Result<ArrayData, ArrowError> {
 #[derive(Debug)]
 pub(crate) struct Memtable {
     pub(crate) batches: Vec<RecordBatch>,
+    /// Bytes of each batch.
+    sizes: Vec<usize>,
     pub(crate) rows: u64,
     pub(crate) first_lsn: u64,
     pub(crate) last_lsn: u64,
-    reserved: Vec<Reservation>,
+    reserved: Option<Reservation>,
 }
+
+/// Rows below which a batch is small.
+const SMALL: usize = 4096;
+/// Small batches, or rows in them, that are put together.
+const CROWD: usize = 32;
+/// Rows that a batch should have: what is put together is put together again up to this.
+const LARGE: usize = 1 << 16;
 
 impl Memtable {
     pub(crate) fn new(lsn: u64) -> Self {
-        Self { batches: Vec::new(), rows: 0, first_lsn: lsn, last_lsn: lsn, reserved: Vec::new() }
+        Self {
+            batches: Vec::new(),
+            sizes: Vec::new(),
+            rows: 0,
+            first_lsn: lsn,
+            last_lsn: lsn,
+            reserved: None,
+        }
     }
 
     pub(crate) fn push(&mut self, lsn: u64, batches: Vec<RecordBatch>, reserved: Reservation) {
-        for batch in batches {
+        let only_one = batches.len() == 1;
+        for batch in batches.into_iter().filter(|b| b.num_rows() > 0) {
             self.rows += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
-            if batch.num_rows() > 0 {
-                self.batches.push(batch);
-            }
+            // It was measured for the reservation.
+            self.sizes.push(if only_one { reserved.bytes } else { size_of(&batch) });
+            self.batches.push(batch);
         }
         self.last_lsn = lsn;
-        self.reserved.push(reserved);
+        match &mut self.reserved {
+            Some(all) => all.absorb(reserved),
+            none => *none = Some(reserved),
+        }
+    }
+
+    /// Where the newest batches begin that should become one (see [`crate::coalesce`]), if any.
+    pub(crate) fn crowd(&self) -> Option<usize> {
+        let tail = |below: usize| {
+            let sizes = self.batches.iter().rev().map(RecordBatch::num_rows);
+            let (mut count, mut rows) = (0usize, 0usize);
+            for n in sizes.take_while(|n| *n < below) {
+                count += 1;
+                rows += n;
+            }
+            (self.batches.len() - count, count, rows)
+        };
+        let (at, count, rows) = tail(SMALL);
+        if count >= CROWD || (count > 1 && rows >= 2 * SMALL) {
+            return Some(at);
+        }
+        let (at, count, rows) = tail(LARGE);
+        (count > 1 && rows >= LARGE).then_some(at)
+    }
+
+    /// Puts `one` in place of the batches from `at` on, whose rows it has.
+    pub(crate) fn replace(&mut self, at: usize, one: RecordBatch) {
+        let before: usize = self.sizes.drain(at..).sum();
+        let after = size_of(&one);
+        self.batches.truncate(at);
+        self.batches.push(one);
+        self.sizes.push(after);
+        if let Some(reserved) = &mut self.reserved {
+            reserved.release(before.saturating_sub(after));
+        }
     }
 }
 
@@ -185,6 +263,44 @@ mod tests {
         assert_eq!(budget.used(), 0);
     }
 
+    fn numbers(rows: usize) -> RecordBatch {
+        let numbers = arrow::array::Int64Array::from_iter_values(1..=rows as i64);
+        RecordBatch::try_from_iter([("n", Arc::new(numbers) as arrow::array::ArrayRef)]).unwrap()
+    }
+
+    /// Pushes batches of `rows` rows, each put together with others as it should.
+    fn fill(memtable: &mut Memtable, budget: &Arc<Budget>, rows: usize, count: u64) {
+        for lsn in 0..count {
+            let batch = numbers(rows);
+            let reserved = budget.reserve(size_of(&batch)).unwrap();
+            memtable.push(lsn, vec![batch], reserved);
+            while let Some(at) = memtable.crowd() {
+                let schema = memtable.batches[at].schema();
+                let one = crate::coalesce::coalesce(&schema, &memtable.batches[at..]).unwrap();
+                memtable.replace(at, one);
+            }
+        }
+    }
+
+    #[test]
+    fn small_batches_become_few_large_ones_and_their_memory_is_given_back() {
+        let budget = Budget::new(usize::MAX / 4);
+        let mut memtable = Memtable::new(0);
+        fill(&mut memtable, &budget, 145, 10_000);
+        assert_eq!(memtable.rows, 1_450_000);
+        let rows: Vec<usize> = memtable.batches.iter().map(RecordBatch::num_rows).collect();
+        assert_eq!(rows.iter().sum::<usize>(), 1_450_000);
+        assert!(rows.len() < 24 + 16 + CROWD, "{rows:?}");
+        assert!(rows.iter().all(|n| *n < LARGE + 3 * SMALL), "{rows:?}");
+        let held: usize = memtable.batches.iter().map(size_of).sum();
+        assert_eq!(budget.used(), held);
+        assert!(held < 1_450_000 * 8 * 11 / 10, "{held}");
+        // Large ones are left alone.
+        let mut memtable = Memtable::new(0);
+        fill(&mut memtable, &budget, LARGE, 4);
+        assert_eq!(memtable.batches.len(), 4);
+    }
+
     #[test]
     fn rows_do_not_keep_the_message_they_came_in() {
         use std::io::Cursor;
@@ -214,10 +330,9 @@ mod tests {
         let bytes = writer.into_inner().unwrap();
         let read = StreamReader::try_new(Cursor::new(bytes), None).unwrap().next().unwrap();
         let wanted = read.unwrap().project(&[0, 1, 2]).unwrap();
-        let kept = |b: &RecordBatch| b.columns().iter().any(|c| keeps_more(&c.to_data()));
-        assert!(kept(&wanted), "an uncompressed message is one allocation");
+        assert!(size_of(&wanted) > 1_000_000, "an uncompressed message is one allocation");
         let detached = detach(wanted.clone()).unwrap();
-        assert!(!kept(&detached));
+        assert!(size_of(&detached) < 3_000, "{}", size_of(&detached));
         assert_eq!(detached, wanted);
         assert!(detached.get_array_memory_size() < 10_000);
     }

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::ipc::reader::StreamReader;
 use thiserror::Error;
 
 use crate::conform::{ConformError, conform};
@@ -20,6 +19,7 @@ use crate::delta::log::{LogError, Origin, TableLog};
 use crate::directory::{self, DirectoryError, DirectoryLock};
 use crate::disk::Disk;
 use crate::durable::{self, At, FileError};
+use crate::entry::{Decode, DecodeFailure};
 use crate::error::{Error, ErrorKind};
 use crate::memory::{Budget, detach, size_of};
 use crate::objects::{self, Bucket, BucketError};
@@ -37,11 +37,13 @@ use crate::wal::segments::Segments;
 #[derive(Debug, Error)]
 pub(crate) enum ReplayError {
     #[error("its batch for table `{table}` does not decode: {source}")]
-    Decode { table: &'static str, source: arrow::error::ArrowError },
+    Decode { table: String, source: DecodeFailure },
     #[error("this version of weir has no table `{table}`; use the version that wrote it")]
     Unknown { table: String },
     #[error("its batch does not fit: {0}")]
     Conform(#[from] ConformError),
+    #[error("its batch cannot be copied: {0}")]
+    Copy(arrow::error::ArrowError),
 }
 
 /// Everything that was found.
@@ -91,6 +93,7 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
         tables.push((spec.name, log));
     }
     let budget = Budget::new(options.memtable_bytes.saturating_mul(2));
+    let decode = options.decode;
     blocking(move || {
         if place.bucket().is_some() {
             objects::empty_outbox(&dir).map_err(unavailable)?;
@@ -99,7 +102,7 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
                 remove_orphans(&dir, name, log).map_err(unavailable)?;
             }
         }
-        let (segments, next_lsn) = replay(&dir, &tables, &mut state, &budget)?;
+        let (segments, next_lsn) = replay(&dir, &tables, &mut state, &budget, decode)?;
         Ok(Opened { dir, place, lock, tables, state, segments, budget, next_lsn })
     })
     .await
@@ -199,6 +202,7 @@ fn replay(
     tables: &[(&'static str, TableLog)],
     state: &mut State,
     budget: &Arc<Budget>,
+    decode: Decode,
 ) -> Result<(Segments, u64), Error> {
     let checkpoint = Sources::load(dir).map_err(|e| match e {
         SourcesError::File(e) => unavailable(e),
@@ -222,7 +226,7 @@ fn replay(
     state.last_lsn = covered.max(committed);
     let mut rows = 0u64;
     let recovered = recover(dir, covered, |lsn, entry| {
-        rows += replay_entry(tables, state, budget, lsn, entry)?;
+        rows += replay_entry(tables, state, budget, decode, lsn, entry)?;
         Ok::<(), ReplayError>(())
     })
     .map_err(|e| match e {
@@ -240,17 +244,22 @@ fn replay_entry(
     tables: &[(&'static str, TableLog)],
     state: &mut State,
     budget: &Arc<Budget>,
+    decode: Decode,
     lsn: u64,
     entry: StoredEntry<'_>,
 ) -> Result<u64, ReplayError> {
     if let Some(source) = &entry.source {
         state.sources.record(source, entry.arrived);
     }
+    if tables.iter().all(|(_, log)| lsn <= log.lsn()) {
+        state.apply(lsn, Vec::new());
+        return Ok(0);
+    }
     let mut incoming = Vec::new();
     let mut rows = 0;
-    for part in entry.parts {
-        let Some((name, _)) = tables.iter().find(|(name, _)| *name == part.table) else {
-            return Err(ReplayError::Unknown { table: part.table.to_owned() });
+    for (table, batches) in decode_entry(&entry, decode)? {
+        let Some((name, _)) = tables.iter().find(|(name, _)| *name == table) else {
+            return Err(ReplayError::Unknown { table });
         };
         let Some(spec) = state.tables.get(name).map(|t| t.spec.clone()) else { continue };
         let behind =
@@ -259,20 +268,38 @@ fn replay_entry(
         if takers.is_empty() {
             continue;
         }
-        let batches = decode(&spec, part.ipc)?;
+        let batches = fit(&spec, &batches)?;
         rows += batches.iter().map(|b| u64::try_from(b.num_rows()).unwrap_or(0)).sum::<u64>();
         let reserved = budget.force(batches.iter().map(size_of).sum());
         incoming.push((Incoming { table: name, batches, reserved }, takers));
     }
     state.replay(lsn, incoming);
+    state.put_together();
     Ok(rows)
 }
 
-fn decode(spec: &TableSpec, ipc: &[u8]) -> Result<Vec<RecordBatch>, ReplayError> {
-    let fail = |source| ReplayError::Decode { table: spec.name, source };
-    let mut batches = Vec::new();
-    for batch in StreamReader::try_new(ipc, None).map_err(fail)? {
-        batches.push(detach(conform(spec, &batch.map_err(fail)?)?).map_err(fail)?);
+/// The rows of an entry, by table. Bytes that a table has of its own go before what those of another
+/// table give.
+fn decode_entry(
+    entry: &StoredEntry<'_>,
+    decode: Decode,
+) -> Result<Vec<(String, Vec<RecordBatch>)>, ReplayError> {
+    let mut rows = Vec::with_capacity(entry.parts.len());
+    for part in &entry.parts {
+        let decoded = decode(part.table, part.ipc)
+            .map_err(|source| ReplayError::Decode { table: part.table.to_owned(), source })?;
+        let has_own = |table: &str| entry.parts.iter().any(|p| p.table == table);
+        rows.extend(
+            decoded
+                .into_iter()
+                .filter(|d| d.table == part.table || !has_own(&d.table))
+                .map(|d| (d.table, d.batches)),
+        );
     }
-    Ok(batches)
+    Ok(rows)
+}
+
+fn fit(spec: &TableSpec, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, ReplayError> {
+    let fit = |batch| detach(conform(spec, batch)?).map_err(ReplayError::Copy);
+    batches.iter().map(fit).collect()
 }

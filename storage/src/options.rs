@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::entry::{Decode, decode_stream};
 use crate::objects::ObjectStorage;
 use crate::retention::Retention;
 use crate::spec::TableSpec;
@@ -39,6 +40,8 @@ pub struct Options {
     pub part_bytes: u64,
     /// A flush has at least as many rows for each part: there are no more parts than that allows.
     pub part_rows: u64,
+    /// Reads the bytes of the log that [`crate::Part::ipc`] left there.
+    pub decode: Decode,
     /// Where the current time comes from: arrival of entries, retention, commit times.
     pub clock: Clock,
 }
@@ -63,6 +66,7 @@ impl Options {
             objects: None,
             part_bytes: 192 << 20,
             part_rows: 32 * 1024,
+            decode: decode_stream,
             clock: Clock::system(),
         }
     }

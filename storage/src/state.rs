@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
+use crate::coalesce::coalesce;
 use crate::memory::{Memtable, Reservation};
 use crate::snapshot::DataFile;
 use crate::sources::Sources;
@@ -58,6 +60,18 @@ pub(crate) struct Incoming {
     pub(crate) table: &'static str,
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) reserved: Reservation,
+}
+
+/// The newest batches of a memtable that should become one.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    pub(crate) schema: SchemaRef,
+    pub(crate) batches: Vec<RecordBatch>,
+    table: &'static str,
+    /// Of the memtable.
+    first_lsn: u64,
+    /// Where they begin in it.
+    at: usize,
 }
 
 /// The memtable that rows for one table enter.
@@ -127,6 +141,41 @@ impl State {
         for table in active.tables {
             if let Some(table) = self.tables.get_mut(table) {
                 table.frozen.push(memtable.clone());
+            }
+        }
+    }
+
+    /// Small batches that should be put together, if any.
+    pub(crate) fn crowd(&self) -> Option<Crowd> {
+        self.active.iter().find_map(|(table, active)| {
+            let at = active.memtable.crowd()?;
+            Some(Crowd {
+                schema: self.tables.get(table)?.spec.schema.clone(),
+                batches: active.memtable.batches.get(at..)?.to_vec(),
+                table,
+                first_lsn: active.memtable.first_lsn,
+                at,
+            })
+        })
+    }
+
+    /// Shows one batch in place of a crowd, unless the crowd has been frozen meanwhile: what is to be
+    /// written to files stays as it is.
+    pub(crate) fn replace(&mut self, crowd: &Crowd, one: RecordBatch) {
+        if let Some(Active { memtable, .. }) = self.active.get_mut(crowd.table)
+            && memtable.first_lsn == crowd.first_lsn
+            && memtable.batches.len() == crowd.at + crowd.batches.len()
+        {
+            memtable.replace(crowd.at, one);
+        }
+    }
+
+    /// Puts small batches together while nobody else looks on.
+    pub(crate) fn put_together(&mut self) {
+        while let Some(crowd) = self.crowd() {
+            match coalesce(&crowd.schema, &crowd.batches) {
+                Ok(one) => self.replace(&crowd, one),
+                Err(_) => return,
             }
         }
     }

@@ -26,13 +26,17 @@ impl Shipping {
     }
 
     fn push(&self, sequence: i64) {
+        self.push_body(sequence, sequence.to_string().into_bytes());
+    }
+
+    fn push_body(&self, sequence: i64, body: Vec<u8>) {
         let batch = Batch {
             agent: "a".into(),
             boot: "b".into(),
             sequence,
             rows: 1,
             losses: BTreeMap::new(),
-            body: sequence.to_string().into_bytes(),
+            body,
         };
         self.spool.push(batch, &BTreeMap::new());
     }
@@ -74,6 +78,26 @@ fn batches_arrive_in_order_over_one_connection() {
     assert!(head.starts_with("post /v1/flows http/1.1"), "{head}");
     assert!(head.contains("content-type: application/vnd.apache.arrow.stream"), "{head}");
     assert!(!head.contains("authorization"), "{head}");
+}
+
+#[test]
+fn a_server_that_reads_no_zstd_gets_the_bare_stream() {
+    // A zstd frame that holds one raw block (RFC 8878).
+    let whole = b"\x28\xb5\x2f\xfd\x20\x05\x29\x00\x00hello".to_vec();
+    let receiver = Receiver::start([
+        Answer::Status(400, "not an Arrow IPC stream"),
+        Answer::Status(200, "{}"),
+        Answer::Status(200, "{}"),
+    ]);
+    let shipping = Shipping::start(receiver.url(), None);
+    shipping.push_body(1, whole.clone());
+    shipping.push_body(2, whole.clone());
+    let requests = receiver.wait(|r| r.len() == 3);
+    let bodies: Vec<_> = requests.iter().map(|r| r.body.as_slice()).collect();
+    assert_eq!(bodies, [&whole[..], b"hello", &whole[..]]);
+    let coded: Vec<_> =
+        requests.iter().map(|r| r.head.contains("content-encoding: zstd")).collect();
+    assert_eq!(coded, [true, false, true]);
 }
 
 #[test]

@@ -13,11 +13,13 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
-use arrow_ipc::reader::StreamReader;
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::{MessageHeader, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
 use thiserror::Error;
 
+use crate::frame::{self, InflateError};
 use crate::header::{Header, HeaderError};
 
 /// Bounds on one batch.
@@ -56,6 +58,9 @@ pub enum DecodeError {
         /// Where a message begins that is not all there.
         at: usize,
     },
+    /// Compressed as a whole, and not readable.
+    #[error("body cannot be decompressed: {0}")]
+    Inflate(#[from] InflateError),
     /// Not an Arrow IPC stream.
     #[error("body is not an Arrow IPC stream: {what} at byte {at}")]
     NotArrow {
@@ -109,22 +114,46 @@ pub enum DecodeError {
 /// Everything in [`DecodeError`]; nothing of a refused batch may be stored. Repeating the same
 /// bytes gives the same error.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Message, DecodeError> {
-    check_framing(bytes, limits)?;
+    let stream = if frame::is_compressed(bytes) {
+        Buffer::from(frame::inflate(bytes, limits.decompressed_bytes).map_err(too_large)?)
+    } else {
+        Buffer::from(bytes)
+    };
+    let end = check_framing(&stream, limits)?;
     // Arrow's reader indexes into buffers by lengths that a hostile flatbuffer chose. It checks
     // nearly all of them; a panic on the rest is the sender's error, not the server's.
-    catch_unwind(AssertUnwindSafe(|| read(bytes))).map_err(|_| DecodeError::Inconsistent)?
+    let stream = stream.slice_with_length(0, end);
+    catch_unwind(AssertUnwindSafe(|| read(stream))).map_err(|_| DecodeError::Inconsistent)?
 }
 
-fn read(bytes: &[u8]) -> Result<Message, DecodeError> {
-    let reader = StreamReader::try_new(bytes, None)?;
-    let schema = reader.schema();
+/// A body that holds too much is the same to its sender whichever way it was compressed.
+fn too_large(error: InflateError) -> DecodeError {
+    match error {
+        InflateError::TooLarge { limit } => {
+            let what = "bytes after decompression";
+            DecodeError::TooLarge { what, found: limit.saturating_add(1), limit }
+        }
+        other => DecodeError::Inflate(other),
+    }
+}
+
+/// Reads a stream whose framing is checked. Buffers that are not compressed one by one stay where
+/// they are: the batches are slices of the stream.
+fn read(mut stream: Buffer) -> Result<Message, DecodeError> {
+    let mut decoder = StreamDecoder::new();
+    let mut batches = Vec::new();
+    while !stream.is_empty() {
+        batches.extend(decoder.decode(&mut stream)?);
+    }
+    decoder.finish()?;
+    let schema = decoder.schema().ok_or(DecodeError::Inconsistent)?;
     let header = Header::from_metadata(schema.metadata())?;
-    let batches = reader.collect::<Result<Vec<_>, _>>()?;
     Ok(Message { header, schema, batches })
 }
 
-/// Walks the messages of a stream (Arrow columnar format, "Encapsulated message format").
-fn check_framing(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
+/// Walks the messages of a stream (Arrow columnar format, "Encapsulated message format"). Returns
+/// where it ends.
+fn check_framing(bytes: &[u8], limits: &Limits) -> Result<usize, DecodeError> {
     let mut at = 0;
     let mut decompressed = 0u64;
     let mut rows = 0u64;
@@ -188,7 +217,8 @@ fn check_framing(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
     if first {
         return Err(DecodeError::NotArrow { at: 0, what: "no schema message".into() });
     }
-    Ok(())
+    // The marker that ended the walk has eight bytes.
+    Ok(at.saturating_add(8).min(bytes.len()))
 }
 
 /// How often the bytes of the limit may be referred to by way of dictionaries.

@@ -6,15 +6,17 @@
 //! - [`schema`]: the columns of the `flows` and `agent_loss` tables, their types and what they mean;
 //! - [`histogram`]: the log-scale buckets of the round-trip-time and connect-time columns;
 //! - [`header`]: who sent a batch, and what that sender knows to be missing from it;
+//! - [`frame`]: the compression of a whole body;
 //! - [`encode`] and [`decode`]: the Arrow IPC framing, and the limits that untrusted bytes meet.
 //!
 //! ```text
 //! POST /v1/flows
 //! Content-Type: application/vnd.apache.arrow.stream
+//! Content-Encoding: zstd             if the stream is in zstd frames; the bytes alone decide
 //!
 //! Arrow IPC stream
 //!   schema message   columns of the batch, custom metadata `weir.*` (see `header`)
-//!   dictionary and record batch messages, bodies compressed with zstd
+//!   dictionary and record batch messages, bodies as they are or compressed one by one (zstd, lz4)
 //!   end of stream
 //! ```
 //!
@@ -26,13 +28,17 @@
 
 pub mod decode;
 pub mod encode;
+pub mod frame;
 pub mod header;
 pub mod histogram;
 pub mod schema;
 
 pub use decode::{DecodeError, Limits, Message, decode};
-pub use encode::{EncodeError, encode};
+pub use encode::{EncodeError, encode, encode_stream};
 pub use header::{Header, HeaderError, Loss, VERSION};
 
 /// Media type of a batch: an Arrow IPC stream (IANA `application/vnd.apache.arrow.stream`).
 pub const CONTENT_TYPE: &str = "application/vnd.apache.arrow.stream";
+
+/// Content coding of what [`encode`] writes (IANA `zstd`, RFC 8878).
+pub const CONTENT_ENCODING: &str = "zstd";

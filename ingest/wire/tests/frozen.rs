@@ -1,7 +1,9 @@
 //! Version 1 of the wire format, as it was first released, still reads the same.
 //!
 //! `fixtures/flows-v1-rust.arrow` was written by this crate, `fixtures/flows-v1-pyarrow.arrow` by
-//! pyarrow. The files never change; a new version of the format adds files.
+//! pyarrow, both with Arrow's own compression of each buffer; `fixtures/flows-v1-whole-rust.zst` and
+//! `fixtures/flows-v1-whole-pyarrow.zst` are the same rows in zstd frames around a stream. The files
+//! never change; a new form adds files.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -58,7 +60,12 @@ fn rows() -> RecordBatch {
 #[test]
 fn version_1_reads_as_ever() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for name in ["flows-v1-rust.arrow", "flows-v1-pyarrow.arrow"] {
+    for name in [
+        "flows-v1-rust.arrow",
+        "flows-v1-pyarrow.arrow",
+        "flows-v1-whole-rust.zst",
+        "flows-v1-whole-pyarrow.zst",
+    ] {
         let bytes = std::fs::read(folder.join(name)).unwrap();
         let message = decode(&bytes, &Limits::default()).unwrap();
         assert_eq!(message.header, header(), "{name}");

@@ -5,6 +5,7 @@
 //!    of this same group shares its fate.
 //! 3. Write the group as one frame and sync the file once.
 //! 4. Make the rows visible, then acknowledge.
+//! 5. Put small batches in memory together, where there are many by now.
 //!
 //! When the write or the sync fails, the group fails as a whole and nothing of it becomes visible.
 //! The file is cut back and never written again: after a failed sync the kernel may have dropped the
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::format::{self, HEADER, StoredEntry, StoredPart};
 use super::segments::Segments;
 use crate::clock::Clock;
+use crate::coalesce::coalesce;
 use crate::directory::DirectoryLock;
 use crate::disk::{File, Mode};
 use crate::durable::{self, At, FileError};
@@ -152,6 +154,8 @@ impl Run {
                     parts: append
                         .ipc
                         .iter()
+                        // The bytes of another part give its rows as well.
+                        .filter(|(_, ipc)| !ipc.is_empty())
                         .map(|(table, ipc)| StoredPart { table, ipc })
                         .collect(),
                 };
@@ -239,6 +243,20 @@ impl Run {
         }
         for reply in repeated {
             let _ = reply.send(Ok(Appended::Repeated));
+        }
+        self.put_together();
+    }
+
+    /// Only this thread adds to memtables, so nothing comes in between.
+    fn put_together(&self) {
+        while let Some(crowd) = { self.writer.state.lock().crowd() } {
+            match coalesce(&crowd.schema, &crowd.batches) {
+                Ok(one) => self.writer.state.lock().replace(&crowd, one),
+                Err(error) => {
+                    tracing::debug!(%error, "batches in memory stay apart");
+                    return;
+                }
+            }
         }
     }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use arrow_array::{
     ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{DictionaryHandling, IpcWriteOptions};
 use arrow_schema::{Field, Schema};
 use proptest::prelude::*;
 
 use super::*;
-use crate::encode;
 use crate::schema::{label_type, time_type};
+use crate::{encode, encode_stream};
 
 fn sample() -> (Header, RecordBatch) {
     let header = Header {
@@ -43,6 +44,33 @@ fn a_batch_survives_the_trip() {
 }
 
 #[test]
+fn a_bare_stream_reads_the_same_and_what_follows_it_is_ignored() {
+    let (header, batch) = sample();
+    let mut bytes = encode_stream(&header, &batch).unwrap();
+    let compressed = encode(&header, &batch).unwrap();
+    assert!(compressed.len() * 3 < bytes.len(), "{} {}", compressed.len(), bytes.len());
+    bytes.extend(b"trailing");
+    let bare = decode(&bytes, &Limits::default()).unwrap();
+    let whole = decode(&compressed, &Limits::default()).unwrap();
+    assert_eq!(bare.batches, whole.batches);
+    assert_eq!(bare.header, whole.header);
+}
+
+#[test]
+fn columns_that_are_null_throughout_do_not_travel() {
+    let (header, batch) = sample();
+    let nothing: ArrayRef = Arc::new(Int64Array::from(vec![None; 1000]));
+    let mut columns: Vec<_> =
+        ["end", "workload", "tx_bytes"].into_iter().zip(batch.columns().to_vec()).collect();
+    columns.push(("rx_bytes", nothing));
+    let wider = RecordBatch::try_from_iter(columns).unwrap();
+    let message = decode(&encode(&header, &wider).unwrap(), &Limits::default()).unwrap();
+    assert_eq!(message.batches[0].columns(), batch.columns());
+    let empty = decode(&encode(&header, &wider.slice(0, 0)).unwrap(), &Limits::default()).unwrap();
+    assert_eq!(empty.schema.fields().len(), 4, "without rows every column is a statement");
+}
+
+#[test]
 fn every_truncation_is_an_error() {
     let (header, batch) = sample();
     let bytes = encode(&header, &batch).unwrap();
@@ -55,11 +83,15 @@ fn every_truncation_is_an_error() {
 fn a_claim_beyond_the_limit_is_refused_before_allocation() {
     let (header, batch) = sample();
     let bytes = encode(&header, &batch).unwrap();
+    let zstd = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD));
+    let each_buffer = stream(&[batch], zstd.unwrap());
     let limits = Limits { decompressed_bytes: 10_000, ..Limits::default() };
-    assert!(matches!(
-        decode(&bytes, &limits),
-        Err(DecodeError::TooLarge { what: "bytes after decompression", limit: 10_000, .. })
-    ));
+    for bytes in [&bytes, &each_buffer] {
+        assert!(matches!(
+            decode(bytes, &limits),
+            Err(DecodeError::TooLarge { what: "bytes after decompression", limit: 10_000, .. })
+        ));
+    }
     let limits = Limits { rows: 999, ..Limits::default() };
     assert!(matches!(decode(&bytes, &limits), Err(DecodeError::TooLarge { what: "rows", .. })));
 }
