@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -66,7 +66,8 @@ impl Server {
             .store
             .as_ref()
             .map(|url| ObjectStorage::new(url, settings.cache_mib.saturating_mul(1 << 20)));
-        let store = Store::open(store_options).await?;
+        // Its text tells its causes already.
+        let store = Store::open(store_options).await.map_err(|e| anyhow!(e.to_string()))?;
         let mut queries = weir_query::Settings::default();
         queries.resources.memory_bytes = settings.query_memory_mib.max(1).saturating_mul(1 << 20);
         queries.resources.spill_bytes = settings.query_spill_mib.saturating_mul(1 << 20);
@@ -108,7 +109,11 @@ impl Server {
             tracing::warn!("requests still under way after {} s are left behind", GRACE.as_secs());
             self.task.abort();
         }
-        self.store.close().await.context("history was not written out; its log keeps it")?;
+        self.store
+            .close()
+            .await
+            .map_err(|e| anyhow!(e.to_string()))
+            .context("history was not written out; its log keeps it")?;
         Ok(())
     }
 }

@@ -11,57 +11,18 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use support::{Server, batch, eventually, flows, now_us};
+use support::sender::Sender;
+use support::{Server, eventually};
 
 const ROUNDS: u64 = 50;
 const SENDERS: usize = 3;
-
-/// A sender as an agent is one: one batch at a time, repeated until it is acknowledged.
-struct Sender {
-    boot: String,
-    next: i64,
-    /// Batches that were acknowledged: (sequence, rows, bytes).
-    acknowledged: Vec<(i64, i64, i64)>,
-    /// The batch whose fate is not known.
-    pending: Option<(i64, i64, i64, Vec<u8>)>,
-}
-
-impl Sender {
-    fn send(&mut self, server: &Server) -> bool {
-        let (sequence, rows, bytes, body) = self.pending.take().unwrap_or_else(|| {
-            let sequence = self.next;
-            self.next += 1;
-            // Workloads carry the sequence, so that a row that is there twice can be told.
-            let names: Vec<String> =
-                (0..40).map(|i| format!("{}-{sequence}-{i}", self.boot)).collect();
-            let rows: Vec<_> = names.iter().map(|n| (n.as_str(), sequence + 1, 0)).collect();
-            let body = batch(&self.boot, sequence, &flows(now_us(), &rows));
-            (sequence, 40, 40 * (sequence + 1), body)
-        });
-        match server.post(&body) {
-            Ok((200, _)) => {
-                self.acknowledged.push((sequence, rows, bytes));
-                true
-            }
-            Ok((429 | 503, _)) | Err(_) => {
-                self.pending = Some((sequence, rows, bytes, body));
-                false
-            }
-            Ok((status, text)) => panic!("{status}: {text}"),
-        }
-    }
-}
 
 #[test]
 fn every_acknowledged_row_survives_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut random = StdRng::seed_from_u64(0x5eed);
-    let senders: Vec<Arc<Mutex<Sender>>> = (0..SENDERS)
-        .map(|i| {
-            let boot = format!("b{i}");
-            Arc::new(Mutex::new(Sender { boot, next: 0, acknowledged: vec![], pending: None }))
-        })
-        .collect();
+    let senders: Vec<Arc<Mutex<Sender>>> =
+        (0..SENDERS).map(|i| Arc::new(Mutex::new(Sender::new(&format!("b{i}"))))).collect();
     // Small bounds, so that kills fall into flushes and commits as well.
     let options = ["--flush-interval", "100ms", "--memtable-mib", "1", "--retention", "off"];
     for round in 0..ROUNDS {
@@ -96,23 +57,11 @@ fn check(data: &std::path::Path, senders: &[Arc<Mutex<Sender>>], options: &[&str
     for sender in senders {
         let mut sender = sender.lock().unwrap();
         // The batch in doubt is delivered now, stored or repeated, and is certain from here on.
-        while sender.pending.is_some() {
+        while sender.is_waiting() {
             sender.send(&server);
         }
-        let rows: i64 = sender.acknowledged.iter().map(|a| a.1).sum();
-        let bytes: i64 = sender.acknowledged.iter().map(|a| a.2).sum();
-        let boot = &sender.boot;
-        let answer = server.sql(&format!(
-            "SELECT count(*), count(DISTINCT workload), coalesce(sum(tx_bytes), 0) FROM flows \
-             WHERE workload LIKE '{boot}-%'"
-        ));
-        let found: Vec<i64> = answer[0].iter().map(|v| v.as_i64().unwrap()).collect();
-        assert_eq!(
-            found,
-            [rows, rows, bytes],
-            "rows, distinct rows, bytes of {boot}, round {round}"
-        );
-        assert!(rows > 0, "nothing was sent in {round} rounds");
+        sender.check(&server, &format!("round {round}"));
+        assert!(sender.acknowledged() > 0, "nothing was sent in {round} rounds");
     }
 }
 

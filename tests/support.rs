@@ -14,6 +14,9 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicr
 use serde_json::Value;
 use weir_wire::Header;
 
+pub(crate) mod seaweed;
+pub(crate) mod sender;
+
 /// The `weir` binary of this build.
 pub(crate) const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 
@@ -54,20 +57,35 @@ impl Server {
 
     /// Starts a server; its standard error if it ends before it listens.
     pub(crate) fn try_start(data: &Path, options: &[&str]) -> Result<Self, String> {
-        Self::listen(data, "127.0.0.1:0", options)
+        Self::try_start_in(data, options, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn try_start_in(
+        data: &Path,
+        options: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<Self, String> {
+        Self::listen(data, "127.0.0.1:0", options, environment)
     }
 
     /// Starts a server on a port that is given.
     pub(crate) fn start_on(data: &Path, listen: &str, options: &[&str]) -> Self {
-        Self::listen(data, listen, options).unwrap_or_else(|error| panic!("server: {error}"))
+        Self::listen(data, listen, options, &[]).unwrap_or_else(|error| panic!("server: {error}"))
     }
 
-    fn listen(data: &Path, listen: &str, options: &[&str]) -> Result<Self, String> {
+    fn listen(
+        data: &Path,
+        listen: &str,
+        options: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<Self, String> {
         let mut child = Command::new(WEIR)
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(options)
             .env("WEIR_LOG", "warn")
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

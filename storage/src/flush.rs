@@ -116,6 +116,10 @@ async fn flush_all(inner: &Arc<Inner>) -> Result<(), FlushError> {
             && outcome.is_ok()
         {
             outcome = Err(error);
+            // A bucket that is gone would make every other table wait as long.
+            if inner.place.check().await.is_err() {
+                break;
+            }
         }
     }
     // Also after a failure: tables that did commit need less of the log now.

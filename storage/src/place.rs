@@ -141,14 +141,18 @@ impl Place {
         })
         .await;
         for path in paths {
-            self.remove_object(&object_path(table, &path), 0).await;
+            if !self.remove_object(&object_path(table, &path), 0).await {
+                // The others would wait as long, and are found as garbage.
+                return;
+            }
         }
     }
 
     /// Removes a data file that no table names and nobody reads; `path` is below the tables.
     pub(crate) async fn remove(&self, path: &object_store::path::Path, size: u64) {
         if self.bucket.is_some() {
-            return self.remove_object(path, size).await;
+            self.remove_object(path, size).await;
+            return;
         }
         let (disk, file) = (self.dir.disk().clone(), self.dir.tables().join(path.as_ref()));
         let removed =
@@ -158,20 +162,23 @@ impl Place {
         }
     }
 
-    async fn remove_object(&self, path: &object_store::path::Path, size: u64) {
-        let Some(bucket) = &self.bucket else { return };
+    /// Returns if the bucket did what it was asked.
+    async fn remove_object(&self, path: &object_store::path::Path, size: u64) -> bool {
+        let Some(bucket) = &self.bucket else { return true };
         // What another process has now is not ours to tidy.
         if bucket.fenced().is_some() {
-            return;
+            return false;
         }
         match bucket.cache().delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => {
                 tracing::warn!(%error, "a removed file stays in the object store for now");
+                return false;
             }
         }
         let (cache, path) = (bucket.cache().clone(), path.clone());
         let _ = tokio::task::spawn_blocking(move || cache.forget(&path, size)).await;
+        true
     }
 }
 
