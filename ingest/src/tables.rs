@@ -51,6 +51,7 @@ pub fn flows_table() -> TableSpec {
             "end",
         ],
         rollup: None,
+        series: false,
     }
 }
 
@@ -121,6 +122,7 @@ fn tier(name: &'static str, width: Window, window: Window) -> TableSpec {
                 keep: 100,
             }),
         }),
+        series: false,
     }
 }
 
@@ -165,7 +167,14 @@ pub fn agent_loss_table() -> TableSpec {
         workload: &["agent"],
         sort: &["agent", "boot", "reason", "end"],
         rollup: None,
+        series: false,
     }
+}
+
+/// `samples`: series as Prometheus has them.
+#[must_use]
+pub fn samples_table() -> TableSpec {
+    weir_storage::series::table("samples", Window::DAY)
 }
 
 /// Every table of a server's data directory.

@@ -37,6 +37,7 @@ pub(crate) fn specs() -> Vec<TableSpec> {
             workload: &["namespace", "workload"],
             sort: &["namespace", "workload", "end"],
             rollup: None,
+            series: false,
         },
         TableSpec {
             name: "agent_loss",
@@ -46,6 +47,7 @@ pub(crate) fn specs() -> Vec<TableSpec> {
             workload: &[],
             sort: &["end"],
             rollup: None,
+            series: false,
         },
     ]
 }
@@ -104,6 +106,7 @@ pub(crate) fn specs_with_tiers() -> Vec<TableSpec> {
                     keep: 2,
                 }),
             }),
+            series: false,
         }
     };
     let mut specs = specs();

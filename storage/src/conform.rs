@@ -169,6 +169,7 @@ mod tests {
             workload: &[],
             sort: &[],
             rollup: None,
+            series: false,
         }
     }
 

@@ -10,6 +10,7 @@
 //! - `wal`: one thread makes groups of entries durable; `sources` recognises repetitions;
 //! - `state`, `memory`: rows become visible, within a bound of bytes;
 //! - `rollup`: rows of one table become sums in another;
+//! - [`series`]: points of time series become chunks;
 //! - `flush`, `files`: rows become sorted Parquet files, cut by `window` and `part`;
 //! - `index`: which rows of a file have which value of a label, inside of the file itself;
 //! - `delta`: files and log position become part of the table in one commit;
@@ -58,6 +59,7 @@ mod paths;
 mod place;
 mod retention;
 mod rollup;
+pub mod series;
 #[cfg(test)]
 mod simulation;
 mod snapshot;

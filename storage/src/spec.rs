@@ -22,4 +22,6 @@ pub struct TableSpec {
     pub sort: &'static [&'static str],
     /// What the rows are made of, if they sum up those of another table.
     pub rollup: Option<Rollup>,
+    /// Whether the table is one of series: points come in (see [`crate::series`]), rows are chunks.
+    pub series: bool,
 }

@@ -28,6 +28,7 @@ fn spec() -> TableSpec {
         workload: &["workload"],
         sort: &["workload", "end"],
         rollup: None,
+        series: false,
     }
 }
 

@@ -31,6 +31,7 @@ fn spec() -> TableSpec {
         workload: &["workload"],
         sort: &["workload", "end"],
         rollup: None,
+        series: false,
     }
 }
 

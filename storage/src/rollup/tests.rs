@@ -56,6 +56,7 @@ pub(crate) fn source() -> TableSpec {
         workload: &["namespace", "workload"],
         sort: &["namespace", "workload", "pod", "end"],
         rollup: None,
+        series: false,
     }
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn tier(name: &'static str, width: Window, window: Window) -> TableSp
                 keep: 2,
             }),
         }),
+        series: false,
     }
 }
 

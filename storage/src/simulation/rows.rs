@@ -51,6 +51,7 @@ pub(super) fn specs() -> Vec<TableSpec> {
         workload: &["workload"],
         sort: &["workload", "end"],
         rollup: None,
+        series: false,
     };
     let rollup = Rollup {
         source: TABLES[0],

@@ -61,6 +61,7 @@ fn spec(name: &'static str) -> TableSpec {
         workload: &["namespace", "workload"],
         sort: &["namespace", "workload", "end"],
         rollup: None,
+        series: false,
     }
 }
 

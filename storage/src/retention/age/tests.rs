@@ -20,6 +20,7 @@ pub(crate) fn spec(name: &'static str, labels: &[&str]) -> TableSpec {
         workload: &[],
         sort: &["end"],
         rollup: None,
+        series: false,
     }
 }
 
