@@ -11,7 +11,8 @@
 //!            start   timestamp      first point
 //!            end     timestamp      last point; the row's time
 //!            count   int32          points
-//!            chunk   binary         the points (`chunk`)
+//!            times   binary         their times (`chunk`)
+//!            values  binary         their values (`chunk`)
 //! ```
 //!
 //! A series has at most one point at a time. Of several that were written, one survives that does not
@@ -56,7 +57,8 @@ static CHUNKS: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("start", time.clone(), false),
         Field::new("end", time, false),
         Field::new("count", DataType::Int32, false),
-        Field::new("chunk", DataType::Binary, false),
+        Field::new("times", DataType::Binary, false),
+        Field::new("values", DataType::Binary, false),
     ]))
 });
 
