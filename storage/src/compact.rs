@@ -216,7 +216,8 @@ fn candidate(spec: &TableSpec, file: &DataFile, inner: &Inner) -> Option<Candida
         window,
         part: file.part?,
         size: file.size,
-        rows: file.rows,
+        // Rows of series become one: their number says nothing of the work.
+        rows: if spec.series { file.size } else { file.rows },
         committed: file.committed,
         rewrite: inner.hiding.lock().wants_rewrite(file),
     })

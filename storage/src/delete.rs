@@ -13,9 +13,10 @@ use thiserror::Error;
 use crate::flush::{self, FlushError};
 use crate::hidden::Hidden;
 use crate::inner::Inner;
-use crate::matcher::Matcher;
+use crate::matcher::{Matcher, MatcherError};
 use crate::retention::age::may_match;
 use crate::retention::policy::tells;
+use crate::series;
 use crate::tombstone::{Tombstone, TombstoneError, Tombstones};
 
 /// Most deletions that may be under way at a time: each is looked at for every file it names.
@@ -26,7 +27,7 @@ const MAX_TOMBSTONES: usize = 1000;
 pub struct Deletion {
     /// The tables.
     pub tables: Vec<String>,
-    /// Rows that pass all of these; at least one.
+    /// Rows that pass all of these; at least one. In a table of series, matchers on labels of series.
     pub matchers: Vec<Matcher>,
     /// Rows whose time is later than this, microseconds since the Unix epoch.
     pub after: i64,
@@ -61,6 +62,8 @@ pub(crate) enum DeleteError {
     #[error("{MAX_TOMBSTONES} deletions are under way; wait until compaction is done with them")]
     TooMany,
     #[error(transparent)]
+    Matcher(#[from] MatcherError),
+    #[error(transparent)]
     Flush(#[from] FlushError),
     #[error(transparent)]
     Tombstone(#[from] TombstoneError),
@@ -80,15 +83,18 @@ pub(crate) async fn delete(inner: Arc<Inner>, deletion: Deletion) -> Result<Dele
     let (names, untouched) = check(&inner, &deletion)?;
     flush::flush(inner.clone()).await?;
     let mut tables = inner.tables.lock().await;
-    let hidden = Arc::new(Hidden {
-        matchers: deletion.matchers.into(),
-        unless: Arc::default(),
-        after: deletion.after,
-        until: deletion.until,
-    });
-    let mut files = HashSet::new();
+    let on_labels: Result<Vec<_>, _> = deletion.matchers.iter().map(series::on_column).collect();
+    let hide = |matchers: Vec<Matcher>| {
+        let (after, until) = (deletion.after, deletion.until);
+        Arc::new(Hidden { matchers: matchers.into(), unless: Arc::default(), after, until })
+    };
+    // What hides points of series, and what hides rows of other tables.
+    let hidden = [hide(deletion.matchers), hide(on_labels?)];
+    let mut files = [HashSet::new(), HashSet::new()];
     for (name, table) in tables.iter_mut().filter(|(name, _)| names.contains(name)) {
         table.settle(&inner, name).await?;
+        let kind = usize::from(inner.spec(name).is_some_and(|spec| spec.series));
+        let (Some(hidden), Some(files)) = (hidden.get(kind), files.get_mut(kind)) else { continue };
         let may_hold = |file: &&Arc<_>| {
             let file: &crate::snapshot::DataFile = file;
             hidden.reaches(file.min_time, file.max_time)
@@ -96,8 +102,8 @@ pub(crate) async fn delete(inner: Arc<Inner>, deletion: Deletion) -> Result<Dele
         };
         files.extend(table.log.files().iter().filter(may_hold).map(|file| file.path.clone()));
     }
-    let deleted = Deleted { files: files.len(), untouched };
-    if files.is_empty() {
+    let deleted = Deleted { files: files.iter().map(HashSet::len).sum(), untouched };
+    if deleted.files == 0 {
         return Ok(deleted);
     }
     let mut tombstones = inner.hiding.lock().tombstones.clone();
@@ -105,11 +111,13 @@ pub(crate) async fn delete(inner: Arc<Inner>, deletion: Deletion) -> Result<Dele
         return Err(DeleteError::TooMany);
     }
     let created = inner.clock.now();
-    tracing::info!(
-        tables = ?names, matchers = ?hidden.matchers, files = deleted.files,
-        after = hidden.after, until = hidden.until, "deleting rows"
-    );
-    tombstones.0.push(Tombstone { created, hidden, files });
+    for (hidden, files) in hidden.into_iter().zip(files).filter(|(_, files)| !files.is_empty()) {
+        tracing::info!(
+            tables = ?names, matchers = ?hidden.matchers, files = files.len(),
+            after = hidden.after, until = hidden.until, "deleting rows"
+        );
+        tombstones.0.push(Tombstone { created, hidden, files });
+    }
     save(&inner, tombstones).await?;
     for (name, table) in tables.iter() {
         inner.committed(name, &table.log.files(), 0);

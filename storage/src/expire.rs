@@ -20,6 +20,7 @@ use crate::flush::{Doubtful, FlushError, Table};
 use crate::inner::Inner;
 use crate::retention::size::{Holding, surplus};
 use crate::retention::trust::{Present, SLACK, present};
+use crate::series;
 use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 use crate::state::State;
@@ -70,7 +71,7 @@ pub(crate) async fn expire(inner: Arc<Inner>) -> Result<bool, DeleteError> {
     for (spec, file, hidden) in unchecked {
         match look_into::has_hidden_rows(
             inner.objects.clone(),
-            spec.time,
+            spec.clone(),
             file.clone(),
             hidden.clone(),
         )
@@ -117,7 +118,12 @@ fn spans(state: &State) -> Vec<(i64, i64)> {
         .flat_map(|table| {
             let files = table.files.iter().map(|file| (file.min_time, file.max_time));
             let known = files.filter(|(min, max)| (*min, *max) != (i64::MIN, i64::MAX));
-            known.chain(memory_spans(&table.spec, &state.memory(table))).collect::<Vec<_>>()
+            let memory = if table.spec.series {
+                series::spans(table.spec.window, &state.runs(table))
+            } else {
+                memory_spans(&table.spec, &state.memory(table))
+            };
+            known.chain(memory).collect::<Vec<_>>()
         })
         .collect()
 }

@@ -28,6 +28,7 @@ use crate::objects::upload::UploadError;
 use crate::part::PartCount;
 use crate::rollup::RollupError;
 use crate::rollup::cascade::Cascade;
+use crate::series;
 use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 
@@ -147,6 +148,10 @@ async fn flush_table(
     let (new, done) = tokio::task::spawn_blocking(move || {
         let batches = match &spec.rollup {
             Some(rollup) => finer.roll_up(&spec, rollup, &frozen)?,
+            None if spec.series => {
+                let runs: Vec<_> = frozen.iter().filter_map(|m| m.run()).collect();
+                series::from_memory(spec.window, &runs).map_err(FilesError::from)?
+            }
             None => frozen.iter().flat_map(|m| m.batches.iter().cloned()).collect(),
         };
         // Once the rows are in files nothing but the state may hold the memtables.

@@ -14,6 +14,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
 use crate::matcher::{Matcher, all_match};
+use crate::series::stored_in;
 
 /// Hides the rows whose time lies in `(after, until]`, that pass all of `matchers`, and that do not
 /// pass all of any list of `unless`.
@@ -70,10 +71,11 @@ impl Hidden {
     }
 }
 
-/// The columns that [`visible`] looks at besides the time column, each once.
+/// The columns that [`visible`] looks at besides the time column, each once. Of a table of series these
+/// are `name` and `labels`; what is hidden there is points: see [`crate::series::HiddenPoints`].
 #[must_use]
 pub fn columns(hidden: &[Arc<Hidden>]) -> BTreeSet<&str> {
-    hidden.iter().flat_map(|h| h.labels()).collect()
+    hidden.iter().flat_map(|h| h.labels()).map(stored_in).collect()
 }
 
 /// The rows of a batch that nothing hides, without nulls; `None` when that is all of them.

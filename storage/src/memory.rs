@@ -8,6 +8,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::error::ArrowError;
 
 use crate::coalesce::{is_shared, is_zeros};
+use crate::series::{Registry, Run};
 
 /// Bytes of rows that memory may hold, those on their way through the log included.
 #[derive(Debug)]
@@ -163,6 +164,8 @@ pub(crate) struct Memtable {
     pub(crate) first_lsn: u64,
     pub(crate) last_lsn: u64,
     reserved: Option<Reservation>,
+    /// Numbers the series in its batches, if it is one of series.
+    pub(crate) registry: Option<Arc<Registry>>,
 }
 
 /// Rows below which a batch is small.
@@ -173,7 +176,7 @@ const CROWD: usize = 32;
 const LARGE: usize = 1 << 16;
 
 impl Memtable {
-    pub(crate) fn new(lsn: u64) -> Self {
+    pub(crate) fn new(lsn: u64, registry: Option<Arc<Registry>>) -> Self {
         Self {
             batches: Vec::new(),
             sizes: Vec::new(),
@@ -181,6 +184,7 @@ impl Memtable {
             first_lsn: lsn,
             last_lsn: lsn,
             reserved: None,
+            registry,
         }
     }
 
@@ -197,6 +201,12 @@ impl Memtable {
             Some(all) => all.absorb(reserved),
             none => *none = Some(reserved),
         }
+    }
+
+    /// Its points, if it is one of series.
+    pub(crate) fn run(&self) -> Option<Run> {
+        let registry = self.registry.clone()?;
+        Some(Run { registry, batches: self.batches.clone() })
     }
 
     /// Where the newest batches begin that should become one (see [`crate::coalesce`]), if any.
@@ -285,7 +295,7 @@ mod tests {
     #[test]
     fn small_batches_become_few_large_ones_and_their_memory_is_given_back() {
         let budget = Budget::new(usize::MAX / 4);
-        let mut memtable = Memtable::new(0);
+        let mut memtable = Memtable::new(0, None);
         fill(&mut memtable, &budget, 145, 10_000);
         assert_eq!(memtable.rows, 1_450_000);
         let rows: Vec<usize> = memtable.batches.iter().map(RecordBatch::num_rows).collect();
@@ -296,7 +306,7 @@ mod tests {
         assert_eq!(budget.used(), held);
         assert!(held < 1_450_000 * 8 * 11 / 10, "{held}");
         // Large ones are left alone.
-        let mut memtable = Memtable::new(0);
+        let mut memtable = Memtable::new(0, None);
         fill(&mut memtable, &budget, LARGE, 4);
         assert_eq!(memtable.batches.len(), 4);
     }

@@ -26,6 +26,7 @@ use crate::objects::{self, Bucket, BucketError};
 use crate::options::Options;
 use crate::paths::DataDir;
 use crate::place::Place;
+use crate::series::{Points, PointsError, Registry};
 use crate::sources::{Sources, SourcesError};
 use crate::spec::TableSpec;
 use crate::state::{Incoming, State, TableState};
@@ -42,6 +43,8 @@ pub(crate) enum ReplayError {
     Unknown { table: String },
     #[error("its batch does not fit: {0}")]
     Conform(#[from] ConformError),
+    #[error("its points do not fit: {0}")]
+    Points(#[from] PointsError),
     #[error("its batch cannot be copied: {0}")]
     Copy(arrow::error::ArrowError),
 }
@@ -268,10 +271,16 @@ fn replay_entry(
         if takers.is_empty() {
             continue;
         }
-        let batches = fit(&spec, &batches)?;
+        let (batches, registry) = if spec.series {
+            let registry = state.tables.get(name).and_then(TableState::registry);
+            let registry = registry.unwrap_or_default();
+            (intern(&registry, budget, &batches)?, Some(registry))
+        } else {
+            (fit(&spec, &batches)?, None)
+        };
         rows += batches.iter().map(|b| u64::try_from(b.num_rows()).unwrap_or(0)).sum::<u64>();
         let reserved = budget.force(batches.iter().map(size_of).sum());
-        incoming.push((Incoming { table: name, batches, reserved }, takers));
+        incoming.push((Incoming { table: name, batches, registry, reserved }, takers));
     }
     state.replay(lsn, incoming);
     state.put_together();
@@ -297,6 +306,18 @@ fn decode_entry(
         );
     }
     Ok(rows)
+}
+
+fn intern(
+    registry: &Registry,
+    budget: &Arc<Budget>,
+    batches: &[RecordBatch],
+) -> Result<Vec<RecordBatch>, ReplayError> {
+    let intern = |batch| -> Result<_, ReplayError> {
+        let interned = Points::of(batch)?.intern(registry, budget, true)?;
+        detach(interned).map_err(ReplayError::Copy)
+    };
+    batches.iter().map(intern).collect()
 }
 
 fn fit(spec: &TableSpec, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, ReplayError> {

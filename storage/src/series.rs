@@ -26,8 +26,27 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
+pub(crate) use chunks::from_memory;
+pub(crate) use columns::{LABELS, on_column, stored_in, value_in_text};
+pub use columns::{column_of, label_of};
+pub(crate) use combine::Combiner;
+pub use hiding::HiddenPoints;
+pub(crate) use hiding::without;
+pub(crate) use intern::{Points, PointsError, rows_schema};
+pub(crate) use memory::{Run, read, spans};
+pub(crate) use registry::Registry;
+
 use crate::spec::TableSpec;
 use crate::window::Window;
+
+mod chunks;
+mod columns;
+mod combine;
+mod hiding;
+mod intern;
+mod memory;
+mod registry;
+mod rows;
 
 pub mod chunk;
 pub mod labels;
@@ -35,6 +54,9 @@ pub mod labels;
 /// Bits of the value that says that a series has ended: a NaN that no calculation gives (Prometheus,
 /// `model/value`).
 pub const STALE: u64 = 0x7ff0_0000_0000_0002;
+
+/// The column with a chunk's first time.
+pub(crate) const START: &str = "start";
 
 fn items(data_type: DataType) -> FieldRef {
     Arc::new(Field::new_list_field(data_type, false))
@@ -69,7 +91,7 @@ pub fn points_schema() -> SchemaRef {
     POINTS.clone()
 }
 
-/// The columns of a table of series. Rows of one series never share a time.
+/// The columns of a table of series. Chunks of one series may overlap: whoever reads settles them.
 #[must_use]
 pub fn chunk_schema() -> SchemaRef {
     CHUNKS.clone()

@@ -12,8 +12,9 @@ use crate::error::{Error, ErrorKind};
 use crate::hidden::Hidden;
 use crate::part::PartId;
 use crate::rollup::{RollupError, derive::derive};
-use crate::series::SeriesPoints;
+use crate::series::{self, Run, SeriesPoints};
 use crate::spec::TableSpec;
+use crate::window::Window;
 
 /// One Parquet file of a table.
 #[derive(Debug, Clone)]
@@ -150,23 +151,27 @@ impl Snapshot {
         times: std::ops::RangeInclusive<i64>,
         pick: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Vec<SeriesPoints> {
-        let _ = (times, pick);
-        Vec::new()
+        series::read(&self.memory.0.runs, &times, &self.hidden_in_memory, pick)
     }
 }
 
 /// Rows of one table that are not in files.
 ///
 /// A tier has the rows of the table that it sums up: they become its own when they are first read,
-/// so that a snapshot that nobody reads costs nothing.
+/// so that a snapshot that nobody reads costs nothing. So do the points of a table of series become
+/// chunks; [`Snapshot::series_in_memory`] gives them without that.
 #[derive(Debug, Clone)]
 pub struct Memory(Arc<Rows>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Rows {
     came_in: Vec<RecordBatch>,
+    /// Points, of a table of series.
+    runs: Vec<Run>,
     /// The tier that sums them up, if one does.
     tier: Option<Arc<TableSpec>>,
+    /// Files of points have such windows.
+    window: Option<Window>,
     derived: OnceLock<Result<Vec<RecordBatch>, Arc<RollupError>>>,
 }
 
@@ -174,13 +179,19 @@ impl Memory {
     /// Rows as they came in, seen by the table `spec`.
     pub(crate) fn new(spec: &Arc<TableSpec>, came_in: Vec<RecordBatch>) -> Self {
         let tier = spec.rollup.is_some().then(|| spec.clone());
-        Self(Arc::new(Rows { came_in, tier, derived: OnceLock::new() }))
+        Self(Arc::new(Rows { came_in, tier, ..Rows::default() }))
+    }
+
+    /// Points of a table of series.
+    pub(crate) fn of_series(spec: &TableSpec, runs: Vec<Run>) -> Self {
+        Self(Arc::new(Rows { runs, window: Some(spec.window), ..Rows::default() }))
     }
 
     /// Whether there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.came_in.iter().all(|batch| batch.num_rows() == 0)
+        let points = self.0.runs.iter().flat_map(|run| &run.batches);
+        self.0.came_in.iter().chain(points).all(|batch| batch.num_rows() == 0)
     }
 
     /// The rows, in the table's schema; of a tier each is a partial sum.
@@ -189,7 +200,14 @@ impl Memory {
     /// [`ErrorKind::Invalid`] when rows cannot be made into those of the tier, which its
     /// specification should have told when the store was opened.
     pub fn batches(&self) -> Result<&[RecordBatch], Error> {
-        let Rows { came_in, tier, derived } = &*self.0;
+        let Rows { came_in, runs, tier, window, derived } = &*self.0;
+        if let Some(window) = window {
+            let rows = derived
+                .get_or_init(|| series::from_memory(*window, runs).map_err(|e| Arc::new(e.into())));
+            return rows.as_deref().map_err(|e| {
+                Error::with_source(ErrorKind::Invalid, "points cannot become chunks", e.clone())
+            });
+        }
         let Some((spec, rollup)) = tier.as_ref().and_then(|s| Some((s, s.rollup.as_ref()?))) else {
             return Ok(came_in);
         };
@@ -208,6 +226,6 @@ impl Memory {
 
 impl From<Vec<RecordBatch>> for Memory {
     fn from(came_in: Vec<RecordBatch>) -> Self {
-        Self(Arc::new(Rows { came_in, tier: None, derived: OnceLock::new() }))
+        Self(Arc::new(Rows { came_in, ..Rows::default() }))
     }
 }

@@ -3,6 +3,7 @@
 use arrow::datatypes::SchemaRef;
 
 use crate::rollup::Rollup;
+use crate::series;
 use crate::window::Window;
 
 /// A table: its columns and how its rows are partitioned and sorted.
@@ -24,4 +25,16 @@ pub struct TableSpec {
     pub rollup: Option<Rollup>,
     /// Whether the table is one of series: points come in (see [`crate::series`]), rows are chunks.
     pub series: bool,
+}
+
+impl TableSpec {
+    /// The columns of rows in memory.
+    pub(crate) fn memory_schema(&self) -> SchemaRef {
+        if self.series { series::rows_schema() } else { self.schema.clone() }
+    }
+
+    /// The column with the earliest time of a row.
+    pub(crate) fn earliest(&self) -> &'static str {
+        if self.series { series::START } else { self.time }
+    }
 }

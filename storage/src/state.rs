@@ -14,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::coalesce::coalesce;
 use crate::memory::{Memtable, Reservation};
+use crate::series::{Registry, Run};
 use crate::snapshot::DataFile;
 use crate::sources::Sources;
 use crate::spec::TableSpec;
@@ -26,6 +27,8 @@ pub(crate) struct TableState {
     /// See [`crate::Snapshot::complete_after`].
     pub(crate) complete_after: i64,
     frozen: Vec<Arc<Memtable>>,
+    /// Numbers the series of points that come in from now on; only for a table of series.
+    registry: Option<Arc<Registry>>,
 }
 
 impl TableState {
@@ -34,12 +37,18 @@ impl TableState {
         files: Arc<[Arc<DataFile>]>,
         complete_after: i64,
     ) -> Self {
-        Self { spec, files, complete_after, frozen: Vec::new() }
+        let registry = spec.series.then(Arc::default);
+        Self { spec, files, complete_after, frozen: Vec::new(), registry }
     }
 
     /// What the next flush has to write, in the schema of the table that the rows came in for.
     pub(crate) fn frozen(&self) -> Vec<Arc<Memtable>> {
         self.frozen.clone()
+    }
+
+    /// What numbers the series of points on their way in.
+    pub(crate) fn registry(&self) -> Option<Arc<Registry>> {
+        self.registry.clone()
     }
 
     /// The table that this one's rows come in for: itself, or what it sums up.
@@ -59,6 +68,8 @@ impl TableState {
 pub(crate) struct Incoming {
     pub(crate) table: &'static str,
     pub(crate) batches: Vec<RecordBatch>,
+    /// Numbers the series in the batches, if the table is one of series.
+    pub(crate) registry: Option<Arc<Registry>>,
     pub(crate) reserved: Reservation,
 }
 
@@ -80,6 +91,15 @@ struct Active {
     memtable: Memtable,
     /// The tables that have its rows.
     tables: Vec<&'static str>,
+}
+
+/// Whether two memtables have one registry, or none.
+fn same(a: Option<&Arc<Registry>>, b: Option<&Arc<Registry>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// All tables, and who sent what.
@@ -120,11 +140,15 @@ impl State {
     }
 
     fn enter(&mut self, lsn: u64, incoming: Incoming, tables: Vec<&'static str>) {
-        let Incoming { table, batches, reserved } = incoming;
+        let Incoming { table, batches, registry, reserved } = incoming;
         if tables.is_empty() || batches.iter().all(|b| b.num_rows() == 0) {
             return;
         }
-        if self.active.get(table).is_some_and(|active| active.tables != tables)
+        // Points may have been numbered before the last freeze.
+        let other = |active: &Active| {
+            active.tables != tables || !same(active.memtable.registry.as_ref(), registry.as_ref())
+        };
+        if self.active.get(table).is_some_and(other)
             && let Some(before) = self.active.remove(table)
         {
             self.close(before);
@@ -132,7 +156,7 @@ impl State {
         let active = self
             .active
             .entry(table)
-            .or_insert_with(|| Active { memtable: Memtable::new(lsn), tables });
+            .or_insert_with(|| Active { memtable: Memtable::new(lsn, registry), tables });
         active.memtable.push(lsn, batches, reserved);
     }
 
@@ -150,7 +174,7 @@ impl State {
         self.active.iter().find_map(|(table, active)| {
             let at = active.memtable.crowd()?;
             Some(Crowd {
-                schema: self.tables.get(table)?.spec.schema.clone(),
+                schema: self.tables.get(table)?.spec.memory_schema(),
                 batches: active.memtable.batches.get(at..)?.to_vec(),
                 table,
                 first_lsn: active.memtable.first_lsn,
@@ -186,6 +210,12 @@ impl State {
             // It holds all of its tables' rows up to here, entries without any included: the
             // commit then covers every entry of the segments that are removed after it.
             active.memtable.last_lsn = active.memtable.last_lsn.max(self.last_lsn);
+            for table in &active.tables {
+                if let Some(table) = self.tables.get_mut(table) {
+                    // What is numbered from here on belongs to the next memtable.
+                    table.registry = table.spec.series.then(Arc::default);
+                }
+            }
             self.close(active);
         }
         self.tables.values().any(|t| !t.frozen.is_empty())
@@ -193,13 +223,21 @@ impl State {
 
     /// Rows of a table that are not in files, in the schema of the table that they came in for.
     pub(crate) fn memory(&self, table: &TableState) -> Vec<RecordBatch> {
+        self.memtables_of(table).flat_map(|m| m.batches.iter().cloned()).collect()
+    }
+
+    /// Points of a table of series that are not in files.
+    pub(crate) fn runs(&self, table: &TableState) -> Vec<Run> {
+        self.memtables_of(table).filter_map(Memtable::run).collect()
+    }
+
+    fn memtables_of<'a>(&'a self, table: &'a TableState) -> impl Iterator<Item = &'a Memtable> {
         let active = self
             .active
             .get(table.source())
             .filter(|active| active.tables.contains(&table.spec.name))
             .map(|active| &active.memtable);
-        let memtables = table.frozen.iter().map(AsRef::as_ref).chain(active);
-        memtables.flat_map(|m| m.batches.iter().cloned()).collect()
+        table.frozen.iter().map(AsRef::as_ref).chain(active)
     }
 
     /// Every memtable; one that several tables have comes as often.

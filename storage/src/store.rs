@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -31,6 +32,7 @@ use crate::open::{self, Opened};
 use crate::options::Options;
 use crate::paths::DataDir;
 use crate::retention::graveyard::Graveyard;
+use crate::series::{Points, PointsError};
 use crate::snapshot::{Memory, Snapshot};
 use crate::spec::TableSpec;
 use crate::state::{Incoming, State, TableState};
@@ -222,6 +224,7 @@ impl Store {
             return Ok(Appended::Repeated);
         }
         let mut parts = Vec::with_capacity(entry.parts.len());
+        let mut points = Vec::new();
         let mut ipc = Vec::with_capacity(entry.parts.len());
         for part in entry.parts {
             let spec = self.specs.get(part.table).ok_or_else(|| no_table(part.table))?;
@@ -233,6 +236,11 @@ impl Store {
                         spec.name, rollup.source
                     ),
                 ));
+            }
+            if spec.series {
+                points.push(self.points(spec, &part.batches)?);
+                ipc.push((spec.name, part.ipc));
+                continue;
             }
             let mut batches = Vec::with_capacity(part.batches.len());
             let mut windows = HashSet::new();
@@ -281,14 +289,39 @@ impl Store {
             .map(|(table, batches, bytes)| Incoming {
                 table,
                 batches,
+                registry: None,
                 reserved: reserved.split(bytes),
             })
+            .chain(points)
             .collect();
         let (reply, replied) = oneshot::channel();
         let append = Append { source: entry.source, ipc, rows, reply };
         queue.send(append).await.map_err(|_| closed())?;
         drop(queue);
         replied.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The points of a part, with their series numbered.
+    fn points(&self, spec: &TableSpec, batches: &[RecordBatch]) -> Result<Incoming, Error> {
+        let registry = {
+            let state = self.inner.state.lock();
+            state.tables.get(spec.name).and_then(TableState::registry)
+        };
+        let registry = registry.ok_or_else(|| no_table(spec.name))?;
+        let refused = |e: PointsError| match e {
+            PointsError::Full => self.no_room(),
+            e => Error::with_source(ErrorKind::Invalid, "points do not fit their table", e),
+        };
+        let mut rows = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let points = Points::of(batch).map_err(refused)?;
+            points.check_times(spec.window, MAX_WINDOWS).map_err(refused)?;
+            let interned = points.intern(&registry, &self.inner.budget, false).map_err(refused)?;
+            rows.push(detach(interned).map_err(|e| refused(e.into()))?);
+        }
+        let bytes = rows.iter().map(size_of).sum();
+        let reserved = self.inner.budget.reserve(bytes).ok_or_else(|| self.no_room())?;
+        Ok(Incoming { table: spec.name, batches: rows, registry: Some(registry), reserved })
     }
 
     /// Memory is full: because files are slow, or because they cannot be written at all.
@@ -332,7 +365,11 @@ impl Store {
         Snapshot {
             spec: table.spec.clone(),
             files: table.files.clone(),
-            memory: Memory::new(&table.spec, state.memory(table)),
+            memory: if table.spec.series {
+                Memory::of_series(&table.spec, state.runs(table))
+            } else {
+                Memory::new(&table.spec, state.memory(table))
+            },
             complete_after: table.complete_after,
             hidden_in_memory: self.inner.hiding.lock().in_memory(table.spec.name),
             object_store: self.inner.objects.clone(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, Row, RowConverter, Rows};
@@ -22,6 +22,7 @@ use super::reader::FileReader;
 use crate::conform::conform;
 use crate::files::order::column;
 use crate::hidden::visible;
+use crate::series;
 use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 
@@ -95,6 +96,8 @@ pub(crate) struct Input {
     previous: Option<OwnedRow>,
     pub(crate) read: u64,
     pub(crate) dropped: u64,
+    /// Points were taken out of rows.
+    pub(crate) changed: bool,
     /// Where the merge keeps `batch`, if it has taken rows of it.
     pub(crate) slot: Option<usize>,
 }
@@ -119,6 +122,7 @@ impl Input {
             previous: None,
             read: 0,
             dropped: 0,
+            changed: false,
             slot: None,
         })
     }
@@ -153,18 +157,30 @@ impl Input {
             if let Some(last) = keys.num_rows().checked_sub(1) {
                 self.previous = Some(keys.row(last).owned());
             }
-            let kept = match visible(&self.file.hidden, spec.time, &batch)? {
-                None => batch,
-                Some(visible) => {
-                    let kept = filter_record_batch(&batch, &visible)?;
-                    self.dropped += rows(&batch) - rows(&kept);
-                    kept
+            let kept = if spec.series {
+                match series::without(spec.window, &self.file.hidden, &batch)? {
+                    None => batch,
+                    Some(left) => {
+                        let left = concat_batches(&spec.schema, &left)?;
+                        self.changed = true;
+                        self.dropped += rows(&batch) - rows(&left);
+                        left
+                    }
+                }
+            } else {
+                match visible(&self.file.hidden, spec.time, &batch)? {
+                    None => batch,
+                    Some(visible) => {
+                        let kept = filter_record_batch(&batch, &visible)?;
+                        self.dropped += rows(&batch) - rows(&kept);
+                        kept
+                    }
                 }
             };
             if kept.num_rows() == 0 {
                 continue;
             }
-            self.keys = if kept.num_rows() == keys.num_rows() {
+            self.keys = if !self.changed && kept.num_rows() == keys.num_rows() {
                 keys
             } else {
                 self::keys(spec, converter, &kept)?

@@ -16,6 +16,7 @@ use crate::inner::Inner;
 use crate::part::PartId;
 use crate::paths::Partition;
 use crate::rollup::combine::Combiner;
+use crate::series;
 use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 
@@ -124,8 +125,12 @@ fn write_at(
     let disk = inner.dir.disk().as_ref();
     let settle = i64::try_from(SETTLE.as_micros()).unwrap_or(i64::MAX);
     let over = job.spec.window.end(job.window).saturating_add(settle) <= inner.clock.now();
-    let combine = Combiner::new(&job.spec, over).map_err(|e| MergeError::Arrow(e.into()))?;
-    let combine = combine.map(|combiner| Box::new(combiner) as Box<dyn Combine>);
+    let combine: Option<Box<dyn Combine>> = if job.spec.series {
+        Some(Box::new(series::Combiner::new(job.spec.window)))
+    } else {
+        let combine = Combiner::new(&job.spec, over).map_err(|e| MergeError::Arrow(e.into()))?;
+        combine.map(|combiner| Box::new(combiner) as _)
+    };
     let setting = Setting {
         runtime,
         disk,
@@ -135,8 +140,8 @@ fn write_at(
         throttle,
         stop: &inner.compaction.stop,
     };
-    let Merged { size, stats, dropped, combined } = merge(setting, &job.inputs, tmp)?;
-    let (rows, changed) = (stats.rows, dropped + combined > 0);
+    let Merged { size, stats, dropped, combined, changed } = merge(setting, &job.inputs, tmp)?;
+    let (rows, changed) = (stats.rows, changed || dropped + combined > 0);
     if rows == 0 {
         return Ok(Replacement { file: None, rows, changed });
     }

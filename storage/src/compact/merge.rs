@@ -120,6 +120,8 @@ pub(crate) struct Merged {
     pub(crate) stats: FileStats,
     pub(crate) dropped: u64,
     pub(crate) combined: u64,
+    /// Points were taken out of rows.
+    pub(crate) changed: bool,
 }
 
 /// Merges files into a new one at `path`, without the rows that are hidden. The file is there even if no row is left. It is the
@@ -158,11 +160,12 @@ pub(crate) fn merge(
     let (size, stats, combined) = output.finish()?;
     let read = inputs.iter().map(|i| i.read).sum();
     let dropped = inputs.iter().map(|i| i.dropped).sum();
+    let changed = inputs.iter().any(|i| i.changed);
     let written = stats.rows;
     if read != written + dropped + combined {
         return Err(MergeError::Balance { read, written, dropped, combined });
     }
-    Ok(Merged { size, stats, dropped, combined })
+    Ok(Merged { size, stats, dropped, combined, changed })
 }
 
 /// The specification, with columns nullable that are younger than a file.

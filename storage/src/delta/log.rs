@@ -486,7 +486,7 @@ fn data_file(
     let committed = millis.saturating_mul(1000);
     let unknown = DataFile { part, committed, ..DataFile::unknown(path, size) };
     // A file that another writer added may come without statistics.
-    match stats.and_then(|stats| stats::parse(stats, spec.time, labels, texts)) {
+    match stats.and_then(|stats| stats::parse(stats, (spec.earliest(), spec.time), labels, texts)) {
         Some(stats::Parsed { rows, min_time, max_time, labels, checksum }) => {
             DataFile { rows, min_time, max_time, labels, checksum, ..unknown }
         }

@@ -12,7 +12,9 @@ use tokio::runtime::Handle;
 
 use crate::compact::reader::FileReader;
 use crate::hidden::{self, Hidden};
+use crate::series::HiddenPoints;
 use crate::snapshot::DataFile;
+use crate::spec::TableSpec;
 
 /// Why that cannot be told.
 #[derive(Debug, Error)]
@@ -25,32 +27,39 @@ pub(crate) enum LookError {
     CutShort(#[from] tokio::task::JoinError),
 }
 
-/// Whether any row of the file is hidden. `time` names the table's time column.
+/// Whether any row of a table's file is hidden, or points of one.
 pub(crate) async fn has_hidden_rows(
     objects: Arc<dyn ObjectStore>,
-    time: &'static str,
+    spec: Arc<TableSpec>,
     file: Arc<DataFile>,
     hidden: Arc<Hidden>,
 ) -> Result<bool, LookError> {
     let runtime = Handle::current();
     // Decoding takes the processor for long.
-    let work = move || runtime.block_on(look(objects, time, file, &hidden));
+    let work = move || runtime.block_on(look(objects, &spec, file, &hidden));
     tokio::task::spawn_blocking(work).await?
 }
 
 async fn look(
     objects: Arc<dyn ObjectStore>,
-    time: &str,
+    spec: &TableSpec,
     file: Arc<DataFile>,
     hidden: &Arc<Hidden>,
 ) -> Result<bool, LookError> {
     let builder = ParquetRecordBatchStreamBuilder::new(FileReader::new(objects, file)).await?;
-    let columns: BTreeSet<&str> =
-        hidden::columns(std::slice::from_ref(hidden)).into_iter().chain([time]).collect();
+    let columns: BTreeSet<&str> = hidden::columns(std::slice::from_ref(hidden))
+        .into_iter()
+        .chain([spec.earliest(), spec.time])
+        .collect();
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
     let mut batches = builder.with_projection(mask).build()?;
     while let Some(batch) = batches.try_next().await? {
-        if hidden.rows(time, &batch)?.has_true() {
+        let found = if spec.series {
+            HiddenPoints::of(std::slice::from_ref(hidden), &batch)?.is_some()
+        } else {
+            hidden.rows(spec.time, &batch)?.has_true()
+        };
+        if found {
             return Ok(true);
         }
     }

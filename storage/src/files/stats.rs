@@ -22,7 +22,7 @@ const CHECKSUM: &str = "weirCrc32";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileStats {
     pub(crate) rows: u64,
-    /// Of the time column, microseconds since the Unix epoch, both inclusive.
+    /// Earliest and latest time of a row, microseconds since the Unix epoch, both inclusive.
     pub(crate) min_time: i64,
     pub(crate) max_time: i64,
     /// As the commit carries them.
@@ -34,6 +34,7 @@ pub(crate) struct FileStats {
 pub(crate) struct Collector {
     rows: u64,
     time: Option<(i64, i64)>,
+    earliest: &'static str,
     columns: Vec<ColumnStats>,
 }
 
@@ -61,7 +62,7 @@ impl Collector {
             };
             Some(ColumnStats { name: field.name().clone(), nulls: 0, bounds })
         });
-        Self { rows: 0, time: None, columns: columns.collect() }
+        Self { rows: 0, time: None, earliest: spec.earliest(), columns: columns.collect() }
     }
 
     pub(crate) fn add(&mut self, spec: &TableSpec, batch: &RecordBatch) -> Result<(), FilesError> {
@@ -88,7 +89,11 @@ impl Collector {
 
     /// `checksum` is that of the whole file, CRC-32 of IEEE 802.3.
     pub(crate) fn finish(self, checksum: u32) -> FileStats {
-        let (min_time, max_time) = self.time.unwrap_or_default();
+        let (mut min_time, max_time) = self.time.unwrap_or_default();
+        let earliest = self.columns.iter().find(|column| column.name == self.earliest);
+        if let Some(Bounds::Time(Some((earliest, _)))) = earliest.map(|column| &column.bounds) {
+            min_time = min_time.min(*earliest);
+        }
         let (mut min, mut max, mut nulls) = (Map::new(), Map::new(), Map::new());
         for ColumnStats { name, nulls: count, bounds } in self.columns {
             nulls.insert(name.clone(), count.into());
@@ -188,21 +193,24 @@ pub(crate) struct Parsed {
     pub(crate) checksum: Option<u32>,
 }
 
-/// Reads a file's statistics back from a commit: of the time column, which must be there, and of
-/// the label columns `names`.
+/// Reads a file's statistics back from a commit: of the columns with the earliest and the latest time
+/// of a row, which must be there, and of the label columns `names`.
 pub(crate) fn parse(
     json: &str,
-    time: &str,
+    (earliest, latest): (&str, &str),
     names: &Arc<[&'static str]>,
     texts: &mut Interner,
 ) -> Option<Parsed> {
     let stats: Value = serde_json::from_str(json).ok()?;
-    let bound = |of: &str| -> Option<i64> {
+    let bound = |of: &str, time: &str| -> Option<i64> {
         let text = stats.get(of)?.get(time)?.as_str()?;
         Some(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
     };
-    let (rows, min_time, max_time) =
-        (stats.get("numRecords")?.as_u64()?, bound("minValues")?, bound("maxValues")?);
+    let (rows, min_time, max_time) = (
+        stats.get("numRecords")?.as_u64()?,
+        bound("minValues", earliest)?,
+        bound("maxValues", latest)?,
+    );
     let mut text = |of: &str, name: &str| -> Option<Arc<str>> {
         Some(texts.intern(stats.get(of)?.get(name)?.as_str()?))
     };

@@ -115,7 +115,7 @@ fn statistics_say_what_is_in_the_file_and_come_back() {
     );
     let parse = |json| {
         let names = stats::label_columns(&spec()).into();
-        stats::parse(json, "end", &names, &mut Interner::default()).unwrap()
+        stats::parse(json, ("end", "end"), &names, &mut Interner::default()).unwrap()
     };
     let parsed = parse(&first.stats.json);
     assert_eq!((parsed.rows, parsed.min_time, parsed.max_time), (3, 5, 9_000_001));

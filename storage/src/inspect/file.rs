@@ -15,6 +15,7 @@ use crate::disk::Mode;
 use crate::disk::chunks::Chunks;
 use crate::index::LabelIndex;
 use crate::paths::DataDir;
+use crate::series;
 use crate::snapshot::DataFile;
 use crate::spec::TableSpec;
 
@@ -144,7 +145,11 @@ impl<'a> Read<'a> {
             .column_by_name(self.spec.time)
             .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
             .ok_or_else(|| wrong(format!("it has no time column `{}`", self.spec.time)))?;
-        for time in times.values() {
+        let earliest = batch
+            .column_by_name(self.spec.earliest())
+            .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
+            .ok_or_else(|| wrong(format!("it has no time column `{}`", self.spec.earliest())))?;
+        for time in times.values().iter().chain(earliest.values()) {
             let (min, max) = self.times.get_or_insert((*time, *time));
             (*min, *max) = ((*min).min(*time), (*max).max(*time));
         }
@@ -156,6 +161,8 @@ impl<'a> Read<'a> {
             let known = labels.entry(field.name().clone()).or_default();
             let bounds = self.file.text_bounds(field.name());
             let mut last = None;
+            // Label sets that were not seen before.
+            let mut found: Vec<String> = Vec::new();
             for text in texts.as_string::<i32>().iter().flatten() {
                 if last == Some(text) {
                     continue;
@@ -169,6 +176,16 @@ impl<'a> Read<'a> {
                 }
                 if known.len() < MAX_VALUES && !known.contains(text) {
                     known.insert(text.to_owned());
+                    if self.spec.series && field.name() == series::LABELS {
+                        found.push(text.to_owned());
+                    }
+                }
+            }
+            for label in found.iter().flat_map(|text| series::labels::text_labels(text)) {
+                let (name, value) = label.map_err(|e| wrong(e.to_string()))?;
+                let known = labels.entry(series::column_of(&name)).or_default();
+                if known.len() < MAX_VALUES && !known.contains(value.as_ref()) {
+                    known.insert(value.into_owned());
                 }
             }
         }

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Int32Type};
 use arrow::error::ArrowError;
 
 use super::Matcher;
+use crate::series::{label_of, stored_in, value_in_text};
 
 /// Rows that pass every matcher; all rows if there is none.
 ///
@@ -18,7 +19,18 @@ pub(crate) fn all_match(
     let mut passed = BooleanArray::from(BooleanBuffer::new_set(batch.num_rows()));
     for matcher in matchers {
         let column = match batch.column_by_name(matcher.label()) {
-            Some(labels) => column(matcher, labels)?,
+            Some(labels) => column(&|text| matcher.matches(text), labels)?,
+            None if stored_in(matcher.label()) != matcher.label() => {
+                match (batch.column_by_name(stored_in(matcher.label())), label_of(matcher.label()))
+                {
+                    (Some(texts), Some(label)) => {
+                        let value = |text: &str| value_in_text(text, &label).into_owned();
+                        column(&|text| matcher.matches(text.map(value).as_deref()), texts)?
+                    }
+                    _ if matcher.matches(None) => continue,
+                    _ => return Ok(BooleanBuffer::new_unset(batch.num_rows()).into()),
+                }
+            }
             None if matcher.matches(None) => continue,
             None => return Ok(BooleanBuffer::new_unset(batch.num_rows()).into()),
         };
@@ -27,16 +39,19 @@ pub(crate) fn all_match(
     Ok(passed)
 }
 
+/// What says whether a text passes.
+type Passes<'a> = &'a dyn Fn(Option<&str>) -> bool;
+
 /// Rows whose label passes. The result has no nulls.
-fn column(matcher: &Matcher, labels: &ArrayRef) -> Result<BooleanArray, ArrowError> {
+fn column(passes: Passes<'_>, labels: &ArrayRef) -> Result<BooleanArray, ArrowError> {
     let Some(dictionary) = labels.as_dictionary_opt::<Int32Type>() else {
         let texts = cast(labels, &DataType::Utf8View)?;
-        return Ok(texts_match(matcher, texts.as_string_view().iter()));
+        return Ok(texts_match(passes, texts.as_string_view().iter()));
     };
     let values = cast(dictionary.values(), &DataType::Utf8View)?;
     // Each value once, however many rows have it.
-    let by_value = texts_match(matcher, values.as_string_view().iter());
-    let absent = matcher.matches(None);
+    let by_value = texts_match(passes, values.as_string_view().iter());
+    let absent = passes(None);
     let of = |key: Option<usize>| match key {
         Some(key) if key < by_value.len() => by_value.value(key),
         _ => absent,
@@ -46,7 +61,7 @@ fn column(matcher: &Matcher, labels: &ArrayRef) -> Result<BooleanArray, ArrowErr
 
 /// Sorted files have long runs of one value: the outcome for the text before is kept.
 fn texts_match<'a>(
-    matcher: &Matcher,
+    passes: Passes<'_>,
     texts: impl Iterator<Item = Option<&'a str>>,
 ) -> BooleanArray {
     let mut last: Option<(Option<&str>, bool)> = None;
@@ -54,7 +69,7 @@ fn texts_match<'a>(
         .map(|text| match last {
             Some((known, outcome)) if known == text => Some(outcome),
             _ => {
-                let outcome = matcher.matches(text);
+                let outcome = passes(text);
                 last = Some((text, outcome));
                 Some(outcome)
             }

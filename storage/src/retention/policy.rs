@@ -9,6 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::matcher::Matcher;
+use crate::series;
 use crate::spec::TableSpec;
 
 /// What is kept, and for how long.
@@ -34,7 +35,8 @@ pub struct RetentionRule {
     pub matchers: Vec<Matcher>,
     /// Age up to which they are kept; `None` for ever.
     pub keep: Option<Duration>,
-    /// The only table that the rule is for; `None` for every table that has all of its labels.
+    /// The only table that the rule is for; `None` for every table that has all of its labels, but for
+    /// tables of series: their labels are anything, so a rule for them names them.
     pub table: Option<String>,
 }
 
@@ -89,7 +91,11 @@ impl Retention {
             keep: keep.unwrap_or(self.default).map(micros),
             rules: rules
                 .map(|rule| Rule {
-                    matchers: rule.matchers.as_slice().into(),
+                    matchers: if spec.series {
+                        rule.matchers.iter().filter_map(|m| series::on_column(m).ok()).collect()
+                    } else {
+                        rule.matchers.as_slice().into()
+                    },
                     keep: rule.keep.map(micros),
                 })
                 .collect(),
@@ -118,7 +124,9 @@ impl RetentionRule {
     }
 
     fn is_for(&self, spec: &TableSpec) -> bool {
-        self.may_name(spec) && self.matchers.iter().all(|m| tells(spec, m.label()))
+        self.may_name(spec)
+            && !(spec.series && self.table.is_none())
+            && self.matchers.iter().all(|m| tells(spec, m.label()))
     }
 
     fn describe(&self) -> String {
@@ -136,6 +144,9 @@ pub(crate) fn tells(spec: &TableSpec, label: &str) -> bool {
         rollup.detail.iter().any(|detail| detail.column == label)
             || fold.is_some_and(|fold| fold.column == label || fold.about.contains(&label))
     });
+    if spec.series {
+        return true;
+    }
     !folded
         && spec
             .schema

@@ -429,7 +429,7 @@ fn a_coarser_tier_goes_on_from_a_finer_one() {
     use crate::memory::{Budget, Memtable};
 
     let frozen = |lsn, rows: &[Row]| {
-        let mut memtable = Memtable::new(lsn);
+        let mut memtable = Memtable::new(lsn, None);
         memtable.push(lsn, vec![batch(rows)], Budget::new(0).force(0));
         Arc::new(memtable)
     };

@@ -107,6 +107,12 @@ fn begin(bytes: &[u8], count: i32) -> Result<(usize, &[u8]), ChunkError> {
     }
 }
 
+impl From<ChunkError> for arrow::error::ArrowError {
+    fn from(error: ChunkError) -> Self {
+        Self::ExternalError(error.into())
+    }
+}
+
 const CUT_OFF: ChunkError = ChunkError::Damaged("it is cut off");
 
 fn put_varint(mut number: u64, out: &mut Vec<u8>) {

@@ -17,6 +17,7 @@ use thiserror::Error;
 mod text;
 
 pub use text::{TextLabels, from_text, text_labels, write_text};
+pub(crate) use text::{quote, unquote};
 
 /// The label that the metric's name is.
 pub const METRIC_NAME: &str = "__name__";

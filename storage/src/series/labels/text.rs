@@ -17,10 +17,10 @@ pub fn write_text(canonical: &[u8], out: &mut String) {
         if is_plain(name) {
             out.push_str(name);
         } else {
-            write_quoted(name, out);
+            quote(name, out);
         }
         out.push('=');
-        write_quoted(value, out);
+        quote(value, out);
     }
     out.push('}');
 }
@@ -32,7 +32,8 @@ fn is_plain(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn write_quoted(text: &str, out: &mut String) {
+/// Appends a text in quotes.
+pub(crate) fn quote(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
     while let Some(at) = rest.find(['\\', '"', '\n']) {
@@ -51,6 +52,13 @@ fn write_quoted(text: &str, out: &mut String) {
     }
     out.push_str(rest);
     out.push('"');
+}
+
+/// A text without its quotes; `None` if it is not one text in quotes.
+pub(crate) fn unquote(text: &str) -> Option<Cow<'_, str>> {
+    let mut labels = text_labels(text);
+    let unquoted = labels.quoted()?;
+    labels.rest().is_empty().then_some(unquoted)
 }
 
 /// Appends the canonical labels of a row: its columns `name` (empty for none) and `labels`.
@@ -158,14 +166,17 @@ impl<'a> TextLabels<'a> {
     }
 
     fn step(&mut self) -> Option<Option<(Cow<'a, str>, Cow<'a, str>)>> {
-        match self.state {
-            State::Ended => return Some(None),
-            State::Begin if !self.skip("{") => return None,
-            State::Begin if self.skip("}") => {
+        if self.state == State::Ended {
+            return Some(None);
+        }
+        if self.state == State::Begin {
+            if !self.skip("{") {
+                return None;
+            }
+            if self.skip("}") {
                 self.state = State::Ended;
                 return self.rest().is_empty().then_some(None);
             }
-            State::Begin | State::Within => {}
         }
         let label = self.label()?;
         if self.skip(",") {
