@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::flush::{self, FlushError};
 use crate::hidden::Hidden;
 use crate::inner::Inner;
-use crate::matcher::{Matcher, MatcherError};
+use crate::matcher::Matcher;
 use crate::retention::age::may_match;
 use crate::retention::policy::tells;
 use crate::series;
@@ -62,8 +62,6 @@ pub(crate) enum DeleteError {
     #[error("{MAX_TOMBSTONES} deletions are under way; wait until compaction is done with them")]
     TooMany,
     #[error(transparent)]
-    Matcher(#[from] MatcherError),
-    #[error(transparent)]
     Flush(#[from] FlushError),
     #[error(transparent)]
     Tombstone(#[from] TombstoneError),
@@ -83,13 +81,13 @@ pub(crate) async fn delete(inner: Arc<Inner>, deletion: Deletion) -> Result<Dele
     let (names, untouched) = check(&inner, &deletion)?;
     flush::flush(inner.clone()).await?;
     let mut tables = inner.tables.lock().await;
-    let on_labels: Result<Vec<_>, _> = deletion.matchers.iter().map(series::on_column).collect();
+    let on_labels = deletion.matchers.iter().map(series::on_column).collect();
     let hide = |matchers: Vec<Matcher>| {
         let (after, until) = (deletion.after, deletion.until);
         Arc::new(Hidden { matchers: matchers.into(), unless: Arc::default(), after, until })
     };
     // What hides points of series, and what hides rows of other tables.
-    let hidden = [hide(deletion.matchers), hide(on_labels?)];
+    let hidden = [hide(deletion.matchers), hide(on_labels)];
     let mut files = [HashSet::new(), HashSet::new()];
     for (name, table) in tables.iter_mut().filter(|(name, _)| names.contains(name)) {
         table.settle(&inner, name).await?;

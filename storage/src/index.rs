@@ -25,10 +25,15 @@
 //! Rows are sorted, so a bitmap is a few runs and a column costs little. All columns together take at
 //! most [`BYTES_PER_KROW`] bytes for 1024 rows: the cheapest come first, and what does not fit any
 //! more is left out. A query then reads that column without an index.
+//!
+//! A table of series has one column for each label in its texts of labels, called `labels["job"]` (see
+//! [`crate::series::column_of`]). Neighbouring rows differ in them, so each costs up to two bytes a row,
+//! of rows that have hundreds: they may have [`SERIES_BYTES_PER_KROW`].
 
 mod collect;
 mod decode;
 mod encode;
+mod label_sets;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -55,6 +60,8 @@ pub(crate) const LENGTH_KEY: &str = "weir.index.length";
 const MAX_VALUES: usize = 1 << 16;
 /// Most bytes of an index for each 1024 rows of its file.
 const BYTES_PER_KROW: usize = 300;
+/// The same for a table of series, whose rows are chunks of many points.
+const SERIES_BYTES_PER_KROW: usize = 8 << 10;
 /// What an index may have however few the rows.
 const MIN_BYTES: usize = 16 << 10;
 /// Longest body of a column that is read, uncompressed.

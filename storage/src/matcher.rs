@@ -94,6 +94,11 @@ impl Matcher {
         Ok(Self { label, op, value, regex })
     }
 
+    /// The same condition on another label.
+    pub(crate) fn on(&self, label: String) -> Self {
+        Self { label, ..self.clone() }
+    }
+
     /// The label, which is the name of a column.
     #[must_use]
     pub fn label(&self) -> &str {

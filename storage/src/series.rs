@@ -35,6 +35,8 @@ pub(crate) use hiding::without;
 pub(crate) use intern::{Points, PointsError, rows_schema};
 pub(crate) use memory::{Run, read, spans};
 pub(crate) use registry::Registry;
+#[cfg(test)]
+pub(crate) use rows::ChunkRows;
 
 use crate::spec::TableSpec;
 use crate::window::Window;

@@ -78,6 +78,7 @@ fn to_delta(arrow: &Arrow) -> Option<DataType> {
         Arrow::Int64 => PrimitiveType::Long.into(),
         Arrow::Float64 => PrimitiveType::Double.into(),
         Arrow::Boolean => PrimitiveType::Boolean.into(),
+        Arrow::Binary => PrimitiveType::Binary.into(),
         Arrow::Timestamp(TimeUnit::Microsecond, Some(zone)) if zone.as_ref() == "UTC" => {
             PrimitiveType::Timestamp.into()
         }

@@ -5,6 +5,8 @@
 //!                 would make readers restore our dictionaries.
 //! times           DELTA_BINARY_PACKED
 //! whole numbers   a dictionary while there are few values, then DELTA_BINARY_PACKED
+//! chunks          of series: times a large dictionary, since all series of a target share them; values
+//!                 plain, they are encoded already; small pages and row groups, since rows are large
 //! statistics      of each page for labels and times, of each row group for numbers, none for lists
 //! ```
 //!
@@ -25,6 +27,12 @@ const PAGE_ROWS: usize = 16 * 1024;
 /// Bytes of a dictionary of whole numbers. Beyond some hundred values the packed differences are
 /// smaller than the references into it.
 const NUMBER_DICTIONARY: usize = 2 * 1024;
+
+/// The same for a table of series, whose rows are chunks of many points.
+const SERIES_ROW_GROUP: usize = 32 * 1024;
+const SERIES_PAGE_ROWS: usize = 512;
+/// Bytes of a dictionary of chunks' times.
+const TIMES_DICTIONARY: usize = 4 << 20;
 
 /// How much work a file is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +59,13 @@ impl Effort {
 pub fn writer_properties(spec: &TableSpec, effort: Effort) -> WriterProperties {
     let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default());
     let (times, rest) = effort.levels();
+    let (row_group, page_rows) =
+        if spec.series { (SERIES_ROW_GROUP, SERIES_PAGE_ROWS) } else { (ROW_GROUP, PAGE_ROWS) };
     let mut properties = WriterProperties::builder()
         .set_compression(zstd(rest))
-        .set_max_row_group_row_count(Some(ROW_GROUP))
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS)
+        .set_max_row_group_row_count(Some(row_group))
+        .set_data_page_row_count_limit(page_rows)
+        .set_write_batch_size(page_rows)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_coerce_types(true)
         .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
@@ -82,6 +92,13 @@ pub fn writer_properties(spec: &TableSpec, effort: Effort) -> WriterProperties {
                 properties
                     .set_column_dictionary_page_size_limit(column.clone(), NUMBER_DICTIONARY)
                     .set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED)
+                    .set_column_statistics_enabled(column, EnabledStatistics::None)
+            }
+            DataType::Binary => {
+                let column = ColumnPath::from(name.as_str());
+                properties
+                    .set_column_dictionary_enabled(column.clone(), spec.series && name == "times")
+                    .set_column_dictionary_page_size_limit(column.clone(), TIMES_DICTIONARY)
                     .set_column_statistics_enabled(column, EnabledStatistics::None)
             }
             _ => properties,

@@ -113,7 +113,7 @@ impl<'a> FileWriter<'a> {
             path,
             writer,
             stats: Collector::new(spec),
-            index: index::Collector::new(&spec.schema),
+            index: index::Collector::of(spec),
         })
     }
 

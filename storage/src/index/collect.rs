@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type, Schema};
 
-use super::MAX_VALUES;
+use super::label_sets::LabelSets;
+use super::{BYTES_PER_KROW, MAX_VALUES, SERIES_BYTES_PER_KROW};
+use crate::series;
+use crate::spec::TableSpec;
 
 /// Number of a dictionary entry that no row had yet.
 const UNSEEN: u32 = u32::MAX;
@@ -24,6 +27,10 @@ const FREE_RUNS: usize = 16 << 10;
 pub(crate) struct Collector {
     pub(super) rows: usize,
     pub(super) columns: Vec<Column>,
+    /// Labels in a text of many, of a table of series.
+    label_sets: Option<LabelSets>,
+    /// Bytes that the index may have for each 1024 rows.
+    pub(super) bytes_per_krow: usize,
 }
 
 /// One label column.
@@ -44,6 +51,17 @@ pub(super) struct Column {
 }
 
 impl Collector {
+    /// For the labels of a table: its dictionary-encoded text columns, and what is in texts of labels.
+    pub(crate) fn of(spec: &TableSpec) -> Self {
+        let mut collector = Self::new(&spec.schema);
+        if spec.series {
+            collector.columns.retain(|column| column.name != series::LABELS);
+            collector.label_sets = Some(LabelSets::default());
+            collector.bytes_per_krow = SERIES_BYTES_PER_KROW;
+        }
+        collector
+    }
+
     /// For the dictionary-encoded text columns of a schema.
     pub(crate) fn new(schema: &Schema) -> Self {
         let label = |data_type: &DataType| match data_type {
@@ -53,7 +71,12 @@ impl Collector {
             _ => false,
         };
         let labels = schema.fields().iter().filter(|f| label(f.data_type()));
-        Self { rows: 0, columns: labels.map(|f| Column::new(f.name())).collect() }
+        Self {
+            rows: 0,
+            columns: labels.map(|f| Column::new(f.name())).collect(),
+            label_sets: None,
+            bytes_per_krow: BYTES_PER_KROW,
+        }
     }
 
     /// Adds the rows that follow.
@@ -71,11 +94,23 @@ impl Collector {
                 _ => column.give_up(),
             }
         }
+        if let Some(label_sets) = &mut self.label_sets {
+            let labels = batch
+                .column_by_name(series::LABELS)
+                .and_then(|c| c.as_dictionary_opt::<Int32Type>())
+                .filter(|_| u32::try_from(self.rows).is_ok_and(|n| n < ABSENT));
+            label_sets.add(labels, first);
+        }
+    }
+
+    /// All columns of the index.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().chain(self.label_sets.iter().flat_map(LabelSets::columns))
     }
 }
 
 impl Column {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             ids: HashMap::new(),
@@ -87,7 +122,7 @@ impl Column {
         }
     }
 
-    fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         *self = Self { given_up: true, ..Self::new(&self.name) };
     }
 
@@ -111,9 +146,7 @@ impl Column {
             }
             previous = Some(key);
             let id = self.number(key, values);
-            if self.runs.last().is_none_or(|(last, _)| *last != id) {
-                self.runs.push((id, u32::try_from(first + row).unwrap_or(u32::MAX)));
-            }
+            self.run(id, first + row);
         }
         let rows = first + keys.len();
         if self.values.len() > MAX_VALUES || self.runs.len() > FREE_RUNS.max(rows / MIN_RUN) {
@@ -130,21 +163,28 @@ impl Column {
             return *id;
         }
         let texts = values.as_string_opt::<i32>().filter(|t| entry < t.len() && t.is_valid(entry));
-        let id = match texts.map(|t| t.value(entry)) {
-            None => ABSENT,
-            Some(text) => match self.ids.get(text) {
-                Some(id) => *id,
-                None => {
-                    let id = u32::try_from(self.values.len()).unwrap_or(ABSENT);
-                    self.values.push(text.into());
-                    self.ids.insert(text.into(), id);
-                    id
-                }
-            },
-        };
+        let id = texts.map_or(ABSENT, |texts| self.number_of(texts.value(entry)));
         if let Some(slot) = self.numbers.get_mut(entry) {
             *slot = id;
         }
         id
+    }
+
+    /// The number of a value.
+    pub(super) fn number_of(&mut self, text: &str) -> u32 {
+        if let Some(id) = self.ids.get(text) {
+            return *id;
+        }
+        let id = u32::try_from(self.values.len()).unwrap_or(ABSENT);
+        self.values.push(text.into());
+        self.ids.insert(text.into(), id);
+        id
+    }
+
+    /// Begins a run of rows with this value, unless it goes on.
+    pub(super) fn run(&mut self, id: u32, row: usize) {
+        if self.runs.last().is_none_or(|(last, _)| *last != id) {
+            self.runs.push((id, u32::try_from(row).unwrap_or(u32::MAX)));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use roaring::RoaringBitmap;
 
 use super::collect::{ABSENT, Collector, Column};
-use super::{BYTES_PER_KROW, INDEXED, MAGIC, MIN_BYTES, PREFIX, TOO_LARGE, TOO_MANY, VERSION};
+use super::{INDEXED, MAGIC, MIN_BYTES, PREFIX, TOO_LARGE, TOO_MANY, VERSION};
 
 /// Speed matters more here than the last per cent of size.
 const ZSTD_LEVEL: i32 = 1;
@@ -11,8 +11,8 @@ const ZSTD_LEVEL: i32 = 1;
 /// The index of a file; nothing when no column is in it.
 pub(crate) fn encode(collected: &Collector) -> std::io::Result<Option<Vec<u8>>> {
     let Ok(rows) = u32::try_from(collected.rows) else { return Ok(None) };
-    let mut columns = Vec::with_capacity(collected.columns.len());
-    for column in &collected.columns {
+    let mut columns = Vec::new();
+    for column in collected.columns() {
         let block = if column.given_up { None } else { block(column, rows)? };
         columns.push((
             column.name.as_str(),
@@ -22,7 +22,7 @@ pub(crate) fn encode(collected: &Collector) -> std::io::Result<Option<Vec<u8>>> 
     }
     let mut by_cost: Vec<usize> = (0..columns.len()).collect();
     by_cost.sort_by_key(|i| columns.get(*i).and_then(|c| c.2.as_ref()).map_or(0, Vec::len));
-    let budget = MIN_BYTES.max(collected.rows.saturating_mul(BYTES_PER_KROW) / 1024);
+    let budget = MIN_BYTES.max(collected.rows.saturating_mul(collected.bytes_per_krow) / 1024);
     let mut spent = 0;
     for i in by_cost {
         let Some((_, state, block)) = columns.get_mut(i) else { continue };

@@ -92,7 +92,7 @@ impl Retention {
             rules: rules
                 .map(|rule| Rule {
                     matchers: if spec.series {
-                        rule.matchers.iter().filter_map(|m| series::on_column(m).ok()).collect()
+                        rule.matchers.iter().map(series::on_column).collect()
                     } else {
                         rule.matchers.as_slice().into()
                     },

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::labels::{METRIC_NAME, quote, text_labels, unquote, value};
-use crate::matcher::{Matcher, MatcherError};
+use crate::matcher::Matcher;
 
 /// The column of the metric's name.
 pub(crate) const NAME: &str = "name";
@@ -40,8 +40,8 @@ pub(crate) fn stored_in(column: &str) -> &str {
 }
 
 /// A matcher on a label of series as one on such a column.
-pub(crate) fn on_column(matcher: &Matcher) -> Result<Matcher, MatcherError> {
-    Matcher::new(column_of(matcher.label()), matcher.op(), matcher.value())
+pub(crate) fn on_column(matcher: &Matcher) -> Matcher {
+    matcher.on(column_of(matcher.label()))
 }
 
 /// The value of a label in the text of labels; the empty text if there is none.
@@ -86,7 +86,7 @@ mod tests {
         let labels = [("__name__", "up"), ("job", "a"), ("name", "x")];
         super::super::labels::write_canonical(labels, &mut canonical).unwrap();
         let passes = |label: &str, op, value: &str| {
-            let matcher = on_column(&Matcher::new(label, op, value).unwrap()).unwrap();
+            let matcher = on_column(&Matcher::new(label, op, value).unwrap());
             all_match(&[matcher], &canonical)
         };
         assert!(passes("__name__", MatchOp::Equal, "up") && passes("name", MatchOp::Equal, "x"));

@@ -16,11 +16,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::entry::Part;
 use crate::rollup::{Merge, Rollup};
+use crate::series::{self, PointsBuilder};
 use crate::spec::TableSpec;
 use crate::window::Window;
 
 /// Tables that entries have rows of.
-pub(super) const TABLES: [&str; 2] = ["flows", "loss"];
+pub(super) const TABLES: [&str; 3] = ["flows", "loss", SERIES];
+/// The one of series.
+const SERIES: &str = "samples";
 /// The table that sums up the first of them, and the width of its windows.
 pub(super) const TIER: &str = "flows_5m";
 pub(super) const WIDTH: Window = Window::FIVE_MINUTES;
@@ -62,7 +65,11 @@ pub(super) fn specs() -> Vec<TableSpec> {
         fold: None,
     };
     let tier = TableSpec { window: Window::DAY, rollup: Some(rollup), ..table(TIER) };
-    TABLES.map(table).into_iter().chain([tier]).collect()
+    let tables = TABLES.into_iter().map(|name| match name {
+        SERIES => series::table(name, Window::TWO_HOURS),
+        name => table(name),
+    });
+    tables.chain([tier]).collect()
 }
 
 /// The workload of a row.
@@ -88,6 +95,9 @@ pub(super) fn add_cells(batch: &RecordBatch, cells: &mut BTreeMap<Cell, i64>) {
 }
 
 pub(super) fn part(table: &'static str, rows: &[Row]) -> Part {
+    if table == SERIES {
+        return written(table, points(rows));
+    }
     let workload: DictionaryArray<Int32Type> = rows.iter().map(|r| Some(workload(r.n))).collect();
     let time = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| r.time));
     let batch = RecordBatch::try_new(
@@ -99,12 +109,39 @@ pub(super) fn part(table: &'static str, rows: &[Row]) -> Part {
         ],
     )
     .unwrap();
+    written(table, batch)
+}
+
+/// Points whose values are the numbers. No two are of one series and time: a point is up to two seconds
+/// younger than its row, by its number.
+fn points(rows: &[Row]) -> RecordBatch {
+    let mut points = PointsBuilder::new();
+    for row in rows {
+        let lane = (row.n / 1000).to_string();
+        let mut labels = Vec::new();
+        let pairs = [("__name__", workload(row.n)), ("lane", lane.as_str())];
+        series::labels::write_canonical(pairs, &mut labels).unwrap();
+        points.series(&labels);
+        points.point((row.time / 1_000_000 + 1) * 1000 + row.n % 1000, row.n as f64);
+    }
+    points.finish().unwrap()
+}
+
+fn written(table: &'static str, batch: RecordBatch) -> Part {
     let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
     writer.write(&batch).unwrap();
     Part { table, ipc: Bytes::from(writer.into_inner().unwrap()), batches: vec![batch] }
 }
 
 pub(super) fn numbers(batch: &RecordBatch) -> Vec<i64> {
+    if let Some(values) = batch.column_by_name("values") {
+        let counts = batch.column_by_name("count").unwrap().as_primitive::<Int32Type>();
+        let mut found = Vec::new();
+        for (values, count) in values.as_binary::<i32>().iter().zip(counts.values()) {
+            series::chunk::decode_values(values.unwrap(), *count, &mut found).unwrap();
+        }
+        return found.into_iter().map(|value| value as i64).collect();
+    }
     batch.column_by_name("n").unwrap().as_primitive::<Int64Type>().values().to_vec()
 }
 

@@ -389,7 +389,7 @@ impl Run {
             let mut rows: [Vec<Row>; TABLES.len()] = Default::default();
             let number = i64::try_from(self.model.entries.len() + 1).unwrap();
             let late = self.random.random_ratio(1, 5);
-            let tables = self.random.random_range(1..4);
+            let tables = self.random.random_range(1..8);
             for (table, rows) in rows.iter_mut().enumerate() {
                 if tables & (1 << table) == 0 {
                     continue;

@@ -30,6 +30,7 @@ mod objects;
 mod power;
 mod readers;
 mod retention;
+mod series;
 mod tiers;
 
 /// 2026-11-22T00:00:00Z, in microseconds.
