@@ -152,6 +152,31 @@ pub(crate) async fn require(
     }
 }
 
+/// Middleware of a server without tokens: no page in a browser writes.
+///
+/// A browser sends the POST of any page to any address that its host reaches, loopback too, and asks
+/// nobody as long as the request is a simple one; the page only cannot read the answer. What the page
+/// cannot do is leave the header `Origin` out, which browsers add to all that is not GET or HEAD (Fetch
+/// Standard, "append a request `Origin` header"). Senders of flows are no browsers.
+pub(crate) async fn refuse_pages(request: Request, next: Next) -> Response {
+    let asks = request.method().is_safe() || is_query(request.uri().path());
+    let of_page = ["origin", "sec-fetch-site"].iter().any(|h| request.headers().contains_key(*h));
+    if asks || !of_page {
+        return next.run(request).await;
+    }
+    let body = Json(serde_json::json!({
+        "status": "error", "errorType": "forbidden",
+        "error": "a page in a browser may ask and not write, on a server without --token-file",
+    }));
+    (StatusCode::FORBIDDEN, body).into_response()
+}
+
+/// Whether a POST to this path asks and changes nothing.
+fn is_query(path: &str) -> bool {
+    path.starts_with("/api/v1/")
+        && !["/api/v1/admin/", "/api/v1/write", "/api/v1/otlp/"].iter().any(|p| path.starts_with(p))
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

@@ -72,7 +72,8 @@ pub(crate) struct ServerOptions {
     /// 200GiB, 2TiB, ...
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) max_bytes: Option<u64>,
-    /// Let rows be deleted over HTTP (/api/v1/admin), by whoever has an `admin` token.
+    /// Let rows be deleted over HTTP (/api/v1/admin), by whoever has an `admin` token of
+    /// --token-file.
     #[arg(long)]
     pub(crate) admin_api: bool,
     /// File of bearer tokens: a line `agent TOKEN` admits a sender of flows, `reader TOKEN` whoever

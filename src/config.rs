@@ -297,7 +297,7 @@ mod tests {
             ("[tiers]\n2m = \"3d\"", vec!["line 2", "2m", "1h"]),
             ("[[retention]]\nmatch = '{a='\nkeep = \"1d\"", vec!["line 2", "{a="]),
             (
-                "[[retention]]\nmatch = 'flow_x'\nkeep = \"1d\"",
+                "[[retention]]\nmatch = 'flow_tx_bytes_total'\nkeep = \"1d\"",
                 vec!["line 2", "columns of one row"],
             ),
             (

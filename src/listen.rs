@@ -5,6 +5,10 @@
 //! 2. Serve HTTP/1.1. A connection on which no whole request head arrives within
 //!    [`Limits::head`] (a new one, or one that idles between two requests) is closed, so that
 //!    every place becomes free again. Bodies have bounds of their own where they are read.
+//!    An answer may come before its request has been read to the end (a body that is too large). Then
+//!    the rest is read and thrown away for a while before the connection is closed: the kernel
+//!    answers bytes that nobody reads with a reset, and the client would lose the answer to it
+//!    (RFC 9112, section 9.6).
 //! 3. On the signal to stop: accept no more, close idle connections, let requests under way end.
 
 use std::io;
@@ -19,6 +23,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+mod linger;
+
+use self::linger::Lingering;
+
+/// Most bytes that a connection holds of what has come and was not asked for yet.
+const READ_AHEAD: usize = 64 << 10;
 /// Wait after the kernel refused to accept, for want of file descriptors say.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -112,7 +122,8 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .max_buf_size(READ_AHEAD)
+        .serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -195,6 +206,22 @@ mod tests {
         assert!(!read_until(&mut silent, "hello").await, "it was closed without an answer");
         // An idle connection is closed as well.
         assert!(!read_until(&mut second, "never").await);
+    }
+
+    #[tokio::test]
+    async fn an_answer_survives_a_body_that_nobody_reads() {
+        let server = start(Limits::default()).await;
+        server.answer.add_permits(1);
+        let mut client = connect(&server).await;
+        let head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n";
+        client.write_all(head).await.unwrap();
+        // More than all buffers on the way hold, sent to its end before the answer is looked at.
+        let piece = vec![0; 1 << 20];
+        for _ in 0..64 {
+            client.write_all(&piece).await.expect("it is taken");
+        }
+        assert!(read_until(&mut client, "done").await);
+        assert!(!read_until(&mut client, "never").await, "closed");
     }
 
     #[tokio::test]

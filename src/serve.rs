@@ -53,6 +53,13 @@ impl Server {
                 settings.listen
             );
         }
+        if settings.admin_api && tokens.is_none() {
+            bail!(
+                "refusing to serve the admin API without tokens: every user of this host, and every \
+                 page in their browsers, could delete history; give --token-file FILE with a line \
+                 `admin TOKEN`"
+            );
+        }
         // Bound first, so that a taken port is told before a long recovery, and served last.
         let listener = TcpListener::bind(settings.listen)
             .await
@@ -145,7 +152,7 @@ fn router(
     let router =
         if admin_api { router.merge(weir_query::admin_router(store.clone())) } else { router };
     match tokens {
-        None => router,
+        None => router.layer(axum::middleware::from_fn(auth::refuse_pages)),
         Some(tokens) => router.layer(axum::middleware::from_fn_with_state(tokens, auth::require)),
     }
 }

@@ -110,16 +110,20 @@ impl Server {
 
     /// kill -9, while others may be talking to it.
     pub(crate) fn kill_now(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        signal(&self.child, "-KILL");
     }
 
     /// SIGTERM, and the exit status after the drain.
     pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        signal(&self.child, "-TERM");
         self.child.wait().unwrap()
     }
+}
+
+/// Sends a process a signal of kill(1).
+pub(crate) fn signal(process: &Child, name: &str) {
+    let pid = process.id().to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
 }
 
 impl Client {
@@ -129,6 +133,14 @@ impl Client {
         let mut response = agent.post(format!("{}/v1/flows", self.url)).send(body)?;
         let text = response.body_mut().read_to_string()?;
         Ok((response.status().as_u16(), text))
+    }
+
+    /// POSTs with headers: status and body.
+    pub(crate) fn ask(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+        let request = agent().post(format!("{}{path}", self.url));
+        let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, *value));
+        let mut response = request.send(body).unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
     /// GETs a path: status and body.

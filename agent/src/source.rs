@@ -47,8 +47,16 @@ pub(crate) enum Source {
 impl Source {
     /// Begins measuring; what cannot be measured is said in one line of the log.
     pub(crate) fn start(choice: Choice) -> Result<Self, SourceError> {
+        Self::start_with(choice, || BpfCollector::start(&Options::default()))
+    }
+
+    /// The same, with a way of its own to load the programs.
+    fn start_with(
+        choice: Choice,
+        bpf: impl FnOnce() -> Result<BpfCollector, BpfError>,
+    ) -> Result<Self, SourceError> {
         if choice != Choice::SockDiag {
-            match BpfCollector::start(&Options::default()) {
+            match bpf() {
                 Ok(collector) => return Ok(Self::with_existing(collector)),
                 Err(error) if choice == Choice::Bpf => return Err(error.into()),
                 Err(error) => {
@@ -121,3 +129,6 @@ impl Source {
         Ok(collected)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType};
 use thiserror::Error;
+use weir_wire::Header;
 use weir_wire::histogram::{FIRST_INDEX, LAST_INDEX};
 use weir_wire::schema::{FLOW_COLUMNS, HISTOGRAMS, Kind};
 
@@ -20,6 +21,8 @@ const MAX_WAIT_S: i64 = 3600;
 const MAX_INTERVAL_US: i64 = 86_400_000_000;
 /// Longest label value, bytes.
 const MAX_LABEL: usize = 1024;
+/// Most reasons of losses in one batch, each of which is a row: agents know fewer than ten.
+const MAX_LOSSES: usize = 64;
 /// Largest counter value of one row: sums of a thousand of them still fit into 64 bits, and every
 /// value is exact as a float.
 const MAX_COUNT: i64 = 1 << 53;
@@ -95,6 +98,14 @@ pub enum CheckError {
         /// Largest allowed value.
         max: i64,
     },
+    /// More reasons of losses than an agent has.
+    #[error(
+        "batch names {found} reasons of losses (weir.loss.*), more than the {MAX_LOSSES} that are allowed"
+    )]
+    Losses {
+        /// How many there are.
+        found: usize,
+    },
     /// Histogram columns of one row that do not fit together.
     #[error("histogram `{histogram}` of row {row} is inconsistent: {what}")]
     Histogram {
@@ -120,6 +131,15 @@ impl CheckError {
             _ => None,
         }
     }
+}
+
+/// Checks what a batch says of itself.
+///
+/// # Errors
+/// [`CheckError::Losses`]. What is in the log has passed, and is not checked again when it is replayed.
+pub(crate) fn check_header(header: &Header) -> Result<(), CheckError> {
+    let found = header.losses.len();
+    if found > MAX_LOSSES { Err(CheckError::Losses { found }) } else { Ok(()) }
 }
 
 /// Checks a conformed batch of flows against the server's clock (`now`, microseconds since the Unix

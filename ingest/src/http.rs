@@ -1,9 +1,6 @@
 //! The HTTP face of the receiver.
 
-use std::time::Duration;
-
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -12,23 +9,21 @@ use serde_json::json;
 use weir_storage::{Appended, ErrorKind};
 use weir_wire::DecodeError;
 
+use crate::body::{Bodies, BodyError};
 use crate::receive::{Receiver, RefusedBatch};
-
-/// Largest body of a batch. An agent at its limit of flows sends a few MiB.
-const MAX_BODY: usize = 32 << 20;
-/// A body that takes longer than this to arrive is given up.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Routes of the receiver: `POST /v1/flows`.
 pub fn router(receiver: Receiver) -> Router {
-    Router::new()
-        .route("/v1/flows", post(flows))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(receiver)
+    routes(receiver, Bodies::default())
 }
 
-async fn flows(State(receiver): State<Receiver>, request: Request) -> Response {
-    let mut response = answer(receiver, request).await;
+/// [`router`], with the room that all bodies have.
+pub(crate) fn routes(receiver: Receiver, bodies: Bodies) -> Router {
+    Router::new().route("/v1/flows", post(flows)).with_state((receiver, bodies))
+}
+
+async fn flows(State((receiver, bodies)): State<(Receiver, Bodies)>, request: Request) -> Response {
+    let mut response = answer(receiver, &bodies, request).await;
     if response.status().is_client_error() {
         // RFC 9110, section 12.5.3. A sender that meets a server without this line knows that its
         // body may have been refused for its coding, and sends it without.
@@ -38,28 +33,24 @@ async fn flows(State(receiver): State<Receiver>, request: Request) -> Response {
     response
 }
 
-async fn answer(receiver: Receiver, request: Request) -> Response {
+async fn answer(receiver: Receiver, bodies: &Bodies, request: Request) -> Response {
     if let Some(coding) = unknown_coding(request.headers()) {
         let text = format!("content coding `{coding}` is not supported; send zstd or none");
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text, None);
     }
-    // A connection must not be held by a body that trickles in. What follows takes as long as the
-    // disk takes: the sender waits for it.
-    let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+    let body = match bodies.read(request.into_body()).await {
         Ok(body) => body,
-        Err(_) => {
-            return refuse(StatusCode::REQUEST_TIMEOUT, "body took longer than 30 s to arrive");
-        }
+        Err(error) => return refuse_body(&error),
     };
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            let text = format!("body is larger than {MAX_BODY} bytes; send smaller batches");
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, &text);
-        }
-        Err(rejection) => return refuse(rejection.status(), &rejection.body_text()),
-    };
-    match receiver.receive(body).await {
+    // What follows takes as long as the disk takes: the sender waits for it. When it hangs up, the
+    // work goes on, and the body keeps its room until it ends.
+    let work = tokio::spawn(async move {
+        let received = receiver.receive(body.bytes.clone()).await;
+        drop(body);
+        received
+    });
+    let received = work.await.unwrap_or_else(|e| Err(RefusedBatch::Internal(e.to_string())));
+    match received {
         Ok(received) => {
             let status = match received.appended {
                 Appended::Stored => "stored",
@@ -77,13 +68,19 @@ async fn answer(receiver: Receiver, request: Request) -> Response {
             if status.is_server_error() {
                 tracing::error!(%error, "batch not stored");
             }
-            let mut response = refuse(status, &error.to_string());
-            if let Some(seconds) = retry_after(&error, status) {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            response
+            refuse(status, &error.to_string(), retry_after(&error, status))
         }
     }
+}
+
+fn refuse_body(error: &BodyError) -> Response {
+    let (status, seconds) = match error {
+        BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
+        BodyError::Slow => (StatusCode::REQUEST_TIMEOUT, None),
+        BodyError::Busy => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
+        BodyError::Broken(_) => (StatusCode::BAD_REQUEST, None),
+    };
+    refuse(status, &error.to_string(), seconds)
 }
 
 /// A content coding that is neither zstd nor none. Between those two the body itself decides.
@@ -122,6 +119,11 @@ fn retry_after(error: &RefusedBatch, status: StatusCode) -> Option<u64> {
     }
 }
 
-fn refuse(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({ "error": message }))).into_response()
+/// A refusal; after so many seconds the sender may come again.
+fn refuse(status: StatusCode, message: &str, seconds: Option<u64>) -> Response {
+    let mut response = (status, Json(json!({ "error": message }))).into_response();
+    if let Some(seconds) = seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }

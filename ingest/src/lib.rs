@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! POST /v1/flows
-//!   body, bounded in size            413
+//!   body, bounded in size            413; 429 while others leave it no room
 //!   decode (weir_wire), bounded      400, 413
 //!   conform to the table             400
 //!   check values                     400; 425 (Too Early) for a batch dated more than 5 minutes and
@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod body;
 mod check;
 mod http;
 mod loss;

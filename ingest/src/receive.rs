@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_storage::{Appended, Entry, Part, Source, Store};
 use weir_wire::{DecodeError, Header, Limits, decode};
 
-use crate::check::{CheckError, check_flows};
+use crate::check::{CheckError, check_flows, check_header};
 use crate::metrics::Metrics;
 use crate::rows::Rows;
 use crate::tables::agent_loss_table;
@@ -102,7 +102,7 @@ impl Size {
     }
 
     fn units(self) -> u32 {
-        u32::try_from(self.memory / UNIT).unwrap_or(UNITS).clamp(1, UNITS / 2)
+        u32::try_from(self.memory / UNIT).unwrap_or(UNITS).clamp(1, UNITS)
     }
 
     /// Whether decoding takes no longer than going to another thread for it is worth.
@@ -209,6 +209,7 @@ async fn acquire(from: &Arc<Semaphore>, n: u32) -> Result<OwnedSemaphorePermit, 
 
 fn check(body: &[u8], limits: &Limits, now: i64) -> Result<Checked, RefusedBatch> {
     let message = decode(body, limits)?;
+    check_header(&message.header)?;
     let rows = Rows::of(&message)?;
     for batch in &rows.flows {
         check_flows(batch, now)?;

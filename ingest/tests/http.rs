@@ -186,6 +186,46 @@ async fn a_batch_without_rows_says_that_the_agent_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reasons_of_losses_are_limited_in_number() {
+    let server = server().await;
+    let with = |reasons: usize| {
+        let losses = (0..reasons).map(|n| (format!("reason_{n}"), 1)).collect();
+        let header = Header { agent: "a".into(), boot: "b".into(), sequence: 1, losses };
+        weir_wire::encode(&header, &flows(NOW, 1)).unwrap()
+    };
+    let (status, reply) = server.post(with(65)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{reply}");
+    assert!(reply["error"].as_str().is_some_and(|e| e.contains("names 65 reasons")), "{reply}");
+    assert_eq!(server.rows("agent_loss"), 0);
+    assert_eq!(server.post(with(64)).await.0, StatusCode::OK);
+    assert_eq!(server.rows("agent_loss"), 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_null_in_a_key_column_is_refused_with_its_row() {
+    let server = server().await;
+    for name in ["start", "end", "node", "workload", "protocol", "role"] {
+        let rows = flows(NOW, 3);
+        let columns = rows.columns().iter().zip(rows.schema().fields().clone().iter()).map(
+            |(column, field)| {
+                let holed = arrow::compute::nullif(
+                    column,
+                    &arrow::array::BooleanArray::from(vec![false, false, field.name() == name]),
+                );
+                (field.name().clone(), holed.unwrap())
+            },
+        );
+        let rows = RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).unwrap();
+        let (status, reply) = server.post(batch(1, &rows)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{name}: {reply}");
+        let text = format!("column `{name}` is null in row 2");
+        assert!(reply["error"].as_str().is_some_and(|e| e.contains(&text)), "{text}: {reply}");
+    }
+    assert_eq!((server.rows("flows"), server.rows("agent_loss")), (0, 0));
+    assert_eq!(server.post(batch(1, &flows(NOW, 3))).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_coding_is_told_by_the_body_and_refused_by_name() {
     let server = server().await;
     let compressed = batch(1, &flows(NOW, 5));

@@ -8,15 +8,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use weir_storage::{Snapshot, Store};
 
-use crate::budget::{self, Budget};
+use crate::budget::{self, Budget, Space, SpaceOf, Spill};
 use crate::error::Error;
 use crate::flows::{Tiers, bucket_sum};
 use crate::scan::SnapshotTable;
 use crate::scan::indexes::Indexes;
+use crate::sql::bounded::Bounded;
 
 /// Name of the table of flows.
 pub(crate) const FLOWS: &str = "flows";
@@ -24,7 +26,7 @@ pub(crate) const FLOWS: &str = "flows";
 const TABLES: [&str; 4] = [FLOWS, "flows_5m", "flows_1h", "agent_loss"];
 /// Functions whose result is as large as an argument says or many times its input, made at once and
 /// outside of the memory bound: a short statement could ask for all memory there is. Their aliases go
-/// with them. (`generate_series` and `range` remain as tables, which are made batch by batch.)
+/// with them; those that add up what they are given are bounded ([`crate::sql::bounded`]). (`generate_series` and `range` remain as tables, which are made batch by batch.)
 const UNBOUNDED: [&str; 12] = [
     "repeat",
     "lpad",
@@ -115,14 +117,19 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
+    pub(crate) fn new(resources: &Resources) -> Self {
+        Self::on(resources, Space::of)
+    }
+
     #[expect(
         clippy::expect_used,
         reason = "building the runtime fails only when its spill folder cannot be made, and it has none"
     )]
-    pub(crate) fn new(resources: &Resources) -> Self {
+    pub(crate) fn on(resources: &Resources, space: SpaceOf) -> Self {
+        let budget = Arc::new(Budget::new(resources.memory_bytes));
         let builder = |disk| {
             RuntimeEnvBuilder::new()
-                .with_memory_pool(Arc::new(Budget::new(resources.memory_bytes)))
+                .with_memory_pool(budget.clone())
                 .with_disk_manager_builder(disk)
                 .with_metadata_cache_limit(resources.footer_cache_bytes)
                 .build_arc()
@@ -132,11 +139,17 @@ impl Runtime {
             tracing::warn!(%error, "queries cannot use the disk for intermediate results");
             builder(budget::spill(None, 0)).expect("a runtime without spilling")
         });
+        if let Some(folder) = spill.filter(|_| env.disk_manager.tmp_files_enabled()) {
+            let (disk, folder) = (env.disk_manager.clone(), folder.to_owned());
+            budget.follow(Spill { disk, folder, most: resources.spill_bytes, space });
+        }
         let mut config = SessionConfig::new()
             .with_information_schema(true)
             .with_default_catalog_and_schema("weir", "public")
             .set_bool("datafusion.execution.parquet.pushdown_filters", true)
-            .set_bool("datafusion.execution.parquet.reorder_filters", true);
+            .set_bool("datafusion.execution.parquet.reorder_filters", true)
+            // Their rows can double with each round, and no budget counts them before they are made.
+            .set_bool("datafusion.execution.enable_recursive_ctes", false);
         if resources.parallelism > 0 {
             config = config.with_target_partitions(resources.parallelism);
         }
@@ -151,10 +164,13 @@ impl Runtime {
     /// A session over the given snapshots.
     pub(crate) fn session(&self, snapshots: Vec<Snapshot>) -> Result<SessionContext, Error> {
         let config = self.config.clone().with_extension(Arc::new(Tiers::new(&snapshots)));
-        let state = SessionStateBuilder::new_with_default_features()
+        let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_runtime_env(self.env.clone())
+            // Functions that take functions, such as array_transform, can make a list of lists.
+            .with_higher_order_functions(Vec::new())
             .build();
+        state.register_function_rewrite(Arc::new(Bounded))?;
         let session = SessionContext::new_with_state(state);
         session.register_udaf(bucket_sum());
         for name in UNBOUNDED {

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Timeout,
     /// Too many queries at once. Repeating in a second can help.
     Busy,
+    /// The disk is full or refuses writes. Repeating helps once that is mended.
+    Unavailable,
     /// There is no such endpoint or object.
     NotFound,
     /// The request is longer than is read.
@@ -58,7 +60,8 @@ impl From<DataFusionError> for Error {
             return Self::new(
                 ErrorKind::Execution,
                 "query needs more disk for intermediate results than it may have; narrow its time \
-                 range or group by fewer columns, or raise --query-spill-mib",
+                 range or group by fewer columns, or raise --query-spill-mib (a twentieth of the \
+                 disk and 1 GiB of it stay free for the history)",
             );
         }
         let kind = match error.find_root() {
@@ -111,7 +114,9 @@ impl From<Error> for promql::error::Error {
                 Self::BadData(error.message)
             }
             // A plan that the crate made itself and DataFusion refuses is a defect here.
-            ErrorKind::NotFound | ErrorKind::Internal => Self::Internal(error.message),
+            ErrorKind::NotFound | ErrorKind::Unavailable | ErrorKind::Internal => {
+                Self::Internal(error.message)
+            }
         }
     }
 }

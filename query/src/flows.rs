@@ -24,7 +24,7 @@ mod tiers;
 mod windows;
 
 pub(crate) use buckets::bucket_sum;
-pub(crate) use source::FlowSource;
+pub(crate) use source::{FlowSource, metrics_of};
 pub(crate) use tiers::Tiers;
 
 #[cfg(test)]

@@ -1,38 +1,64 @@
 //! Selectors as matchers of the store: what a retention rule or a deletion means.
+//!
+//! A flow metric is no row of its own: all metrics of a flow are columns of one row, which is kept or
+//! removed as a whole. So no selector may name one. The name of any other metric is a label of the
+//! rows of `samples`, and a selector by it means those rows alone.
 
 use weir_storage::{MatchOp as Op, Matcher};
 
 use crate::error::Error;
+use crate::flows::metrics_of;
 use crate::promql::parse_selector;
 use crate::promql::source::{MatchOp, Selector};
 
-/// Reads a selector of rows, such as `{namespace="dev", workload=~"test-.*"}`.
+/// The label of `samples` that has a metric's name.
+const METRIC: &str = "name";
+
+/// Reads a selector of rows, such as `{namespace="dev", workload=~"test-.*"}` or `node_load1`.
 ///
 /// # Errors
-/// [`crate::ErrorKind::BadData`] when it is no selector, or selects by the metric's name.
+/// [`crate::ErrorKind::BadData`] when it is no selector, or selects flows by the metric's name.
 pub fn row_matchers(text: &str) -> Result<Vec<Matcher>, Error> {
     let selector = parse_selector(text).map_err(|e| Error::bad(e.to_string()))?;
     of_selector(&selector)
 }
 
+/// Whether a selector is one by the metric's name, which flow rows have not.
+pub(crate) fn is_of_samples(selector: &Selector) -> bool {
+    selector.metric.is_some() || !selector.name_matchers.is_empty()
+}
+
 /// The matchers of a selector.
 pub(crate) fn of_selector(selector: &Selector) -> Result<Vec<Matcher>, Error> {
-    if selector.metric.is_some() || !selector.name_matchers.is_empty() {
+    if is_of_samples(selector)
+        && let Some(flow) = metrics_of(selector).first()
+    {
+        return Err(Error::bad(format!(
+            "{} cannot be matched by name: all metrics of a flow are columns of one row, which is \
+             kept or removed as a whole; match labels alone, as in {{namespace=\"dev\"}}, or leave \
+             flow metrics out with __name__!~\"flow_.*\"",
+            flow.name
+        )));
+    }
+    if selector.matchers.iter().any(|matcher| &*matcher.name == METRIC) {
         return Err(Error::bad(
-            "a metric's name cannot be matched here: all metrics of a flow are columns of one row, \
-             which is kept or removed as a whole; match labels alone, as in {namespace=\"dev\"}",
+            "rows cannot be told by a label `name`; the name of a metric is matched as __name__",
         ));
     }
-    let matchers = selector.matchers.iter().map(|matcher| {
-        let (op, value) = match &matcher.op {
-            MatchOp::Equal(value) => (Op::Equal, &**value),
-            MatchOp::NotEqual(value) => (Op::NotEqual, &**value),
-            MatchOp::Matches(regex) => (Op::Regex, body(regex.as_str())),
-            MatchOp::NotMatches(regex) => (Op::NotRegex, body(regex.as_str())),
-        };
-        Matcher::new(&*matcher.name, op, value).map_err(|e| Error::bad(e.to_string()))
-    });
-    matchers.collect()
+    let named = selector.metric.iter().map(|name| matcher(METRIC, &MatchOp::Equal(name.clone())));
+    let by_name = selector.name_matchers.iter().map(|op| matcher(METRIC, op));
+    let by_label = selector.matchers.iter().map(|m| matcher(&m.name, &m.op));
+    named.chain(by_name).chain(by_label).collect()
+}
+
+fn matcher(label: &str, op: &MatchOp) -> Result<Matcher, Error> {
+    let (op, value) = match op {
+        MatchOp::Equal(value) => (Op::Equal, &**value),
+        MatchOp::NotEqual(value) => (Op::NotEqual, &**value),
+        MatchOp::Matches(regex) => (Op::Regex, body(regex.as_str())),
+        MatchOp::NotMatches(regex) => (Op::NotRegex, body(regex.as_str())),
+    };
+    Matcher::new(label, op, value).map_err(|e| Error::bad(e.to_string()))
 }
 
 /// A pattern without the anchors that the parser put around it; the store's matcher puts its own.
@@ -59,11 +85,31 @@ mod tests {
     }
 
     #[test]
-    fn names_of_metrics_are_refused() {
-        for text in ["flow_tx_bytes_total", r#"{__name__=~"flow_.*", namespace="dev"}"#] {
+    fn a_metric_is_a_label_of_samples() {
+        let shown = |text| -> Vec<_> {
+            row_matchers(text).expect(text).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(shown("node_load1"), [r#"name="node_load1""#]);
+        assert_eq!(shown(r#"up{namespace="dev"}"#), [r#"name="up""#, r#"namespace="dev""#]);
+        assert_eq!(
+            shown(r#"{__name__=~"go_.*", __name__!="go_info"}"#),
+            [r#"name=~"go_.*""#, r#"name!="go_info""#]
+        );
+    }
+
+    #[test]
+    fn flow_metrics_are_refused() {
+        for text in [
+            "flow_tx_bytes_total",
+            r#"{__name__=~"flow_.*", namespace="dev"}"#,
+            r#"{__name__!="up"}"#,
+        ] {
             let error = row_matchers(text).unwrap_err().to_string();
-            assert!(error.contains("columns of one row"), "{error}");
+            assert!(error.contains("flow_") && error.contains("columns of one row"), "{error}");
         }
+        row_matchers(r#"{__name__!~"flow_.*"}"#).unwrap();
+        let error = row_matchers(r#"{name="web"}"#).unwrap_err().to_string();
+        assert!(error.contains("__name__"), "{error}");
         for text in ["", "{", "{}", "rate(x[5m])", "1"] {
             row_matchers(text).unwrap_err();
         }

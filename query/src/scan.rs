@@ -39,9 +39,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DataFusionError, Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
-use datafusion::datasource::physical_plan::parquet::{
-    CachedParquetFileReaderFactory, ParquetRowSelection,
-};
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -54,11 +52,13 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, expressions::col as physical_col};
 use weir_storage::{Hidden, Snapshot, visible};
 
+use self::held::Held;
 use self::hidden::Visible;
 use self::indexes::{Indexes, Reader};
 use self::labels::Condition;
 use self::select::Chosen;
 
+mod held;
 mod hidden;
 pub(crate) mod indexes;
 mod labels;
@@ -154,8 +154,10 @@ impl SnapshotTable {
         let store = self.snapshot.object_store.clone();
         let source = ParquetSource::new(self.schema.clone())
             .with_metadata_size_hint(indexes::FOOTER_BYTES)
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
-                store, cache,
+            .with_parquet_file_reader_factory(Arc::new(Held::new(
+                store,
+                cache,
+                self.snapshot.files.clone(),
             )))
             .with_pushdown_filters(true)
             .with_reorder_filters(true)

@@ -6,6 +6,7 @@ use datafusion::prelude::SessionContext;
 
 use crate::error::{Error, ErrorKind};
 
+pub(crate) mod bounded;
 pub(crate) mod encode;
 mod json;
 mod measure;

@@ -59,6 +59,10 @@ pub(crate) enum DeleteError {
         "table `{table}` sums up {width}: the range has to begin and end on a multiple of that; widen it, or delete from other tables alone (table=...)"
     )]
     Range { table: &'static str, width: String },
+    #[error(
+        "table `{table}` sums up rows that table `{finer}` has too: without deleting from that as well, answers would depend on the table that gives them; name both (table=...)"
+    )]
+    Finer { table: &'static str, finer: &'static str },
     #[error("{MAX_TOMBSTONES} deletions are under way; wait until compaction is done with them")]
     TooMany,
     #[error(transparent)]
@@ -72,7 +76,14 @@ pub(crate) enum DeleteError {
 impl DeleteError {
     /// Whether the request is at fault, not the disk.
     pub(crate) fn is_invalid(&self) -> bool {
-        matches!(self, Self::Table(_) | Self::Everything | Self::Label { .. } | Self::Range { .. })
+        matches!(
+            self,
+            Self::Table(_)
+                | Self::Everything
+                | Self::Label { .. }
+                | Self::Range { .. }
+                | Self::Finer { .. }
+        )
     }
 }
 
@@ -157,6 +168,9 @@ fn check(
         }
         names.push(spec.name);
     }
+    if let Some((table, finer)) = finer_left(inner, &names) {
+        return Err(DeleteError::Finer { table, finer });
+    }
     let state = inner.state.lock();
     let sums = |source: &str| names.contains(&source);
     let untouched = state.tables.values().filter(|t| {
@@ -166,4 +180,22 @@ fn check(
     untouched.sort_unstable();
     drop(state);
     Ok((names, untouched))
+}
+
+/// A tier among the tables, and a finer table of the same rows that is not among them: what its sums
+/// would lack, the other would show.
+fn finer_left(inner: &Inner, names: &[&'static str]) -> Option<(&'static str, &'static str)> {
+    let specs = names.iter().filter_map(|name| inner.spec(name));
+    let tiers: Vec<_> =
+        specs.filter_map(|spec| Some((spec.name, spec.rollup.as_ref()?.clone()))).collect();
+    let state = inner.state.lock();
+    tiers.into_iter().find_map(|(name, rollup)| {
+        let finer = state.tables.values().map(|t| &t.spec).find(|spec| {
+            let of_same = spec.rollup.as_ref().is_some_and(|r| {
+                r.source == rollup.source && r.width.micros() < rollup.width.micros()
+            });
+            (spec.name == rollup.source || of_same) && !names.contains(&spec.name)
+        })?;
+        Some((name, finer.name))
+    })
 }

@@ -1,6 +1,7 @@
 """Many short HTTP connections: `server ADDRESS PORT`, or `client ADDRESS PORT COUNT SECONDS`.
 
-The client prints how many it made and the payload bytes that it sent and received, as JSON.
+The client prints how many it made, in how many seconds, and the payload bytes that it sent and
+received, as JSON.
 """
 import json, socket, sys, threading, time
 
@@ -35,7 +36,9 @@ def client(address, port, count, seconds):
             sent += len(request)
             while data := connection.recv(65536):
                 received += len(data)
-    print(json.dumps({"connections": count, "sent": sent, "received": received}))
+    elapsed = time.monotonic() - begin
+    print(json.dumps(
+        {"connections": count, "elapsed": elapsed, "sent": sent, "received": received}))
 
 
 if sys.argv[1] == "server":

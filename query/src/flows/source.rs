@@ -59,6 +59,7 @@ impl FlowSource {
         let mut used = self.used.lock();
         used.tiers.insert((Reverse(tier.micros()), tier.name));
         used.lost.extend(self.tiers.lost(tier, need));
+        used.lost.extend(self.tiers.removed(tier, need));
         tier.table
     }
 

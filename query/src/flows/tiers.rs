@@ -6,20 +6,23 @@
 //! - every edge of the query's windows is a multiple of its width: then the rows that end in a window
 //!   are those of its sums that do;
 //! - it is whole for all of the query's time, and has not lost rows to retention that a finer table
-//!   still has.
+//!   still has, whether by age or by a rule ([`removed`]).
 //!
-//! The coarsest such tier is taken, and the rows themselves if there is none.
+//! The coarsest such tier is taken, and the rows themselves if there is none. Where every table has
+//! lost rows that another has, age counts more than a rule, and the answer says what it lacks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::prelude::SessionContext;
 use jiff::Timestamp;
-use weir_storage::{Snapshot, Window};
+use weir_storage::{Hidden, Snapshot, Window};
 
 use super::catalog::Period;
 use super::metrics::{Columns, Metric};
 use crate::database::FLOWS;
+
+mod removed;
 
 /// One table of flows at one moment.
 #[derive(Debug, Clone)]
@@ -36,6 +39,9 @@ pub(crate) struct Tier {
     complete_after: i64,
     /// Time of the oldest row in files, if there is one.
     oldest: Option<i64>,
+    /// What the rules of retention hide in it now, if it has any: of rows in memory, in files, and of
+    /// those that are in no file any more for that reason.
+    hidden: Arc<[Arc<Hidden>]>,
 }
 
 /// The tables of flows of one session, finest first.
@@ -75,6 +81,7 @@ impl Tier {
             columns,
             complete_after: snapshot.complete_after,
             oldest: snapshot.files.iter().map(|f| f.min_time).min(),
+            hidden: snapshot.hidden_in_memory.clone(),
         }
     }
 
@@ -93,6 +100,13 @@ impl Tier {
     fn covers(&self, need: &Need<'_>) -> bool {
         need.after >= self.complete_after
             && need.columns.iter().all(|column| self.columns.contains(*column))
+    }
+
+    /// Whether a coarser tier has sums of rows that this one has lost.
+    fn has_lost(&self, coarser: &Self, need: &Need<'_>) -> bool {
+        let ours = self.oldest.unwrap_or(i64::MAX);
+        let older = coarser.oldest.is_some_and(|theirs| theirs < ours && theirs <= need.until);
+        (older && need.after < ours) || self.removed_but_in(coarser, need).is_some()
     }
 
     /// Whether rows of `finer` that the query reads are not in this tier (any more).
@@ -137,7 +151,11 @@ impl Tiers {
 
     fn has_all(&self, tier: &Tier, need: &Need<'_>) -> bool {
         let mut finer = self.0.iter().take_while(|finer| finer.micros() < tier.micros());
-        !finer.any(|finer| tier.lacks(finer, need))
+        !finer.any(|finer| {
+            let removed = || tier.removed_but_in(finer, need).is_some();
+            // A finer table that has lost rows of its own is no better.
+            tier.lacks(finer, need) || (removed() && !finer.has_lost(tier, need))
+        })
     }
 
     /// The coarsest table that says which labels there were in a period, and the period widened to
@@ -177,18 +195,25 @@ impl Tiers {
         };
         let missing: Vec<_> =
             need.columns.iter().filter(|c| !older.columns.contains(**c)).copied().collect();
-        let way = if missing.is_empty() {
-            format!(
-                "start, step, range and offset that are multiples of {} would bring them back",
-                older.name
-            )
-        } else {
-            format!("a query without {} can read those", missing.join(", "))
-        };
+        let way = older.way(&missing);
         Some(format!(
             "flows {since} are kept as sums over {} only, and this answer lacks them: {way}",
             older.name
         ))
+    }
+}
+
+impl Tier {
+    /// How a query gets to read this tier that asked for columns which it has not.
+    fn way(&self, missing: &[&str]) -> String {
+        if missing.is_empty() {
+            format!(
+                "start, step, range and offset that are multiples of {} would bring them back",
+                self.name
+            )
+        } else {
+            format!("a query without {} can read those", missing.join(", "))
+        }
     }
 }
 

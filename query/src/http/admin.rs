@@ -1,8 +1,9 @@
 //! `/api/v1/admin`: deleting rows. Mounted only where the operator asked for it.
 //!
 //! Rows whose `end` lies in `(start, end]` and that match any `match[]` are deleted, in `flows` and in
-//! its tiers, or in the tables that `table` names. Prometheus' `delete_series` is the same thing.
+//! its tiers, or in the tables that `table` names; in `samples` for a `match[]` with a metric's name. Prometheus' `delete_series` is the same thing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,7 +17,10 @@ use super::envelope::{Failure, Success};
 use super::params::Params;
 use crate::database::FLOWS;
 use crate::error::{Error, ErrorKind};
-use crate::matchers::of_selector;
+use crate::matchers::{is_of_samples, of_selector};
+
+/// The table of series that are no flows.
+const SAMPLES: &str = "samples";
 
 /// The admin API over a store. Whoever reaches it can delete history: put authorization in front.
 pub fn admin_router(store: Arc<Store>) -> Router {
@@ -30,14 +34,14 @@ pub fn admin_router(store: Arc<Store>) -> Router {
 }
 
 /// What was deleted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Answer {
     /// Files that are to be rewritten because they may hold such rows.
     files: usize,
     /// The tables.
-    tables: Vec<String>,
+    tables: BTreeSet<String>,
     /// Tiers that still count the rows in their sums.
-    untouched: Vec<&'static str>,
+    untouched: BTreeSet<&'static str>,
 }
 
 async fn delete(State(store): State<Arc<Store>>, params: Params) -> Result<Success, Failure> {
@@ -50,18 +54,23 @@ async fn delete(State(store): State<Arc<Store>>, params: Params) -> Result<Succe
     if after >= until {
         return Err(Error::bad("end has to be later than start").into());
     }
-    let tables = match params.tables() {
-        named if named.is_empty() => of_flows(&store),
-        named => named,
-    };
+    let named = params.tables();
     // All of them are read before the first counts.
-    let all = selectors.iter().map(of_selector).collect::<Result<Vec<_>, _>>()?;
-    let mut answer = Answer { files: 0, tables: tables.clone(), untouched: Vec::new() };
-    for matchers in all {
-        let deletion = Deletion { tables: tables.clone(), matchers, after, until };
+    let mut deletions = Vec::new();
+    for selector in &selectors {
+        let tables = match (named.is_empty(), is_of_samples(selector)) {
+            (false, _) => named.clone(),
+            (true, true) => vec![SAMPLES.to_owned()],
+            (true, false) => of_flows(&store),
+        };
+        deletions.push(Deletion { tables, matchers: of_selector(selector)?, after, until });
+    }
+    let mut answer = Answer::default();
+    for deletion in deletions {
+        answer.tables.extend(deletion.tables.iter().cloned());
         let deleted = store.delete(deletion).await.map_err(refused)?;
         answer.files += deleted.files;
-        answer.untouched = deleted.untouched;
+        answer.untouched.extend(deleted.untouched);
     }
     Success::of(&answer)
 }
@@ -90,7 +99,8 @@ fn refused(error: weir_storage::Error) -> Failure {
     let kind = match error.kind() {
         StoreError::Invalid => ErrorKind::BadData,
         StoreError::Busy => ErrorKind::Busy,
-        _ => ErrorKind::Internal,
+        StoreError::Unavailable | StoreError::Closed => ErrorKind::Unavailable,
+        StoreError::Directory => ErrorKind::Internal,
     };
     Error::new(kind, error.to_string()).into()
 }
@@ -116,12 +126,23 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_cannot_write_is_unavailable() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(Options::new(dir.path(), specs())).await.expect("a store");
+        store.close().await.expect("closed");
+        let (status, body) = ask(&store, "match[]=%7Bpod%3D%22x%22%7D").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        assert!(body.contains(r#""errorType":"unavailable""#), "{body}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn what_is_not_meant_for_deletion_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::open(Options::new(dir.path(), specs())).await.expect("a store");
         for (query, why) in [
             ("", "no match[]"),
             ("match[]=flow_tx_bytes_total", "columns of one row"),
+            ("match[]={__name__=\"node_load1\"}", "no table `samples`"),
             ("match[]={pod=\"x\"}&start=5&end=5", "later than start"),
             ("match[]={nonesuch=\"x\"}", "has no label `nonesuch`"),
             ("match[]={pod=\"x\"}&table=gone", "no table `gone`"),

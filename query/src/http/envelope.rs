@@ -77,13 +77,14 @@ impl IntoResponse for Failure {
             ErrorKind::BadData => (StatusCode::BAD_REQUEST, "bad_data"),
             ErrorKind::Execution => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
             ErrorKind::Timeout | ErrorKind::Busy => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+            ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             ErrorKind::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
             ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "bad_data"),
             ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
-        if error.kind() == ErrorKind::Internal {
-            tracing::error!(error = %error, "query failed");
+        if matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable) {
+            tracing::error!(error = %error, "request failed");
         }
         let body = serde_json::json!({
             "status": "error", "errorType": name, "error": error.to_string(),

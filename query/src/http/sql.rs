@@ -158,3 +158,6 @@ fn statement(headers: &HeaderMap, body: &[u8], params: &mut Params) -> Result<St
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

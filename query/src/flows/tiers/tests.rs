@@ -10,14 +10,15 @@ use super::*;
 use crate::database::{Database, Resources, Runtime};
 use crate::flows::FlowSource;
 use crate::flows::metrics::metric_named;
-use crate::flows::tests::{BASE_MS, TESTED, random_grouping, random_matchers, random_rows};
+pub(super) use crate::flows::tests::BASE_MS;
+use crate::flows::tests::{TESTED, random_grouping, random_matchers, random_rows};
 use crate::promql::source::{Grouping, Labels, Selector, Source, Steps, Window as Range};
 use crate::testing::{Row, flow_batch, specs_with_tiers};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-async fn append(store: &Store, rows: &[Row]) {
+pub(super) async fn append(store: &Store, rows: &[Row]) {
     let batch = flow_batch(rows);
     let header = Header {
         agent: "a".into(),
@@ -43,7 +44,7 @@ async fn store(rng: &mut StdRng, dir: &std::path::Path, span: i64) -> Arc<Store>
     store
 }
 
-fn both(store: &Arc<Store>) -> (FlowSource, FlowSource) {
+pub(super) fn both(store: &Arc<Store>) -> (FlowSource, FlowSource) {
     let resources = Resources::default();
     let session = Database::new(store.clone(), &resources).session().expect("a session");
     let mut snapshots = store.snapshots();
@@ -52,7 +53,7 @@ fn both(store: &Arc<Store>) -> (FlowSource, FlowSource) {
     (FlowSource::new(session), FlowSource::new(rows))
 }
 
-async fn sums(
+pub(super) async fn sums(
     source: &FlowSource,
     selector: &Selector,
     window: &Range,
@@ -132,10 +133,11 @@ fn tier(table: &'static str, width: Option<Window>, oldest: Option<i64>) -> Tier
         columns,
         complete_after: i64::MIN,
         oldest,
+        hidden: Arc::default(),
     }
 }
 
-fn tiers(oldest: [Option<i64>; 3]) -> Tiers {
+pub(super) fn tiers(oldest: [Option<i64>; 3]) -> Tiers {
     let [raw, five, hour] = oldest;
     Tiers(vec![
         tier("flows", None, raw),
@@ -144,10 +146,10 @@ fn tiers(oldest: [Option<i64>; 3]) -> Tiers {
     ])
 }
 
-const H: i64 = Window::HOUR.micros();
+pub(super) const H: i64 = Window::HOUR.micros();
 const M5: i64 = Window::FIVE_MINUTES.micros();
 
-fn chosen(tiers: &Tiers, columns: &[&str], after: i64, strides: &[i64]) -> &'static str {
+pub(super) fn chosen(tiers: &Tiers, columns: &[&str], after: i64, strides: &[i64]) -> &'static str {
     let columns = columns.iter().copied().collect();
     let need = Need { columns: &columns, after, until: after + 100 * H, strides };
     tiers.choose(&need).expect("a table").name

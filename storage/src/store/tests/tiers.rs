@@ -205,3 +205,29 @@ async fn a_tier_takes_no_rows_of_its_own() {
     };
     assert!(error.to_string().contains("there is no such table"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_from_a_tier_names_all_finer_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_when_free(options(dir.path())).await;
+    let deletion = |tables: &[&str]| crate::delete::Deletion {
+        tables: tables.iter().map(|t| (*t).to_owned()).collect(),
+        matchers: vec![
+            crate::matcher::Matcher::new("workload", crate::matcher::MatchOp::Equal, "x").unwrap(),
+        ],
+        after: i64::MIN,
+        until: i64::MAX,
+    };
+    for tables in [vec!["hour"], vec!["five"], vec!["hour", "five"], vec!["flows", "hour"]] {
+        let error = store.delete(deletion(&tables)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("name both"), "{tables:?}: {error}");
+    }
+    for (tables, untouched) in [
+        (vec!["flows"], vec!["five", "hour"]),
+        (vec!["flows", "five"], vec!["hour"]),
+        (vec!["flows", "five", "hour"], vec![]),
+    ] {
+        assert_eq!(store.delete(deletion(&tables)).await.unwrap().untouched, untouched);
+    }
+}

@@ -1,0 +1,94 @@
+//! Answers that take their time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use weir_storage::{Entry, Options, Part, Store};
+use weir_wire::{Header, encode};
+
+use crate::database::Resources;
+use crate::http::{Settings, router_with};
+use crate::testing::{Row, flow_batch, specs};
+
+/// 2026-11-22 12:00:00 UTC.
+const NOON: i64 = 1_795_348_800;
+/// Far more files than an answer reads ahead of its client.
+const FILES: i64 = 16;
+
+async fn store(dir: &std::path::Path) -> Arc<Store> {
+    let mut options = Options::new(dir, specs());
+    (options.removal_grace, options.compaction) = (Duration::ZERO, false);
+    let store = Store::open(options).await.expect("a store");
+    for file in 0..FILES {
+        let numbers = vec![("tx_bytes", file)];
+        let batch =
+            flow_batch(&[Row { end: (NOON + file) * 1_000_000, numbers, ..Row::default() }]);
+        let header = Header {
+            agent: "a".into(),
+            boot: "b".into(),
+            sequence: 0,
+            losses: std::collections::BTreeMap::default(),
+        };
+        let ipc = Bytes::from(encode(&header, &batch).expect("IPC"));
+        let part = Part { table: "flows", ipc, batches: vec![batch] };
+        store.append(Entry { source: None, parts: vec![part] }).await.expect("a row is stored");
+        store.flush().await.expect("it is written to a file");
+    }
+    store
+}
+
+fn files(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path());
+    entries
+        .map(|path| match path.is_dir() {
+            true => files(&path),
+            false => usize::from(path.extension().is_some_and(|e| e == "parquet")),
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_keeps_its_files_until_its_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = store(dir.path()).await;
+    let flows = dir.path().join("tables").join("flows");
+    assert_eq!(files(&flows), FILES as usize);
+    let one = Resources { parallelism: 1, ..Resources::default() };
+    let settings = Settings { resources: one, ..Settings::default() };
+    let request =
+        Request::post("/api/v1/sql?format=csv").body(Body::from("SELECT tx_bytes FROM flows"));
+    let router = router_with(store.clone(), &settings);
+    let response = router.oneshot(request.expect("a request")).await.expect("a response");
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body();
+    let mut text = Vec::new();
+    let first = body.frame().await.expect("a piece").expect("no error");
+    text.extend_from_slice(first.data_ref().expect("rows"));
+
+    store.compact().await.expect("one file takes the place of all");
+    store.expire().await.expect("the others may go");
+    while let Some(frame) = body.frame().await {
+        text.extend_from_slice(frame.expect("the answer goes on").data_ref().expect("rows"));
+    }
+    let text = String::from_utf8(text).expect("text");
+    let mut rows: Vec<i64> = text.lines().skip(1).map(|n| n.parse().expect("a number")).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, (0..FILES).collect::<Vec<_>>());
+
+    // Nobody reads them now: nothing else had kept them.
+    drop(body);
+    // The task that made the answer may be ending still.
+    for _ in 0..1000 {
+        store.expire().await.expect("the others go");
+        if files(&flows) == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} files stayed", files(&flows));
+}
