@@ -139,10 +139,8 @@ fn query_and_sql_print_tables() {
         assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
         assert!(error.starts_with("weir: ") && error.contains(why), "{why}: {error}");
     }
-    let nobody = Command::new(WEIR)
-        .args(["query", "1", "--url", "http://127.0.0.1:1"])
-        .output()
-        .unwrap();
+    let nobody =
+        Command::new(WEIR).args(["query", "1", "--url", "http://127.0.0.1:1"]).output().unwrap();
     let error = String::from_utf8_lossy(&nobody.stderr).into_owned();
     assert!(!nobody.status.success() && error.contains("127.0.0.1:1"), "{error}");
 }
@@ -157,7 +155,8 @@ fn a_server_with_full_memory_says_when_to_come_again() {
         .map(|sender| {
             let (server, stored, full) = (server.clone(), stored.clone(), full.clone());
             std::thread::spawn(move || {
-                let names: Vec<String> = (0..4000).map(|i| format!("workload-{sender}-{i}")).collect();
+                let names: Vec<String> =
+                    (0..4000).map(|i| format!("workload-{sender}-{i}")).collect();
                 let rows: Vec<_> = names.iter().map(|n| (n.as_str(), 1, 0)).collect();
                 let rows = flows(now_us(), &rows);
                 let agent: ureq::Agent =

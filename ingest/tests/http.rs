@@ -206,16 +206,13 @@ async fn a_null_in_a_key_column_is_refused_with_its_row() {
     let server = server().await;
     for name in ["start", "end", "node", "workload", "protocol", "role"] {
         let rows = flows(NOW, 3);
-        let columns = rows.columns().iter().zip(rows.schema().fields().clone().iter()).map(
-            |(column, field)| {
-                let holed = arrow::compute::nullif(
-                    column,
-                    &arrow::array::BooleanArray::from(vec![false, false, field.name() == name]),
-                );
-                (field.name().clone(), holed.unwrap())
-            },
-        );
-        let rows = RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).unwrap();
+        let fields = rows.schema();
+        let holed = fields.fields().iter().zip(rows.columns()).map(|(field, column)| {
+            let third = vec![false, false, field.name() == name];
+            let holed = arrow::compute::nullif(column, &third.into()).unwrap();
+            (field.name().clone(), holed)
+        });
+        let rows = RecordBatch::try_from_iter(holed.collect::<Vec<_>>()).unwrap();
         let (status, reply) = server.post(batch(1, &rows)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{name}: {reply}");
         let text = format!("column `{name}` is null in row 2");

@@ -102,12 +102,12 @@ mod tests {
         for text in [
             "flow_tx_bytes_total",
             r#"{__name__=~"flow_.*", namespace="dev"}"#,
-            r#"{__name__!="up"}"#,
+            r#"{__name__!="up", job="x"}"#,
         ] {
             let error = row_matchers(text).unwrap_err().to_string();
             assert!(error.contains("flow_") && error.contains("columns of one row"), "{error}");
         }
-        row_matchers(r#"{__name__!~"flow_.*"}"#).unwrap();
+        row_matchers(r#"{__name__!~"flow_.*", job="x"}"#).unwrap();
         let error = row_matchers(r#"{name="web"}"#).unwrap_err().to_string();
         assert!(error.contains("__name__"), "{error}");
         for text in ["", "{", "{}", "rate(x[5m])", "1"] {

@@ -27,6 +27,11 @@ use datafusion::logical_expr::{
 const MAX_VALUE: usize = 64 << 10;
 /// Most bytes of all arguments of a function in one batch of rows.
 const MAX_BATCH: usize = 32 << 20;
+/// Most bytes of one operand of `||` in one row; a statement has some eighty of them at most
+/// ([`super::measure`]).
+const MAX_OPERAND: usize = 4 << 10;
+/// Most bytes of one operand of `||` in one batch of rows.
+const MAX_OPERAND_BATCH: usize = 4 << 20;
 /// Rows of a full batch.
 const BATCH_ROWS: usize = 8192;
 /// Functions that make no more than they are given, and must be free to work on the long lists that
@@ -92,12 +97,18 @@ impl FunctionRewrite for Bounded {
                 Ok(Transformed::yes(guarded.call(args)))
             }
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
-                let guard = ScalarUDF::new_from_impl(Within::default());
-                let [left, right] = [left, right].map(|side| Box::new(guard.call(vec![*side])));
+                // A chain gets no deeper by it: a plan can be walked as deep as the statement is.
+                let guarded = |side: Box<Expr>| match *side {
+                    Expr::BinaryExpr(BinaryExpr { op: Operator::StringConcat, .. }) => side,
+                    operand => {
+                        let guard = ScalarUDF::new_from_impl(Within::default());
+                        Box::new(guard.call(vec![operand]))
+                    }
+                };
                 Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr {
-                    left,
+                    left: guarded(left),
                     op: Operator::StringConcat,
-                    right,
+                    right: guarded(right),
                 })))
             }
             Expr::WindowFunction(call) => {
@@ -191,17 +202,19 @@ impl Size {
     }
 
     /// Refuses what is too large for a function.
-    fn check(self, function: &str) -> Result<()> {
-        if self.widest > MAX_VALUE {
+    fn check(self, function: &str, most: Self) -> Result<()> {
+        if self.widest > most.widest {
             return resources_err!(
-                "{function} is given values of {} bytes, more than {MAX_VALUE}",
-                self.widest
+                "{function} is given values of {} bytes, more than {}",
+                self.widest,
+                most.widest
             );
         }
-        if self.total > MAX_BATCH {
+        if self.total > most.total {
             return resources_err!(
-                "{function} is given {} bytes for one batch of rows, more than {MAX_BATCH}",
-                self.total
+                "{function} is given {} bytes for one batch of rows, more than {}",
+                self.total,
+                most.total
             );
         }
         Ok(())
@@ -266,7 +279,8 @@ impl ScalarUDFImpl for Guarded {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Size::of_arguments(&call.args, call.number_rows)?.check(self.name())?;
+        let most = Size { widest: MAX_VALUE, total: MAX_BATCH };
+        Size::of_arguments(&call.args, call.number_rows)?.check(self.name(), most)?;
         self.0.invoke_with_args(call)
     }
 }
@@ -304,11 +318,18 @@ impl ScalarUDFImpl for Within {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Size::of_arguments(&call.args, call.number_rows)?.check("the operator ||")?;
-        match call.args.into_iter().next() {
-            Some(argument) => Ok(argument),
-            None => plan_err!("within_bounds has one argument"),
-        }
+        let Some(operand) = call.args.into_iter().next() else {
+            return plan_err!("within_bounds has one argument");
+        };
+        let size = match &operand {
+            ColumnarValue::Array(array) => Size::of(array.as_ref()),
+            // How many constants there are is bounded by the length of the statement.
+            ColumnarValue::Scalar(value) => {
+                Size { total: 0, ..Size::of(value.to_array()?.as_ref()) }
+            }
+        };
+        size.check("operator ||", Size { widest: MAX_OPERAND, total: MAX_OPERAND_BATCH })?;
+        Ok(operand)
     }
 }
 
