@@ -16,7 +16,10 @@
 //! - round-trip times depend on whether the zone or the cluster is left;
 //! - external peers are many and come and go: a key that talks to the outside has another peer every
 //!   one to ten minutes;
-//! - connections take their time: each handshake has its own, around the round-trip time.
+//! - connections take their time: each handshake has its own, around the round-trip time;
+//! - an agent knows the extremes of an interval no better than the kernel's totals tell: those of a
+//!   connection that stays are bounds of their buckets unless it never had any like them, or was
+//!   measured once (`weir_agent::deltas`). Extremes of nothing are null.
 //!
 //! The same shape gives the same bytes on every machine and with every library version: the random
 //! numbers are SplitMix64 (Steele, Lea, Flood 2014).
@@ -26,7 +29,7 @@ use std::sync::Arc;
 use arrow::array::builder::{Int64Builder, ListBuilder, StringDictionaryBuilder};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::Int32Type;
-use weir_wire::histogram::{BUCKETS, FIRST_INDEX, index_of, trim};
+use weir_wire::histogram::{BUCKETS, FIRST_INDEX, index_of, trim, upper_bound};
 use weir_wire::schema;
 
 /// Sizes of a cluster.
@@ -278,14 +281,18 @@ impl Cluster {
                     "active" => long(rows.iter().map(|r| r.active)),
                     "rtt_count" => long(rows.iter().map(|r| r.rtt.count)),
                     "rtt_sum_us" => long(rows.iter().map(|r| r.rtt.sum)),
-                    "rtt_min_us" => long(rows.iter().map(|r| r.rtt.min)),
-                    "rtt_max_us" => long(rows.iter().map(|r| r.rtt.max)),
+                    "rtt_min_us" => extremes(rows.iter().map(|r| r.rtt.known(r.rtt.min))),
+                    "rtt_max_us" => extremes(rows.iter().map(|r| r.rtt.known(r.rtt.max))),
                     "rtt_offset" => int(rows.iter().map(|r| trim(&r.rtt.slots).0)),
                     "rtt_buckets" => lists(rows.iter().map(|r| trim(&r.rtt.slots).1)),
                     "connect_time_count" => long(rows.iter().map(|r| r.connect.count)),
                     "connect_time_sum_us" => long(rows.iter().map(|r| r.connect.sum)),
-                    "connect_time_min_us" => long(rows.iter().map(|r| r.connect.min)),
-                    "connect_time_max_us" => long(rows.iter().map(|r| r.connect.max)),
+                    "connect_time_min_us" => {
+                        extremes(rows.iter().map(|r| r.connect.known(r.connect.min)))
+                    }
+                    "connect_time_max_us" => {
+                        extremes(rows.iter().map(|r| r.connect.known(r.connect.max)))
+                    }
                     "connect_time_offset" => int(rows.iter().map(|r| trim(&r.connect.slots).0)),
                     "connect_time_buckets" => lists(rows.iter().map(|r| trim(&r.connect.slots).1)),
                     "sampling" => int(rows.iter().map(|_| 1)),
@@ -349,6 +356,42 @@ struct Rtt {
     slots: [i64; BUCKETS],
 }
 
+impl Rtt {
+    fn known(&self, extreme: i64) -> Option<i64> {
+        (self.count > 0).then_some(extreme)
+    }
+
+    /// What an agent makes of these of a connection that it has seen for long: see
+    /// `weir_agent::deltas::Durations::between`. Around the `usual` round-trip time the connection
+    /// has had everything within four deviations before.
+    fn of_one_connection(mut self, usual: f64) -> Self {
+        let slot_of = |us: i64| (index_of(us as u64) - FIRST_INDEX) as usize;
+        let (first, last) = (slot_of(self.min), slot_of(self.max));
+        let (least, most) = ((usual * (-1f64).exp()) as i64, (usual * 1f64.exp()) as i64);
+        if self.min >= least {
+            self.min = least.max(lower_us(first));
+        }
+        if self.max <= most {
+            self.max = most.min(upper_us(last)).max(self.min);
+        }
+        let others = self.count - 1;
+        self.max = self.max.min((self.sum - others * self.min).max(lower_us(last)));
+        let min = self.sum - others * self.max;
+        self.min = self.min.max(min.min(upper_us(first))).min(self.max);
+        self
+    }
+}
+
+/// Smallest whole number of microseconds in a slot.
+fn lower_us(slot: usize) -> i64 {
+    if slot == 0 { 0 } else { upper_us(slot - 1) + 1 }
+}
+
+/// Largest whole number of microseconds in a slot.
+fn upper_us(slot: usize) -> i64 {
+    upper_bound(slot as i32 + FIRST_INDEX).floor() as i64
+}
+
 struct Row<'a> {
     key: &'a Key,
     peer_address: String,
@@ -401,7 +444,11 @@ impl<'a> Row<'a> {
             accepts: if client { 0 } else { opened },
             closes,
             active: 1 + (key.connects as i64) / 4,
-            rtt: draw_rtt(mean, samples, random),
+            rtt: if key.connects > 0.0 {
+                draw_rtt(mean, samples, random)
+            } else {
+                draw_rtt(mean, samples, random).of_one_connection(key.rtt)
+            },
             connect: draw_rtt(mean, if client { opened } else { 0 }, random),
         }
     }
@@ -440,6 +487,10 @@ fn int(values: impl Iterator<Item = i32>) -> ArrayRef {
 
 fn long(values: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))
+}
+
+fn extremes(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter(values))
 }
 
 fn lists<'a>(values: impl Iterator<Item = &'a [i64]>) -> ArrayRef {

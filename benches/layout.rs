@@ -16,14 +16,12 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, SortField};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterPropertiesBuilder, WriterVersion};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterPropertiesBuilder};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnPath;
-use weir_storage::{Effort, TableSpec, writer_properties};
+use weir_storage::{Effort, RowGroups, TableSpec, index_length, writer_properties};
 
 use generator::{Cluster, Shape};
 
@@ -58,6 +56,10 @@ fn main() {
     let same = |b: WriterPropertiesBuilder| b;
     let base = measure(&spec, &path, &sorted, same);
     print_columns(&base, sorted.num_rows());
+    let index = index_length(&sorted).expect("an index");
+    let count = sorted.num_rows() as f64;
+    println!("  {:26} {:.3}", "label index", index as f64 / count);
+    println!("bytes per row, with it     {:.3}\n", (base.total + index as u64) as f64 / count);
     let only = std::env::var("WEIR_BENCH_ONLY").unwrap_or_default();
     for (name, variant) in variants(&spec) {
         if !name.contains(&only) {
@@ -156,44 +158,30 @@ fn variants(spec: &TableSpec) -> Vec<(String, Variant)> {
             }),
         );
     }
-    add("data page v2", Box::new(|b| b.set_writer_version(WriterVersion::PARQUET_2_0)));
     add("no page statistics", Box::new(|b| b.set_statistics_enabled(EnabledStatistics::Chunk)));
     add("no statistics", Box::new(|b| b.set_statistics_enabled(EnabledStatistics::None)));
     add("no path in schema", Box::new(|b| b.set_write_path_in_schema(false)));
-    let integers: Vec<ColumnPath> = spec
-        .schema
-        .fields()
-        .iter()
-        .filter(|f| {
-            matches!(
-                f.data_type(),
-                DataType::Int32 | DataType::Int64 | DataType::List(_) | DataType::Timestamp(..)
-            )
-        })
-        .map(|f| column(f))
-        .collect();
-    for (name, dictionary, encoding) in [
-        ("integers plain", false, Encoding::PLAIN),
-        ("integers delta", false, Encoding::DELTA_BINARY_PACKED),
-        ("integers byte stream split", false, Encoding::BYTE_STREAM_SPLIT),
-        ("integers dictionary, 1 MiB then delta", true, Encoding::DELTA_BINARY_PACKED),
-        ("integers dictionary, 1 MiB then plain", true, Encoding::PLAIN),
-        ("integers dictionary, 1 MiB then byte stream split", true, Encoding::BYTE_STREAM_SPLIT),
-    ] {
-        let integers = integers.clone();
+    let numbers: Vec<ColumnPath> =
+        spec.schema.fields().iter().filter(|f| is_number(f)).map(|f| column(f)).collect();
+    for level in [1, 3, 9, 12, 19] {
+        let numbers = numbers.clone();
+        let level = ZstdLevel::try_new(level).expect("a level");
         add(
-            name,
+            &format!("numbers zstd {}", level.compression_level()),
             Box::new(move |mut b| {
-                for column in &integers {
-                    b = b
-                        .set_column_dictionary_enabled(column.clone(), dictionary)
-                        .set_column_encoding(column.clone(), encoding);
+                for column in &numbers {
+                    b = b.set_column_compression(column.clone(), Compression::ZSTD(level));
                 }
                 b
             }),
         );
     }
     variants
+}
+
+fn is_number(field: &Field) -> bool {
+    use DataType::{Int32, Int64, List, Timestamp};
+    matches!(field.data_type(), Int32 | Int64 | List(_) | Timestamp(..))
 }
 
 fn column(field: &Field) -> ColumnPath {
@@ -211,20 +199,17 @@ fn measure(
     rows: &RecordBatch,
     variant: impl Fn(WriterPropertiesBuilder) -> WriterPropertiesBuilder,
 ) -> Measured {
-    let properties = variant(writer_properties(spec, Effort::Compaction).into_builder()).build();
-    let options =
-        ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let properties = variant(writer_properties(spec, Effort::Settled).into_builder()).build();
     let begin = Instant::now();
     let file = File::create(path).expect("a file");
-    let mut writer =
-        ArrowWriter::try_new_with_options(file, rows.schema(), options).expect("a writer");
+    let mut writer = RowGroups::new(file, &rows.schema(), properties).expect("a writer");
     let mut at = 0;
     while at < rows.num_rows() {
         let length = (32 * 1024).min(rows.num_rows() - at);
         writer.write(&rows.slice(at, length)).expect("rows are written");
         at += length;
     }
-    writer.close().expect("the file is closed");
+    writer.into_inner().expect("the file is closed");
     let write = begin.elapsed();
     let reader = SerializedFileReader::new(File::open(path).expect("the file")).expect("a footer");
     let mut columns = BTreeMap::new();
@@ -258,7 +243,7 @@ fn print_columns(measured: &Measured, rows: usize) {
     for (name, bytes) in columns {
         println!("  {name:26} {:.3}", per_row(*bytes));
     }
-    println!("  {:26} {:.3}\n", "footer and page index", per_row(measured.other));
+    println!("  {:26} {:.3}", "footer and page index", per_row(measured.other));
 }
 
 fn compare(name: &str, base: &Measured, other: &Measured, rows: usize) {

@@ -7,8 +7,10 @@
 //! All of it is CPU and file work without suspension points: run it on a blocking thread.
 
 mod labels;
+mod numbers;
 pub(crate) mod order;
 pub(crate) mod properties;
+pub(crate) mod row_groups;
 pub(crate) mod stats;
 pub(crate) mod write;
 

@@ -44,6 +44,7 @@ use thiserror::Error;
 pub(crate) use collect::Collector;
 pub use decode::ColumnIndex;
 pub(crate) use encode::encode;
+pub use encode::length_of;
 pub use read::LabelIndex;
 
 /// First bytes of an index.

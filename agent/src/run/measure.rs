@@ -31,7 +31,7 @@ pub(super) struct Measure {
     boot: String,
     sequence: i64,
     began: Instant,
-    previous_end_us: Option<i64>,
+    previous: Option<clock::Ended>,
     /// Losses of the source that no batch has declared yet.
     losses: BTreeMap<&'static str, u64>,
     failing: bool,
@@ -50,7 +50,7 @@ impl Measure {
             boot: uuid::Uuid::new_v4().to_string(),
             sequence: 0,
             began: Instant::now(),
-            previous_end_us: None,
+            previous: None,
             losses: BTreeMap::new(),
             failing: false,
             encode: weir_wire::encode,
@@ -65,7 +65,7 @@ impl Measure {
             if stopped {
                 self.source.settle();
             }
-            self.tick();
+            self.tick(interval);
             if stopped {
                 return;
             }
@@ -87,7 +87,7 @@ impl Measure {
     }
 
     /// One interval, from the source to the spool.
-    fn tick(&mut self) {
+    fn tick(&mut self, period: Duration) {
         let collected = match self.source.collect() {
             Ok(collected) => collected,
             Err(error) => {
@@ -105,13 +105,13 @@ impl Measure {
             tracing::info!("sockets are collected again");
         }
         let now = Instant::now();
-        let (interval, step) =
-            clock::interval(self.previous_end_us, wall_us(), now.duration_since(self.began));
+        let elapsed = now.duration_since(self.began);
+        let (interval, ended, step) = clock::interval(self.previous, wall_us(), elapsed, period);
         if let Some(step_us) = step {
             tracing::warn!(step_us, "wall clock was set, history has a gap or an overlap there");
         }
         self.began = now;
-        self.previous_end_us = Some(interval.end_us);
+        self.previous = Some(ended);
         self.lost(Loss::MapInsertFailures, collected.map_insert_failures);
         self.lost(Loss::RingDrops, collected.ring_drops);
         let attributed = self.attribution.attribute(self.deltas.advance(collected.sockets));

@@ -10,6 +10,7 @@ use super::merge::{Combine, MergeError, Merged, Setting, merge};
 use super::plan::SETTLE;
 use super::throttle::Throttle;
 use crate::durable::{self, At, Taken};
+use crate::files::properties::Effort;
 use crate::files::{FilesError, NewFile};
 use crate::flush::{Doubtful, FlushError};
 use crate::inner::Inner;
@@ -137,6 +138,7 @@ fn write_at(
         store: &inner.objects,
         spec: &job.spec,
         combine,
+        effort: if over { Effort::Settled } else { Effort::Merge },
         throttle,
         stop: &inner.compaction.stop,
     };

@@ -108,6 +108,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) store: &'a Arc<dyn ObjectStore>,
     pub(crate) spec: &'a TableSpec,
     pub(crate) combine: Option<Box<dyn Combine>>,
+    /// How much work the new file is worth.
+    pub(crate) effort: Effort,
     pub(crate) throttle: &'a mut Throttle,
     /// Set when the merge is to end early.
     pub(crate) stop: &'a AtomicBool,
@@ -149,7 +151,7 @@ pub(crate) fn merge(
         inputs.push(Input::new(file, &spec, &converter)?);
     }
     let output =
-        Output::new(FileWriter::create(setting.disk, path, &spec, Effort::Compaction)?, combine);
+        Output::new(FileWriter::create(setting.disk, path, &spec, setting.effort)?, combine);
     // Each row is read once and written once.
     let bytes: u64 = files.iter().map(|file| file.size).sum();
     let listed: u64 = files.iter().map(|file| file.rows).sum();

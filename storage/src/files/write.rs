@@ -7,13 +7,12 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::metadata::KeyValue;
 
 use super::FilesError;
 use super::order::{Arranged, Piece};
 use super::properties::{Effort, writer_properties};
+use super::row_groups::RowGroups;
 use super::stats::{Collector, FileStats};
 use crate::disk::{Disk, File, Mode};
 use crate::durable::{self, At, Taken};
@@ -88,7 +87,7 @@ impl Write for Summed {
 pub(crate) struct FileWriter<'a> {
     spec: &'a TableSpec,
     path: &'a Path,
-    writer: ArrowWriter<Summed>,
+    writer: RowGroups<Summed>,
     stats: Collector,
     index: index::Collector,
 }
@@ -103,10 +102,7 @@ impl<'a> FileWriter<'a> {
     ) -> Result<Self, FilesError> {
         let file = disk.open(path, Mode::Create).at("create", path)?;
         let file = Summed { file, sum: crc32fast::Hasher::new() };
-        let options = ArrowWriterOptions::new()
-            .with_properties(writer_properties(spec, effort))
-            .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, spec.schema.clone(), options)
+        let writer = RowGroups::new(file, &spec.schema, writer_properties(spec, effort))
             .map_err(|source| FilesError::Parquet { path: path.to_owned(), source })?;
         Ok(Self {
             spec,

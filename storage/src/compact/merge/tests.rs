@@ -86,6 +86,7 @@ impl Files {
             let (done, ended) = tokio::sync::oneshot::channel();
             let job = scope.spawn(|| {
                 let setting = Setting {
+                    effort: Effort::Merge,
                     runtime: self.runtime.handle(),
                     disk: &RealDisk,
                     store: &store,
