@@ -162,6 +162,15 @@ pub(crate) struct SeriesPoints<'p, 'a> {
     ahead: Option<(u64, i64)>,
 }
 
+/// Whether a name comes after the one before it. The first byte nearly always tells.
+#[inline]
+fn follows(name: &[u8], previous: &[u8]) -> bool {
+    match (name, previous) {
+        ([a, ..], [b, ..]) if a != b => a > b,
+        _ => name > previous,
+    }
+}
+
 impl<'a> SeriesPoints<'_, 'a> {
     /// A label.
     #[inline]
@@ -197,8 +206,8 @@ impl<'a> SeriesPoints<'_, 'a> {
         } else {
             // A label without a value is no label.
             if value_len > 0 {
-                self.sorted &= name > self.previous;
-                self.named |= name == labels::NAME;
+                self.sorted &= follows(name, self.previous);
+                self.named = self.named || name == labels::NAME;
                 self.previous = name;
             }
             return value_len > 0;
