@@ -1,8 +1,8 @@
-//! Bearer tokens: who may send flows and who may ask.
+//! Bearer tokens: who may send flows and samples, and who may ask.
 //!
 //! ```text
 //! # comment
-//! agent  3f9c...      admits POST /v1/flows
+//! agent  3f9c...      admits POST /v1/flows, /api/v1/write and /api/v1/otlp
 //! admin  c01d...      admits /api/v1/admin
 //! reader 77ab...      admits everything else
 //! ```
@@ -25,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 /// What a token admits to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Sending flows.
+    /// Sending flows and samples.
     Agent,
     /// Deleting.
     Admin,
@@ -133,7 +133,8 @@ pub(crate) async fn require(
     let path = request.uri().path();
     let role = match path {
         "/-/healthy" | "/-/ready" => return next.run(request).await,
-        "/v1/flows" => Role::Agent,
+        "/v1/flows" | "/api/v1/write" => Role::Agent,
+        path if path.starts_with("/api/v1/otlp/") => Role::Agent,
         path if path.starts_with("/api/v1/admin/") => Role::Admin,
         _ => Role::Reader,
     };

@@ -68,6 +68,10 @@ pub(crate) struct ServerOptions {
     /// The same for sums of an hour (table flows_1h).
     #[arg(long, value_name = "TIME|off", value_parser = parse_retention)]
     pub(crate) retention_1h: Option<Retention>,
+    /// Refuse samples (remote write, OTLP) that are older than this when they arrive; within it they
+    /// may come in any order [default: as long as they are kept].
+    #[arg(long, value_name = "TIME|off", value_parser = parse_retention)]
+    pub(crate) samples_window: Option<Retention>,
     /// Bytes of all data files above which the oldest are removed, those of the finest tier first:
     /// 200GiB, 2TiB, ...
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
@@ -76,8 +80,8 @@ pub(crate) struct ServerOptions {
     /// --token-file.
     #[arg(long)]
     pub(crate) admin_api: bool,
-    /// File of bearer tokens: a line `agent TOKEN` admits a sender of flows, `reader TOKEN` whoever
-    /// asks, `admin TOKEN` whoever deletes. Read again when it changes.
+    /// File of bearer tokens: a line `agent TOKEN` admits a sender of flows or samples, `reader
+    /// TOKEN` whoever asks, `admin TOKEN` whoever deletes. Read again when it changes.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Listen on other than loopback addresses without tokens: everyone who reaches the port reads

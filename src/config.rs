@@ -8,6 +8,7 @@
 //! flush_interval = "5m"
 //! memtable = "128MiB"
 //! keep = "30d"               # rows that nothing below speaks of; "off" keeps everything
+//! samples_window = "2h"      # older samples are refused when they arrive; "off" refuses none
 //! max_bytes = "200GiB"       # of all data files; the oldest of the finest tier go first
 //!
 //! [tiers]
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Deserializer};
+use weir_ingest::SampleSettings;
 use weir_storage::{Retention, RetentionRule};
 
 use crate::cli::{self, DEFAULT_LISTEN, ServerOptions};
@@ -50,6 +52,7 @@ struct File {
     flush_interval: Option<Span>,
     memtable: Option<Bytes>,
     keep: Option<Keep>,
+    samples_window: Option<Keep>,
     max_bytes: Option<Bytes>,
     #[serde(default)]
     tiers: Tiers,
@@ -107,6 +110,7 @@ pub(crate) struct Settings {
     pub(crate) flush_interval: Duration,
     pub(crate) memtable_bytes: usize,
     pub(crate) retention: Retention,
+    pub(crate) samples: SampleSettings,
     pub(crate) store: Option<String>,
     pub(crate) cache_mib: u64,
     pub(crate) query_memory_mib: usize,
@@ -140,16 +144,19 @@ impl Settings {
             Some(mib) => Some(u64::try_from(mib).unwrap_or(u64::MAX).saturating_mul(1 << 20)),
             None => file.memtable.map(|bytes| bytes.0),
         };
+        let retention = Retention {
+            default: options
+                .retention
+                .or(file.keep.map(|k| k.0))
+                .map_or(Some(DEFAULT_KEEP), |keep| keep.0),
+            tables: tiers(options, &file.tiers),
+            rules: rules.collect::<anyhow::Result<_>>()?,
+            max_bytes: options.max_bytes.or(file.max_bytes.map(|bytes| bytes.0)),
+        };
+        let window = options.samples_window.or(file.samples_window.map(|w| w.0));
         Ok(Self {
-            retention: Retention {
-                default: options
-                    .retention
-                    .or(file.keep.map(|k| k.0))
-                    .map_or(Some(DEFAULT_KEEP), |keep| keep.0),
-                tables: tiers(options, &file.tiers),
-                rules: rules.collect::<anyhow::Result<_>>()?,
-                max_bytes: options.max_bytes.or(file.max_bytes.map(|bytes| bytes.0)),
-            },
+            samples: SampleSettings { window: samples_window(window, &retention) },
+            retention,
             store: options.store.clone(),
             cache_mib: options.cache_mib,
             query_memory_mib: options.query_memory_mib,
@@ -184,6 +191,15 @@ impl Settings {
             ),
         }
     }
+}
+
+/// How old samples may be when they arrive: no older than the window, and not so old that they would
+/// be removed at once.
+fn samples_window(window: Option<cli::Retention>, retention: &Retention) -> Option<Duration> {
+    // A rule may keep some of them longer than the rest.
+    let rules = retention.rules.iter().filter(|rule| rule.table.is_none()).map(|rule| rule.keep);
+    let kept = rules.fold(retention.default, |longest, keep| Some(longest?.max(keep?)));
+    window.and_then(|window| window.0).into_iter().chain(kept).min()
 }
 
 fn tiers(options: &ServerOptions, file: &Tiers) -> Vec<(String, Option<Duration>)> {

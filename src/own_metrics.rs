@@ -7,12 +7,21 @@ use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use weir_ingest::Metrics;
+use weir_ingest::{Metrics, SampleMetrics};
 use weir_query::Database;
 use weir_storage::Store;
 
+/// Counters of what comes in.
+#[derive(Debug, Clone)]
+pub(crate) struct IngestMetrics {
+    /// Of flows.
+    pub(crate) flows: Arc<Metrics>,
+    /// Of samples.
+    pub(crate) samples: Arc<SampleMetrics>,
+}
+
 /// Routes of the server's own health: `/metrics`, `/-/healthy`, `/-/ready`.
-pub(crate) fn router(store: Arc<Store>, ingest: Arc<Metrics>, database: Database) -> Router {
+pub(crate) fn router(store: Arc<Store>, ingest: IngestMetrics, database: Database) -> Router {
     Router::new()
         .route(
             "/metrics",
@@ -27,14 +36,22 @@ pub(crate) fn router(store: Arc<Store>, ingest: Arc<Metrics>, database: Database
         .route("/-/ready", get(async || "Weir is ready.\n"))
 }
 
-fn render(store: &Store, ingest: &Metrics, database: &Database) -> String {
+fn render(store: &Store, ingest: &IngestMetrics, database: &Database) -> String {
     let mut out = String::new();
     let version = env!("CARGO_PKG_VERSION");
     family(&mut out, "weir_build_info", "gauge", "Version of this server.");
     let _ = writeln!(out, "weir_build_info{{version=\"{version}\"}} 1");
-    for (name, help, value) in ingest.read() {
+    for (name, help, value) in ingest.flows.read() {
         family(&mut out, name, "counter", help);
         let _ = writeln!(out, "{name} {value}");
+    }
+    for counter in ingest.samples.read() {
+        let name = counter.name;
+        family(&mut out, name, "counter", counter.help);
+        for (labels, value) in counter.values {
+            let braced = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
+            let _ = writeln!(out, "{name}{braced} {value}");
+        }
     }
     let name = "weir_index_failures_total";
     family(&mut out, name, "counter", "Label indexes of files that could not be used.");

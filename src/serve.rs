@@ -17,7 +17,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use weir_ingest::Receiver;
+use weir_ingest::{Receiver, SampleSettings, SamplesReceiver};
 use weir_query::Database;
 use weir_storage::{ObjectStorage, Store};
 
@@ -25,7 +25,7 @@ use crate::auth::{self, Tokens};
 use crate::cli::Serve;
 use crate::config::Settings;
 use crate::listen::{self, Limits};
-use crate::own_metrics;
+use crate::own_metrics::{self, IngestMetrics};
 
 /// Requests under way when the server is told to stop have this long.
 const GRACE: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ impl Server {
         queries.resources.memory_bytes = settings.query_memory_mib.max(1).saturating_mul(1 << 20);
         queries.resources.spill_bytes = settings.query_spill_mib.saturating_mul(1 << 20);
         queries.resources.spill_folder = Some(emptied(store.spill_folder()));
-        let router = router(&store, &queries, tokens, settings.admin_api);
+        let router = router(&store, &queries, &settings.samples, tokens, settings.admin_api);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(listen::serve(listener, router, Limits::default(), stopped));
         tracing::info!(%address, data = %data.display(), "listening");
@@ -140,13 +140,17 @@ fn emptied(folder: PathBuf) -> PathBuf {
 fn router(
     store: &Arc<Store>,
     queries: &weir_query::Settings,
+    samples: &SampleSettings,
     tokens: Option<Arc<Tokens>>,
     admin_api: bool,
 ) -> Router {
     let database = Database::new(store.clone(), &queries.resources);
     let receiver = Receiver::new(store.clone());
-    let metrics = receiver.metrics().clone();
+    let samples = SamplesReceiver::beside(&receiver, samples);
+    let metrics =
+        IngestMetrics { flows: receiver.metrics().clone(), samples: samples.metrics().clone() };
     let router = weir_ingest::router(receiver)
+        .merge(weir_ingest::samples_router(samples))
         .merge(weir_query::router_over(database.clone(), queries))
         .merge(own_metrics::router(store.clone(), metrics, database));
     let router =

@@ -14,7 +14,8 @@ use crate::receive::{Receiver, RefusedBatch};
 
 /// Routes of the receiver: `POST /v1/flows`.
 pub fn router(receiver: Receiver) -> Router {
-    routes(receiver, Bodies::default())
+    let bodies = receiver.admission().bodies().clone();
+    routes(receiver, bodies)
 }
 
 /// [`router`], with the room that all bodies have.

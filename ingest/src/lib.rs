@@ -11,9 +11,12 @@
 //!   append to the log, fsync         429 (memory bound), 503 (disk)
 //!   200 {"status":"stored"}          or "repeated" for a sequence seen before
 //! ```
+//!
+//! Samples (`POST /api/v1/write`, `POST /api/v1/otlp/v1/metrics`) go the same way: see `samples.rs`.
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod body;
 mod check;
 mod http;
@@ -21,6 +24,7 @@ mod loss;
 mod metrics;
 mod receive;
 mod rows;
+mod samples;
 mod tables;
 
 pub use check::CheckError;
@@ -28,6 +32,12 @@ pub use http::router;
 pub use metrics::Metrics;
 pub use receive::{Received, Receiver, RefusedBatch};
 pub use rows::decode_logged;
+pub use samples::{
+    BodyError, Counter, ExpandError, LabelsError, Metadata, MetricMetadata, MetricType, Refusals,
+    Refused, RefusedRequest, SampleMetrics, SampleSettings, SamplesReceiver, TooMany, WireError,
+    Written, samples_router,
+};
 pub use tables::{
-    agent_loss_table, flows_1h_table, flows_5m_table, flows_table, store_options, tables,
+    agent_loss_table, flows_1h_table, flows_5m_table, flows_table, samples_table, store_options,
+    tables,
 };

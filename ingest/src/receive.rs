@@ -1,29 +1,23 @@
 //! From the bytes of a batch to its acknowledgement, without HTTP.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_storage::{Appended, Entry, Part, Source, Store};
 use weir_wire::{DecodeError, Header, Limits, decode};
 
+use crate::admission::{Admission, Full, is_small};
 use crate::check::{CheckError, check_flows, check_header};
 use crate::metrics::Metrics;
 use crate::rows::Rows;
 use crate::tables::agent_loss_table;
 
-/// Memory that batches on their way in may take together, in [`UNIT`]s.
-const UNITS: u32 = 512;
-/// 1 MiB.
-const UNIT: u64 = 1 << 20;
 /// A batch whose buffers are compressed one by one takes about this many times its size on the wire
 /// while it is decoded and conformed.
 const EXPANSION: u64 = 16;
-/// A batch waits this long for room before its sender is told to come again.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a batch was not accepted.
 #[derive(Debug, Error)]
@@ -66,10 +60,7 @@ pub struct Receiver {
     limits: Limits,
     metrics: Arc<Metrics>,
     clock: fn() -> i64,
-    /// Room for batches on their way in, by their size.
-    room: Arc<Semaphore>,
-    /// As many batches are decoded at a time as there are processors for it.
-    decoders: Arc<Semaphore>,
+    admission: Admission,
 }
 
 /// A batch that passed every check.
@@ -90,6 +81,12 @@ struct Size {
     memory: u64,
 }
 
+impl From<Full> for RefusedBatch {
+    fn from(_: Full) -> Self {
+        Self::Busy
+    }
+}
+
 impl Size {
     fn of(body: &[u8], limits: &Limits) -> Self {
         let own = u64::try_from(body.len()).unwrap_or(u64::MAX);
@@ -99,15 +96,6 @@ impl Size {
         // What is decoded is slices of what was decompressed; some of it is copied once more.
         let memory = claimed.map_or(own.saturating_mul(EXPANSION), |_| expanded.saturating_mul(2));
         Self { expanded, memory }
-    }
-
-    fn units(self) -> u32 {
-        u32::try_from(self.memory / UNIT).unwrap_or(UNITS).clamp(1, UNITS)
-    }
-
-    /// Whether decoding takes no longer than going to another thread for it is worth.
-    fn is_small(self) -> bool {
-        self.memory <= 2 * UNIT
     }
 }
 
@@ -121,15 +109,28 @@ impl Receiver {
     /// A receiver with a clock of its own: microseconds since the Unix epoch.
     #[must_use]
     pub fn with_clock(store: Arc<Store>, clock: fn() -> i64) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
             limits: Limits::default(),
             metrics: Arc::default(),
             clock,
-            room: Arc::new(Semaphore::new(UNITS as usize)),
-            decoders: Arc::new(Semaphore::new(2 * processors)),
+            admission: Admission::new(),
         }
+    }
+
+    /// The store that it fills.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What bodies wait for before they are decoded.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub(crate) fn clock(&self) -> fn() -> i64 {
+        self.clock
     }
 
     /// Counters of this receiver and its clones.
@@ -156,8 +157,8 @@ impl Receiver {
         let size = Size::of(&body, &self.limits);
         let limits = Limits { decompressed_bytes: size.expanded, ..self.limits };
         let now = (self.clock)();
-        let _room = acquire(&self.room, size.units()).await?;
-        let checked = if size.is_small() {
+        let _room = self.admission.room(size.memory).await?;
+        let checked = if is_small(size.memory) {
             check(&body, &limits, now)?
         } else {
             self.check_apart(body.clone(), limits, now).await?
@@ -187,7 +188,7 @@ impl Receiver {
         limits: Limits,
         now: i64,
     ) -> Result<Checked, RefusedBatch> {
-        let decoder = acquire(&self.decoders, 1).await?;
+        let decoder = self.admission.decoder().await?;
         // The permit goes along, because the work goes on when the sender hangs up.
         tokio::task::spawn_blocking(move || {
             let checked = check(&body, &limits, now);
@@ -196,14 +197,6 @@ impl Receiver {
         })
         .await
         .map_err(|e| RefusedBatch::Internal(e.to_string()))?
-    }
-}
-
-async fn acquire(from: &Arc<Semaphore>, n: u32) -> Result<OwnedSemaphorePermit, RefusedBatch> {
-    let permit = from.clone().acquire_many_owned(n);
-    match tokio::time::timeout(PATIENCE, permit).await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(_)) | Err(_) => Err(RefusedBatch::Busy),
     }
 }
 

@@ -55,6 +55,10 @@ impl Rows {
 /// # Errors
 /// When the bytes are not a batch.
 pub fn decode_logged(table: &str, bytes: &[u8]) -> Result<Vec<Decoded>, DecodeFailure> {
+    if table == "samples" {
+        let batches = crate::samples::read_logged(bytes)?;
+        return Ok(vec![Decoded { table: table.to_owned(), batches }]);
+    }
     if table != flows_table().name {
         return decode_stream(table, bytes);
     }

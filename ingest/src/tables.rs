@@ -180,7 +180,7 @@ pub fn samples_table() -> TableSpec {
 /// Every table of a server's data directory.
 #[must_use]
 pub fn tables() -> Vec<TableSpec> {
-    vec![flows_table(), flows_5m_table(), flows_1h_table(), agent_loss_table()]
+    vec![flows_table(), flows_5m_table(), flows_1h_table(), agent_loss_table(), samples_table()]
 }
 
 /// How to open the store of a server: the tables, and how their log is read.
