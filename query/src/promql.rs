@@ -1,10 +1,10 @@
 //! PromQL: parsing, planning and evaluation, independent of where the data lies.
 //!
 //! ```text
-//! text -> parse (promql-parser) -> lower -> expr -> eval -> answer
-//!                                            |       |
-//!                                            |       +- functions, aggregate, binary: plain computation
-//!                                            +- plan: which parts the store answers as sums of deltas
+//! text -> parse -> expr -> eval -> answer
+//!                   |       |
+//!                   |       +- functions, aggregate, binary: plain computation
+//!                   +- plan: which parts the store answers as sums of deltas
 //! ```
 //!
 //! The semantics are those of Prometheus 3: windows are left-open, a stale marker ends a series, rates
@@ -20,7 +20,9 @@ mod eval;
 mod expr;
 mod functions;
 mod histogram;
+mod info;
 mod labels;
+mod notes;
 mod number;
 mod parse;
 mod plan;
@@ -30,6 +32,7 @@ mod vector;
 mod window;
 
 pub use engine::{Answer, Engine, Parsed, Query, Value};
+pub use functions::function_names;
 pub use number::format_value;
 pub use parse::parse_selector;
 pub use stop::Stop;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 
 use super::error::Error;
-use super::eval::Notes;
-use super::expr::{Aggregate, Aggregator};
-use super::number::{self, Mean, Sum, to_f64};
+use super::expr::{Aggregate, Aggregator, Place};
+use super::notes::Notes;
+use super::number::{self, Mean, Sum, go, to_f64};
 use super::source::{Grouping, Labels, StepSeries};
 use super::vector::{self, Collector, Data};
 
@@ -42,10 +42,18 @@ pub(crate) fn apply(
         (
             Aggregator::Topk | Aggregator::Bottomk | Aggregator::Limitk | Aggregator::LimitRatio,
             Some(Data::Scalar(param)),
-        ) => select::apply(aggregate.op, param, &series, &groups(grouping, &series), steps),
+        ) => {
+            if aggregate.op == Aggregator::LimitRatio {
+                note_ratio(param, aggregate.param_place, notes);
+            }
+            select::apply(aggregate.op, param, &series, &groups(grouping, &series), steps)
+        }
         (Aggregator::Quantile, Some(Data::Scalar(param))) => {
-            for q in param {
-                note_quantile(*q, notes);
+            let (least, most) = bounds(param);
+            let nan = param.iter().find(|q| q.is_nan()).copied();
+            let outside = [Some(most).filter(|q| *q > 1.0), Some(least).filter(|q| *q < 0.0)];
+            for q in nan.into_iter().chain(outside.into_iter().flatten()) {
+                note_quantile(q, aggregate.param_place, notes);
             }
             Ok(reduce(grouping, &series, steps, |step, values| {
                 number::quantile(param.get(step).copied().unwrap_or(f64::NAN), values)
@@ -57,13 +65,35 @@ pub(crate) fn apply(
 }
 
 /// Warns about a quantile outside 0 to 1.
-pub(crate) fn note_quantile(q: f64, notes: &Mutex<Notes>) {
+pub(crate) fn note_quantile(q: f64, place: Place, notes: &Mutex<Notes>) {
     if !(0.0..=1.0).contains(&q) {
-        notes.lock().warnings.insert(format!(
-            "PromQL warning: quantile value should be between 0 and 1, got {}",
-            number::format_value(q)
-        ));
+        let q = go::shortest(q);
+        notes.lock().warn(place, format_args!("quantile value should be between 0 and 1, got {q}"));
     }
+}
+
+/// Warns about ratios outside -1 to 1.
+fn note_ratio(param: &[f64], place: Place, notes: &Mutex<Notes>) {
+    let (least, most) = bounds(param);
+    for (is_outside, got, bound) in [(most > 1.0, most, 1), (least < -1.0, least, -1)] {
+        if is_outside {
+            let got = go::shortest(got);
+            notes.lock().warn(
+                place,
+                format_args!(
+                    "ratio value should be between -1 and 1, got {got}, capping to {bound}"
+                ),
+            );
+        }
+    }
+}
+
+/// The smallest and the largest value of a parameter over all steps; NaN if any is, unless an infinity
+/// outweighs it.
+fn bounds(param: &[f64]) -> (f64, f64) {
+    param.iter().fold((f64::MAX, f64::MIN), |(least, most), value| {
+        (go::min(least, *value), go::max(most, *value))
+    })
 }
 
 /// Groups in the order in which they first occur.

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::expr::{Binary, BinaryOp};
+use super::number::go;
 use super::source::StepSeries;
 use super::vector::{self, Data};
 
@@ -24,7 +25,7 @@ pub(crate) fn apply(operation: &Binary, lhs: Data, rhs: Data, steps: usize) -> R
             with_scalar(operation, series, &scalars, true)
         }
         (Data::Vector(lhs), Data::Vector(rhs)) if operation.op.is_set() => {
-            Ok(Data::Vector(set::apply(operation.op, &operation.matching, lhs, rhs, steps)))
+            Ok(Data::Vector(set::apply(operation.op, &operation.matching, lhs, rhs, steps)?))
         }
         (Data::Vector(lhs), Data::Vector(rhs)) => {
             Ok(Data::Vector(matching::apply(operation, &lhs, &rhs, steps)?))
@@ -108,7 +109,7 @@ fn compute(op: BinaryOp, lhs: f64, rhs: f64) -> f64 {
         BinaryOp::Mul => lhs * rhs,
         BinaryOp::Div => lhs / rhs,
         BinaryOp::Mod => lhs % rhs,
-        BinaryOp::Pow => lhs.powf(rhs),
+        BinaryOp::Pow => go::pow(lhs, rhs),
         BinaryOp::Atan2 => lhs.atan2(rhs),
         _ => f64::NAN,
     }

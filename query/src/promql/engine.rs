@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicUsize;
 use parking_lot::Mutex;
 
 use super::error::Error;
-use super::eval::{Evaluator, Notes};
+use super::eval::Evaluator;
 use super::expr::{Expr, Kind};
+use super::notes::Notes;
 use super::parse;
 use super::source::{Series, Source, StepSeries, Steps};
 use super::stop::Stop;
@@ -86,8 +87,7 @@ impl Engine {
     /// Reads and checks an expression without evaluating it.
     ///
     /// # Errors
-    /// [`Error::BadData`] if it is not well formed, [`Error::Execution`] if it calls a function that
-    /// is not supported.
+    /// [`Error::BadData`] if it is not well formed.
     pub fn parse(expr: &str) -> Result<Parsed, Error> {
         Ok(Parsed { expr: parse::parse(expr)? })
     }
@@ -128,20 +128,15 @@ impl Engine {
             max_samples: self.max_samples,
             touched: AtomicUsize::new(0),
             stop: stop.clone(),
-            notes: Mutex::new(Notes::default()),
+            notes: Mutex::new(Notes::on(&query.expr)),
         };
         let data = evaluator.eval(&expr, query.steps).await?;
         let samples = evaluator.touched.into_inner();
-        let notes = evaluator.notes.into_inner();
+        let (warnings, infos) = evaluator.notes.into_inner().into_lists();
         let value = value(data, query);
         // Windows that were given up half way are no answer.
         stop.check()?;
-        Ok(Answer {
-            value,
-            warnings: notes.warnings.into_iter().collect(),
-            infos: notes.infos.into_iter().collect(),
-            samples,
-        })
+        Ok(Answer { value, warnings, infos, samples })
     }
 }
 

@@ -4,7 +4,6 @@
 //! [`super::functions`], [`super::aggregate`] and [`super::binary`]. Dropping the future ends the
 //! query at its next leaf, [`Stop`] at its next node or window.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt;
@@ -14,6 +13,8 @@ use parking_lot::Mutex;
 use super::error::Error;
 use super::expr::{Aggregate, At, Binary, Call, Expr, Kind, Pick, Subquery, When};
 use super::functions::{self, Function};
+use super::info;
+use super::notes::Notes;
 use super::number::seconds;
 use super::plan::{self, Sums};
 use super::source::{Selector, Series, Source, StepSeries, Steps, Window};
@@ -21,15 +22,6 @@ use super::stop::Stop;
 use super::vector::Data;
 use super::window::{Frame, Windows, is_stale};
 use super::{aggregate, binary, vector};
-
-/// Remarks on an answer, each once.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    /// The answer is probably not what was meant.
-    pub(crate) warnings: BTreeSet<String>,
-    /// Worth knowing.
-    pub(crate) infos: BTreeSet<String>,
-}
 
 /// One running query.
 pub(crate) struct Evaluator<'a> {
@@ -103,9 +95,10 @@ impl Evaluator<'_> {
             Expr::Subquery(subquery) => Ok(Data::Matrix(self.subquery(subquery, &steps).await?)),
             Expr::Negate(inner) => match self.eval(inner, steps).await? {
                 Data::Scalar(values) => Ok(Data::Scalar(values.iter().map(|v| -v).collect())),
-                Data::Vector(series) => Ok(Data::Vector(vector::map(series, |_, v| Some(-v))?)),
+                Data::Vector(series) => Ok(Data::Vector(negated(series)?)),
                 other => Ok(other),
             },
+            Expr::Keep(inner) => self.eval(inner, steps).await,
             Expr::Binary(operation) => self.binary(operation, steps).await,
             Expr::Aggregate(aggregate) => self.aggregate(aggregate, steps).await,
             Expr::Call(call) => self.call(call, steps).await,
@@ -138,6 +131,9 @@ impl Evaluator<'_> {
         {
             let times = self.instant(pick, &steps, Yield::Time).await?;
             return Ok(Data::Vector(vector::map(times, |_, time| Some(time))?));
+        }
+        if let Function::Info = call.function {
+            return info::evaluate(self, call, steps).await;
         }
         let mut args = Vec::with_capacity(call.args.len());
         for arg in &call.args {
@@ -200,11 +196,25 @@ impl Evaluator<'_> {
             Frame { range: self.lookback, offset: pick.when.offset, at: self.at(pick.when) };
         let series = self.load(&pick.selector, frame, steps).await?;
         let windows = Windows { series, frame, stop: self.stop.clone() };
+        // In Prometheus `timestamp` forgets `offset` beside `@`, but not which samples were read for
+        // both: what it sees lies within the lookback of both times.
+        let seen = match (what, frame.at) {
+            (Yield::Time, Some(at)) => Some((at.saturating_sub(self.lookback), at)),
+            _ => None,
+        };
         let mut out = Vec::with_capacity(windows.series.len());
         for series in &windows.series {
             let mut values = vec![None; steps.len()];
             windows.each(series, steps, |step, view| {
-                let last = view.samples.last().filter(|(_, value)| !is_stale(*value));
+                let last = match seen {
+                    Some((after, until)) => view
+                        .samples
+                        .iter()
+                        .rfind(|(time, _)| *time <= until)
+                        .filter(|(time, _)| *time > after),
+                    None => view.samples.last(),
+                };
+                let last = last.filter(|(_, value)| !is_stale(*value));
                 if let (Some(place), Some((time, value))) = (values.get_mut(step), last) {
                     *place = Some(if what == Yield::Time { seconds(*time) } else { *value });
                 }
@@ -259,7 +269,7 @@ impl Evaluator<'_> {
         Ok(Windows { series, frame, stop: self.stop.clone() })
     }
 
-    async fn load(
+    pub(crate) async fn load(
         &self,
         selector: &Selector,
         frame: Frame,
@@ -274,7 +284,7 @@ impl Evaluator<'_> {
     }
 
     /// The time that `@` names.
-    fn at(&self, when: When) -> Option<i64> {
+    pub(crate) fn at(&self, when: When) -> Option<i64> {
         when.at.map(|at| match at {
             At::Start => self.steps.start,
             At::End => self.steps.end,
@@ -300,7 +310,7 @@ impl Evaluator<'_> {
     }
 
     /// Counts samples and values against the limit.
-    fn touch(&self, samples: usize) -> Result<(), Error> {
+    pub(crate) fn touch(&self, samples: usize) -> Result<(), Error> {
         self.check_room(samples)?;
         self.touched.fetch_add(samples, Ordering::Relaxed);
         Ok(())
@@ -318,4 +328,14 @@ impl Evaluator<'_> {
         }
         Ok(())
     }
+}
+
+/// Negates every value and drops the metric names.
+fn negated(mut series: Vec<StepSeries>) -> Result<Vec<StepSeries>, Error> {
+    for one in &mut series {
+        one.labels = one.labels.nameless();
+        one.values.iter_mut().flatten().for_each(|value| *value = -*value);
+    }
+    vector::unique(series.iter().map(|one| &one.labels))?;
+    Ok(series)
 }

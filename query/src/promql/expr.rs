@@ -20,6 +20,8 @@ pub(crate) enum Expr {
     Subquery(Box<Subquery>),
     /// Unary minus.
     Negate(Box<Expr>),
+    /// Unary plus: what it stands before, but no longer a selector for functions that look at those.
+    Keep(Box<Expr>),
     /// A binary operation.
     Binary(Box<Binary>),
     /// An aggregation.
@@ -172,6 +174,8 @@ pub(crate) struct Aggregate {
     pub(crate) grouping: Grouping,
     /// The operator's parameter, if it has one.
     pub(crate) param: Option<Expr>,
+    /// Where the parameter stands.
+    pub(crate) param_place: Place,
     /// What is aggregated.
     pub(crate) expr: Expr,
 }
@@ -204,6 +208,24 @@ pub(crate) struct Call {
     pub(crate) function: Function,
     /// Arguments.
     pub(crate) args: Vec<Expr>,
+    /// Where each stands.
+    pub(crate) places: Vec<Place>,
+}
+
+/// Where an argument stands in the text, in bytes from its start: what remarks refer to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// Where it begins.
+    pub(crate) start: usize,
+    /// Where the call ends that it is an argument of. What ends later is evaluated later.
+    pub(crate) end: usize,
+}
+
+impl Call {
+    /// Where an argument stands.
+    pub(crate) fn place(&self, arg: usize) -> Place {
+        self.places.get(arg).copied().unwrap_or_default()
+    }
 }
 
 impl Expr {
@@ -214,7 +236,7 @@ impl Expr {
             Self::Text(_) => Kind::Text,
             Self::Instant(_) | Self::Aggregate(_) => Kind::Vector,
             Self::Range(..) | Self::Subquery(_) => Kind::Matrix,
-            Self::Negate(inner) => inner.kind(),
+            Self::Negate(inner) | Self::Keep(inner) => inner.kind(),
             Self::Binary(binary) => match (binary.lhs.kind(), binary.rhs.kind()) {
                 (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
                 _ => Kind::Vector,
@@ -229,12 +251,10 @@ impl Expr {
             Self::Number(_) | Self::Text(_) => true,
             Self::Instant(pick) | Self::Range(pick, _) => pick.when.at.is_some(),
             Self::Subquery(subquery) => subquery.when.at.is_some(),
-            Self::Negate(inner) => inner.is_constant(),
+            Self::Negate(inner) | Self::Keep(inner) => inner.is_constant(),
             Self::Binary(binary) => binary.lhs.is_constant() && binary.rhs.is_constant(),
-            Self::Aggregate(aggregate) => {
-                aggregate.expr.is_constant()
-                    && aggregate.param.as_ref().is_none_or(Self::is_constant)
-            }
+            // As in Prometheus, whatever its parameter is.
+            Self::Aggregate(aggregate) => aggregate.expr.is_constant(),
             Self::Call(call) => {
                 !call.function.reads_clock(call.args.len())
                     && call.args.iter().all(Self::is_constant)

@@ -3,9 +3,9 @@
 use parking_lot::Mutex;
 
 use super::error::Error;
-use super::eval::Notes;
 use super::expr::{Call, Kind};
-use super::number::seconds;
+use super::notes::Notes;
+use super::number::{go, seconds};
 use super::source::{Labels, StepSeries, Steps};
 use super::vector::{self, Data};
 use super::window::View;
@@ -58,6 +58,8 @@ pub(crate) enum Function {
     LabelReplace,
     /// `label_join`
     LabelJoin,
+    /// `info`, which reads series of its own: see [`super::info`].
+    Info,
     /// `sort`, `sort_desc`
     Sort {
         /// `sort_desc`
@@ -110,9 +112,9 @@ const TABLE: &[(&str, Function)] = &[
     ("absent", Function::Absent),
     ("absent_over_time", Function::Absent),
     ("acos", Function::Map(f64::acos)),
-    ("acosh", Function::Map(f64::acosh)),
+    ("acosh", Function::Map(go::acosh)),
     ("asin", Function::Map(f64::asin)),
-    ("asinh", Function::Map(f64::asinh)),
+    ("asinh", Function::Map(go::asinh)),
     ("atan", Function::Map(f64::atan)),
     ("atanh", Function::Map(f64::atanh)),
     ("avg_over_time", window(over_time::avg)),
@@ -128,7 +130,7 @@ const TABLE: &[(&str, Function)] = &[
     ("day_of_week", Function::Date(date::day_of_week)),
     ("day_of_year", Function::Date(date::day_of_year)),
     ("days_in_month", Function::Date(date::days_in_month)),
-    ("deg", Function::Map(f64::to_degrees)),
+    ("deg", Function::Map(math::deg)),
     ("delta", window(rate::delta)),
     ("deriv", window(regression::deriv)),
     ("double_exponential_smoothing", window(regression::smooth)),
@@ -148,6 +150,7 @@ const TABLE: &[(&str, Function)] = &[
     ("hour", Function::Date(date::hour)),
     ("idelta", window(rate::idelta)),
     ("increase", Function::Increase { per_second: false }),
+    ("info", Function::Info),
     ("irate", window(rate::irate)),
     ("label_join", Function::LabelJoin),
     ("label_replace", Function::LabelReplace),
@@ -156,8 +159,8 @@ const TABLE: &[(&str, Function)] = &[
         Function::Window { f: over_time::last, keeps_name: true, reads_clock: false },
     ),
     ("ln", Function::Map(f64::ln)),
-    ("log10", Function::Map(f64::log10)),
-    ("log2", Function::Map(f64::log2)),
+    ("log10", Function::Map(go::log10)),
+    ("log2", Function::Map(go::log2)),
     ("mad_over_time", window(over_time::mad)),
     ("max_over_time", window(over_time::max)),
     ("min_over_time", window(over_time::min)),
@@ -170,7 +173,7 @@ const TABLE: &[(&str, Function)] = &[
     ),
     ("present_over_time", window(over_time::present)),
     ("quantile_over_time", window(over_time::quantile)),
-    ("rad", Function::Map(f64::to_radians)),
+    ("rad", Function::Map(math::rad)),
     ("rate", Function::Increase { per_second: true }),
     ("resets", window(over_time::resets)),
     ("round", Function::MapWith(math::round)),
@@ -203,6 +206,50 @@ pub(crate) fn lookup(name: &str) -> Option<(&'static str, Function)> {
     TABLE.iter().find(|(known, _)| *known == name).copied()
 }
 
+/// The names of all functions.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
+
+/// The arguments that a function takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signature {
+    /// Their kinds.
+    pub(crate) kinds: &'static [Kind],
+    /// The last may be left out.
+    pub(crate) optional: bool,
+    /// The last may be left out, and may be there more than once.
+    pub(crate) repeats: bool,
+}
+
+/// The arguments that a function of the table takes.
+pub(crate) fn signature(name: &str, function: Function) -> Signature {
+    use Kind::{Matrix as M, Scalar as S, Text as T, Vector as V};
+    let kinds: &'static [Kind] = match (name, function) {
+        ("absent_over_time", _) => &[M],
+        ("clamp", _) => &[V, S, S],
+        ("clamp_max" | "clamp_min" | "round", _) => &[V, S],
+        ("double_exponential_smoothing", _) => &[M, S, S],
+        ("predict_linear", _) => &[M, S],
+        ("quantile_over_time", _) => &[S, M],
+        (_, Function::HistogramFraction) => &[S, S, V],
+        (_, Function::HistogramQuantile) => &[S, V],
+        (_, Function::LabelReplace) => &[V, T, T, T, T],
+        (_, Function::LabelJoin) => &[V, T, T, T],
+        (_, Function::SortByLabel { .. }) => &[V, T],
+        (_, Function::Info) => &[V, V],
+        (_, Function::Time | Function::Pi) => &[],
+        (_, Function::Vector) => &[S],
+        (_, Function::Window { .. } | Function::Increase { .. }) => &[M],
+        _ => &[V],
+    };
+    Signature {
+        kinds,
+        optional: name == "round" || matches!(function, Function::Date(_) | Function::Info),
+        repeats: matches!(function, Function::LabelJoin | Function::SortByLabel { .. }),
+    }
+}
+
 /// Counts values made against the query's limit, and refuses those beyond it.
 pub(crate) type Charge<'a> = &'a (dyn Fn(usize) -> Result<(), Error> + Sync);
 
@@ -221,13 +268,21 @@ pub(crate) fn apply(
     let series = match call.function {
         Function::Increase { per_second } => {
             let windows = args.matrix(call)?;
-            rate::note_names(windows, notes);
-            windows.map(steps, false, |_, view| rate::extrapolated(view, true, per_second))?
+            let value = |_: usize, view: View<'_>| rate::extrapolated(view, true, per_second);
+            let note = |metric: &str| rate::note_name(metric, call.place(0), notes);
+            windows.map_noting(steps, false, value, note)?
         }
         Function::Window { f, keeps_name, .. } => {
-            check_window_args(call, &args, notes)?;
             let windows = args.matrix(call)?;
-            windows.map(steps, keeps_name, |step, view| f(view, &args.scalars_at(step)))?
+            let mut bad = None;
+            let series = windows.map(steps, keeps_name, |step, view| {
+                let scalars = args.scalars_at(step);
+                if let Err(error) = check_window_args(call, &scalars, notes) {
+                    bad.get_or_insert(error);
+                }
+                f(view, &scalars)
+            })?;
+            bad.map_or(Ok(series), Err)?
         }
         Function::Map(f) => vector::map(args.vector(call)?, |_, value| Some(f(value)))?,
         Function::MapWith(f) => {
@@ -243,11 +298,11 @@ pub(crate) fn apply(
         Function::NativeHistogram => Vec::new(),
         Function::HistogramQuantile => {
             let scalars = args.clone_scalars();
-            histogram::quantile(args.vector(call)?, &scalars, steps.len(), notes)?
+            histogram::quantile(args.vector(call)?, &scalars, steps.len(), call, notes)?
         }
         Function::HistogramFraction => {
             let scalars = args.clone_scalars();
-            histogram::fraction(args.vector(call)?, &scalars, steps.len(), notes)?
+            histogram::fraction(args.vector(call)?, &scalars, steps.len(), call, notes)?
         }
         Function::Absent => presence::absent(call, &args, steps),
         Function::LabelReplace => {
@@ -258,6 +313,7 @@ pub(crate) fn apply(
             let texts = args.texts.clone();
             label::join(args.vector(call)?, &texts, charge)?
         }
+        Function::Info => return Err(wrong_kind(call)),
         Function::Sort { descending } => sort::by_value(args.vector(call)?, descending),
         Function::SortByLabel { descending } => {
             let texts = args.texts.clone();
@@ -297,20 +353,22 @@ fn only_value(series: &[StepSeries], steps: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Window functions whose scalar arguments have bounds.
-fn check_window_args(call: &Call, args: &Args, notes: &Mutex<Notes>) -> Result<(), Error> {
+/// Window functions whose scalar arguments have bounds; asked where there is a window.
+fn check_window_args(call: &Call, scalars: &[f64], notes: &Mutex<Notes>) -> Result<(), Error> {
     match call.name {
         "quantile_over_time" => {
-            for q in args.scalars.0.iter().flatten() {
-                super::aggregate::note_quantile(*q, notes);
+            for q in scalars {
+                super::aggregate::note_quantile(*q, call.place(0), notes);
             }
         }
         "double_exponential_smoothing" => {
-            for (name, factors) in ["smoothing", "trend"].iter().zip(&args.scalars.0) {
-                if let Some(bad) = factors.iter().find(|f| !(**f > 0.0 && **f < 1.0)) {
+            for (name, factor) in ["smoothing", "trend"].iter().zip(scalars) {
+                // NaN passes, as it does there.
+                if *factor <= 0.0 || *factor >= 1.0 {
                     let letter = name.get(..1).unwrap_or_default();
                     return Err(Error::Execution(format!(
-                        "invalid {name} factor. Expected: 0 < {letter}f < 1, got: {bad:.6}"
+                        "invalid {name} factor. Expected: 0 < {letter}f < 1, got: {}",
+                        go::fixed(*factor)
                     )));
                 }
             }

@@ -31,13 +31,14 @@ pub(crate) fn quantile(q: f64, mut buckets: Vec<Bucket>) -> (f64, bool) {
         return (f64::NAN, false);
     }
     let repaired = make_monotonic(&mut buckets);
-    let [below @ .., last] = buckets.as_slice() else { return (f64::NAN, repaired) };
-    let Some(highest) = below.last() else { return (f64::NAN, repaired) };
-    if last.count == 0.0 || last.count.is_nan() {
-        return (f64::NAN, repaired);
+    // Without an answer nothing is said of the repair either.
+    let [below @ .., last] = buckets.as_slice() else { return (f64::NAN, false) };
+    let Some(highest) = below.last() else { return (f64::NAN, false) };
+    if last.count == 0.0 {
+        return (f64::NAN, false);
     }
     let rank = q * last.count;
-    let at = below.partition_point(|bucket| bucket.count < rank);
+    let at = first_reaching(rank, below);
     let Some(bucket) = below.get(at) else { return (highest.bound, repaired) };
     let (start, before) = match at.checked_sub(1).and_then(|at| below.get(at)) {
         Some(previous) => (previous.bound, previous.count),
@@ -48,9 +49,22 @@ pub(crate) fn quantile(q: f64, mut buckets: Vec<Bucket>) -> (f64, bool) {
     (start + (bucket.bound - start) * share, repaired)
 }
 
-/// The share of observations in `(lower, upper]`, by linear interpolation within buckets. Like
-/// [`quantile`] it takes a first bucket with a positive bound to begin at 0, as Prometheus documents;
-/// Prometheus 3.5 itself lets it begin at `-Inf` and answers NaN within it.
+/// The first bucket whose count reaches a rank, by the binary search of Go's `sort.Search`: counts that are
+/// NaN reach none, wherever the search meets them.
+fn first_reaching(rank: f64, buckets: &[Bucket]) -> usize {
+    let (mut low, mut high) = (0, buckets.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        match buckets.get(middle) {
+            Some(bucket) if bucket.count >= rank => high = middle,
+            _ => low = middle + 1,
+        }
+    }
+    low
+}
+
+/// The share of observations in `(lower, upper]`, by linear interpolation within buckets. Unlike
+/// [`quantile`] it takes the first bucket to begin at `-Inf`, so that within it the answer is NaN.
 pub(crate) fn fraction(lower: f64, upper: f64, mut buckets: Vec<Bucket>) -> f64 {
     if !prepare(&mut buckets) {
         return f64::NAN;
@@ -62,26 +76,23 @@ pub(crate) fn fraction(lower: f64, upper: f64, mut buckets: Vec<Bucket>) -> f64 
     if lower >= upper {
         return 0.0;
     }
-    if buckets.len() < 2 {
-        return f64::NAN;
-    }
     (rank_of(upper, &buckets, count) - rank_of(lower, &buckets, count)) / count
 }
 
 /// How many observations lie at or below `value`.
 fn rank_of(value: f64, buckets: &[Bucket], count: f64) -> f64 {
     let mut rank = 0.0;
-    let mut start = match buckets.first() {
-        Some(first) if first.bound > 0.0 => 0.0,
-        _ => f64::NEG_INFINITY,
-    };
+    let mut start = f64::NEG_INFINITY;
     for bucket in buckets {
-        if start >= value {
-            return rank;
-        }
-        if bucket.bound > value {
-            let inner = rank + (bucket.count - rank) * (value - start) / (bucket.bound - start);
-            return if inner > count { count } else { inner };
+        let found = if start >= value {
+            Some(rank)
+        } else if bucket.bound > value {
+            Some(rank + (bucket.count - rank) * (value - start) / (bucket.bound - start))
+        } else {
+            None
+        };
+        if let Some(found) = found {
+            return if found > count { count } else { found };
         }
         rank = bucket.count;
         start = bucket.bound;

@@ -22,9 +22,14 @@ impl Labels {
         self.get(METRIC_NAME).unwrap_or_default()
     }
 
-    /// These labels without the metric name.
+    /// These labels without those that describe the metric itself: its name, and its type and unit.
     pub(crate) fn nameless(&self) -> Self {
-        self.filtered(|name| name != METRIC_NAME)
+        self.filtered(|name| !matches!(name, METRIC_NAME | "__type__" | "__unit__"))
+    }
+
+    /// These labels without the metric name and those in `names`: what is left to match by.
+    pub(crate) fn ignoring(&self, names: &[Arc<str>]) -> Self {
+        self.filtered(|name| name != METRIC_NAME && names.iter().all(|n| &**n != name))
     }
 
     /// The labels whose name is in `names`.
@@ -46,9 +51,7 @@ impl Labels {
         match grouping {
             Grouping::Every => self.nameless(),
             Grouping::By(names) => self.only(names),
-            Grouping::Without(names) => {
-                self.filtered(|name| name != METRIC_NAME && names.iter().all(|n| &**n != name))
-            }
+            Grouping::Without(names) => self.ignoring(names),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Numbers as Prometheus writes them.
 
+pub(crate) mod go;
+
 /// A sample value as the Prometheus HTTP API writes it: the shortest decimal that reads back as the
 /// same number, with an exponent below 1e-6 and from 1e21 on; `NaN`, `+Inf`, `-Inf`.
 #[must_use]
@@ -36,7 +38,9 @@ fn with_exponent(value: f64) -> String {
 
 /// Reads a number as PromQL's `le` labels hold it: decimal or scientific, `Inf` with any sign, `NaN`.
 pub(crate) fn parse_bound(text: &str) -> Option<f64> {
-    text.parse().ok()
+    // Rust reads numbers that are too large as infinite.
+    let named = text.to_ascii_lowercase().contains("inf");
+    text.parse().ok().filter(|value: &f64| named || !value.is_infinite())
 }
 
 /// One step of Neumaier's compensated summation: adds `increment` to `sum`, whose running error is

@@ -1,21 +1,25 @@
 //! From text to the engine's syntax tree.
 //!
-//! The grammar is that of the `promql-parser` crate. Lowering its tree checks what that crate lets
-//! through: patterns are compiled as Prometheus compiles them, durations are read exactly, unknown
-//! and not yet supported constructs are refused by name.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use promql_parser::parser as syntax;
+//! ```text
+//! text -> lex: tokens -> grammar: syntax tree with places -> lower: names resolved, types checked
+//! ```
+//!
+//! Grammar and messages are those of Prometheus 3.5 with its default flags (so without arithmetic on
+//! durations), down to the place at the start of a message.
 
 use super::error::Error;
 use super::expr::Expr;
 use super::source::Selector;
 
+mod grammar;
+mod lex;
 mod lower;
+mod pattern;
 mod selector;
+mod syntax;
+mod text;
 
-pub(crate) use selector::pattern;
+pub(crate) use pattern::pattern;
 
 /// Longest expression that is read, bytes.
 const MAX_LENGTH: usize = 256 * 1024;
@@ -24,15 +28,41 @@ const MAX_DEPTH: usize = 128;
 /// Most operators that are read. A chain of left-associative operators is as deep as it is long.
 const MAX_OPERATORS: usize = 256;
 
+/// What is wrong with a text, and where.
+#[derive(Debug)]
+struct Failure {
+    /// Bytes from the start of the text.
+    start: usize,
+    message: String,
+}
+
+impl Failure {
+    fn new(start: usize, message: impl Into<String>) -> Self {
+        Self { start, message: message.into() }
+    }
+
+    fn of(self, text: &str) -> Error {
+        Error::BadData(format!("{}: parse error: {}", place(text, self.start), self.message))
+    }
+}
+
+/// A place as `line:column`, both counted from 1, columns in bytes.
+pub(crate) fn place(text: &str, start: usize) -> String {
+    let before = text.as_bytes().get(..start).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = match before.iter().rposition(|byte| *byte == b'\n') {
+        Some(newline) => start - newline,
+        None => start + 1,
+    };
+    format!("{line}:{column}")
+}
+
 /// Parses an expression.
 ///
 /// # Errors
-/// [`Error::BadData`], starting with `parse error: ` as Prometheus' do.
+/// [`Error::BadData`], starting with `1:5: parse error: ` as Prometheus' do.
 pub(crate) fn parse(text: &str) -> Result<Expr, Error> {
-    lower::lower(&read(text)?).map_err(|error| match error {
-        Error::BadData(message) => bad(message),
-        other => other,
-    })
+    read(text).and_then(|tree| lower::lower(&tree)).map_err(|failure| failure.of(text))
 }
 
 /// Parses a selector without time modifiers, as `match[]` parameters hold it.
@@ -42,79 +72,18 @@ pub(crate) fn parse(text: &str) -> Result<Expr, Error> {
 pub fn parse_selector(text: &str) -> Result<Selector, Error> {
     match parse(text)? {
         Expr::Instant(pick) if pick.when.offset == 0 && pick.when.at.is_none() => Ok(pick.selector),
-        _ => Err(bad(format!("expected a vector selector without modifiers, got \"{text}\""))),
+        _ => {
+            let message = format!("expected a vector selector without modifiers, got \"{text}\"");
+            Err(Failure::new(0, message).of(text))
+        }
     }
 }
 
-fn read(text: &str) -> Result<syntax::Expr, Error> {
-    if text.trim().is_empty() {
-        return Err(bad("no expression found in input"));
-    }
-    measure(text)?;
-    // The crate unwraps in places (durations out of range); its state dies with the call.
-    match catch_unwind(AssertUnwindSafe(|| syntax::parse(text))) {
-        Ok(Ok(expr)) => Ok(expr),
-        Ok(Err(message)) => Err(bad(message.trim())),
-        Err(_) => Err(bad("a number or duration is out of range")),
-    }
-}
-
-/// Refuses what would recurse too deeply: parser, lowering, evaluation and the drop of both trees are
-/// recursive. It reads strings and comments exactly as the crate's lexer does, or operators could hide
-/// in what only one of the two takes for text; what that lexer refuses never becomes a tree.
-fn measure(text: &str) -> Result<(), Error> {
+fn read(text: &str) -> Result<syntax::Node, Failure> {
     if text.len() > MAX_LENGTH {
-        return Err(bad(format!("expression is longer than {MAX_LENGTH} bytes")));
+        return Err(Failure::new(0, format!("expression is longer than {MAX_LENGTH} bytes")));
     }
-    let (mut depth, mut operators) = (0_usize, 0_usize);
-    let mut quote = None;
-    let mut in_braces = false;
-    let mut word = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if let Some(open) = quote {
-            // The lexer knows escapes in raw strings too.
-            if c == '\\' {
-                chars.next();
-            } else if c == open {
-                quote = None;
-            }
-            continue;
-        }
-        if c.is_ascii_alphanumeric() || c == '_' {
-            word.push(c.to_ascii_lowercase());
-            continue;
-        }
-        if matches!(word.as_str(), "and" | "or" | "unless" | "atan2") && !in_braces {
-            operators += 1;
-        }
-        word.clear();
-        match c {
-            '"' | '\'' | '`' => quote = Some(c),
-            '#' => drop(chars.find(|c| matches!(c, '\r' | '\n'))),
-            '{' => in_braces = true,
-            '}' => in_braces = false,
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            // A subquery is a level above its operand, like an operator.
-            '[' => operators += 1,
-            '+' | '-' | '*' | '/' | '%' | '^' | '<' | '>' | '=' | '!' if !in_braces => {
-                operators += 1;
-            }
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return Err(bad(format!("expression is nested deeper than {MAX_DEPTH} levels")));
-        }
-        if operators > MAX_OPERATORS {
-            return Err(bad(format!("expression has more than {MAX_OPERATORS} operators")));
-        }
-    }
-    Ok(())
-}
-
-fn bad(message: impl Into<String>) -> Error {
-    Error::BadData(format!("parse error: {}", message.into()))
+    grammar::read(text)
 }
 
 #[cfg(test)]

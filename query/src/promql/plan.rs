@@ -33,11 +33,15 @@ pub(crate) fn sums(expr: &Expr) -> Option<Sums<'_>> {
     match expr {
         Expr::Call(Call { function: Function::Increase { per_second }, args, .. }) => {
             let [Expr::Range(pick, range)] = args.as_slice() else { return None };
+            // A window of less than a millisecond holds nothing that could be divided by it.
+            if *range <= 0 {
+                return None;
+            }
             let grouping = Grouping::Every;
             Some(Sums { pick, range: *range, grouping, per_second: *per_second })
         }
         Expr::Aggregate(aggregate) => {
-            let Aggregate { op: Aggregator::Sum, grouping, param: None, expr } = &**aggregate
+            let Aggregate { op: Aggregator::Sum, grouping, param: None, expr, .. } = &**aggregate
             else {
                 return None;
             };

@@ -111,7 +111,18 @@ impl Windows {
         &self,
         steps: &Steps,
         keep_name: bool,
+        f: impl FnMut(usize, View<'_>) -> Option<f64>,
+    ) -> Result<Vec<StepSeries>, Error> {
+        self.map_noting(steps, keep_name, f, |_| {})
+    }
+
+    /// The same; `note` is told the metric of each series that has a value.
+    pub(crate) fn map_noting(
+        &self,
+        steps: &Steps,
+        keep_name: bool,
         mut f: impl FnMut(usize, View<'_>) -> Option<f64>,
+        note: impl Fn(&str),
     ) -> Result<Vec<StepSeries>, Error> {
         let mut out = Vec::with_capacity(self.series.len());
         for series in &self.series {
@@ -121,6 +132,9 @@ impl Windows {
                     *place = f(step, view);
                 }
             });
+            if values.iter().any(Option::is_some) {
+                note(series.labels.metric());
+            }
             let labels = if keep_name { series.labels.clone() } else { series.labels.nameless() };
             out.push(StepSeries { labels, values });
         }

@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use super::{drops_name, element};
 use crate::promql::error::Error;
 use crate::promql::expr::{Binary, Many, Matching};
-use crate::promql::labels::METRIC_NAME;
 use crate::promql::source::{Labels, StepSeries};
 use crate::promql::vector::Collector;
 
 impl Matching {
     /// The labels by which a series is matched.
     pub(super) fn key(&self, labels: &Labels) -> Labels {
-        if self.on { labels.only(&self.labels) } else { labels.nameless().except(&self.labels) }
+        if self.on { labels.only(&self.labels) } else { labels.ignoring(&self.labels) }
     }
 }
 
@@ -33,8 +32,14 @@ pub(super) fn apply(
     for series in one {
         groups.entry(matching.key(&series.labels)).or_default().one.push(series);
     }
+    let mut matters = vec![false; steps];
+    for series in many {
+        for (matters, value) in matters.iter_mut().zip(&series.values) {
+            *matters |= value.is_some();
+        }
+    }
     for (key, group) in &mut groups {
-        group.choose(key, steps, if swapped { "left" } else { "right" }, !many.is_empty())?;
+        group.choose(key, &matters, if swapped { "left" } else { "right" })?;
     }
     let mut out = Collector::new(steps);
     for series in many {
@@ -88,22 +93,18 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// Finds the one series that has a value at each step.
-    fn choose(
-        &mut self,
-        key: &Labels,
-        steps: usize,
-        side: &str,
-        matters: bool,
-    ) -> Result<(), Error> {
-        self.present = vec![None; steps];
-        self.taken = vec![false; steps];
+    /// Finds the one series that has a value at each step. More than one are wrong where it matters:
+    /// where the other side has any value.
+    fn choose(&mut self, key: &Labels, matters: &[bool], side: &str) -> Result<(), Error> {
+        self.present = vec![None; matters.len()];
+        self.taken = vec![false; matters.len()];
         for (index, series) in self.one.iter().enumerate() {
-            for (place, value) in self.present.iter_mut().zip(&series.values) {
+            let places = self.present.iter_mut().zip(matters);
+            for ((place, matters), value) in places.zip(&series.values) {
                 if value.is_none() {
                     continue;
                 }
-                if let (Some(first), true) = (*place, matters) {
+                if let (Some(first), true) = (*place, *matters) {
                     let first = self.one.get(first).map_or(&series.labels, |first| &first.labels);
                     return Err(Error::Execution(format!(
                         "found duplicate series for the match group {key} on the {side} hand-side \
@@ -135,7 +136,7 @@ impl Group<'_> {
 /// many, with the labels that `group_left` or `group_right` name taken from the other side.
 fn result_labels(operation: &Binary, many: &Labels, one: Option<&Labels>) -> Labels {
     let matching = &operation.matching;
-    // With `on (__name__)` and `bool` the name goes too.
+    // With `bool` the name goes once more, after labels were included.
     let mut labels = if drops_name(operation) { many.nameless() } else { many.clone() };
     if matching.many == Many::Neither {
         labels = if matching.on {
@@ -147,8 +148,5 @@ fn result_labels(operation: &Binary, many: &Labels, one: Option<&Labels>) -> Lab
     for name in &matching.include {
         labels.set(name, one.and_then(|one| one.get(name)).unwrap_or_default());
     }
-    if operation.returns_bool {
-        labels.set(METRIC_NAME, "");
-    }
-    labels
+    if operation.returns_bool { labels.nameless() } else { labels }
 }

@@ -2,44 +2,38 @@
 
 use std::collections::HashMap;
 
+use crate::promql::error::Error;
 use crate::promql::expr::{BinaryOp, Matching};
 use crate::promql::source::{Labels, StepSeries};
-use crate::promql::vector::{self, Collector};
+use crate::promql::vector;
 
 /// Applies a set operator, at each evaluation time on its own.
+///
+/// # Errors
+/// [`Error::Execution`] if `or` puts two series of the same labels together.
 pub(super) fn apply(
     op: BinaryOp,
     matching: &Matching,
     mut lhs: Vec<StepSeries>,
     mut rhs: Vec<StepSeries>,
     steps: usize,
-) -> Vec<StepSeries> {
+) -> Result<Vec<StepSeries>, Error> {
     if op == BinaryOp::Or {
         let present = presence(matching, &lhs, steps);
         for series in &mut rhs {
             mask(matching, series, &present, false);
         }
         // Both sides may hold a series of the same labels, at different times.
-        let mut out = Collector::new(steps);
-        for series in lhs.into_iter().chain(rhs) {
-            if series.values.iter().all(Option::is_none) {
-                continue;
-            }
-            let slot = out.slot(series.labels);
-            for (step, value) in series.values.into_iter().enumerate() {
-                if let Some(value) = value {
-                    out.put(slot, step, value);
-                }
-            }
-        }
-        return out.finish();
+        lhs.extend(rhs);
+        vector::drop_empty(&mut lhs);
+        return vector::joined(lhs);
     }
     let present = presence(matching, &rhs, steps);
     for series in &mut lhs {
         mask(matching, series, &present, op == BinaryOp::And);
     }
     vector::drop_empty(&mut lhs);
-    lhs
+    Ok(lhs)
 }
 
 /// For each match group the steps at which some series has a value.

@@ -41,10 +41,11 @@ fn to_value(field: i64) -> f64 {
     field as f64
 }
 
-/// Applies a calendar function to a sample value; NaN for what is no time.
+/// Applies a calendar function to a sample value. What is no time becomes one all the same, as it does in
+/// a Prometheus on amd64: the lowest 64-bit integer, which Go's calendar takes for one after the highest.
 pub(super) fn of_value(f: fn(i64) -> f64, value: f64) -> f64 {
-    // About 30 million years around the epoch: the calendar arithmetic cannot overflow.
-    if value.abs() < 1e15 { f(integer(value)) } else { f64::NAN }
+    let in_range = value.abs() < 9_223_372_036_854_775_808.0;
+    f(if in_range { integer(value) } else { i64::MAX })
 }
 
 pub(super) fn minute(seconds: i64) -> f64 {

@@ -7,10 +7,11 @@ use parking_lot::Mutex;
 use super::Scalars;
 use crate::promql::aggregate::note_quantile;
 use crate::promql::error::Error;
-use crate::promql::eval::Notes;
+use crate::promql::expr::{Call, Place};
 use crate::promql::histogram::{self, Bucket};
-use crate::promql::labels::{BUCKET_BOUND, METRIC_NAME};
-use crate::promql::number::parse_bound;
+use crate::promql::labels::BUCKET_BOUND;
+use crate::promql::notes::Notes;
+use crate::promql::number::{go, parse_bound};
 use crate::promql::source::{Labels, StepSeries};
 use crate::promql::vector;
 
@@ -22,18 +23,23 @@ pub(super) fn quantile(
     series: Vec<StepSeries>,
     scalars: &Scalars,
     steps: usize,
+    call: &Call,
     notes: &Mutex<Notes>,
 ) -> Result<Vec<StepSeries>, Error> {
-    scalars.0.iter().flatten().for_each(|q| note_quantile(*q, notes));
-    each(series, steps, notes, |metric, step, buckets| {
+    scalars.0.iter().flatten().for_each(|q| note_quantile(*q, call.place(0), notes));
+    each(series, steps, call.place(1), notes, |metric, step, buckets| {
         let q = scalars.at(step).first().copied().unwrap_or(f64::NAN);
         let (value, repaired) = histogram::quantile(q, buckets);
         if repaired {
-            notes.lock().infos.insert(format!(
-                "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see \
-                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) \
-                 for metric name {metric:?}"
-            ));
+            notes.lock().inform(
+                call.place(1),
+                format_args!(
+                    "input to histogram_quantile needed to be fixed for monotonicity (see \
+                     https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) \
+                     for metric name {}",
+                    go::quoted(metric)
+                ),
+            );
         }
         value
     })
@@ -47,11 +53,14 @@ pub(super) fn fraction(
     series: Vec<StepSeries>,
     scalars: &Scalars,
     steps: usize,
+    call: &Call,
     notes: &Mutex<Notes>,
 ) -> Result<Vec<StepSeries>, Error> {
-    each(series, steps, notes, |_, step, buckets| match scalars.at(step).as_slice() {
-        [lower, upper, ..] => histogram::fraction(*lower, *upper, buckets),
-        _ => f64::NAN,
+    each(series, steps, call.place(2), notes, |_, step, buckets| {
+        match scalars.at(step).as_slice() {
+            [lower, upper, ..] => histogram::fraction(*lower, *upper, buckets),
+            _ => f64::NAN,
+        }
     })
 }
 
@@ -59,6 +68,7 @@ pub(super) fn fraction(
 fn each(
     series: Vec<StepSeries>,
     steps: usize,
+    place: Place,
     notes: &Mutex<Notes>,
     f: impl Fn(&str, usize, Vec<Bucket>) -> f64,
 ) -> Result<Vec<StepSeries>, Error> {
@@ -67,11 +77,14 @@ fn each(
     for one in series {
         let le = one.labels.get(BUCKET_BOUND).unwrap_or_default();
         let Some(bound) = parse_bound(le) else {
-            notes.lock().warnings.insert(format!(
-                "PromQL warning: bucket label \"le\" is missing or has a malformed value of {le:?} \
-                 for metric name {:?}",
-                one.labels.metric()
-            ));
+            notes.lock().warn(
+                place,
+                format_args!(
+                    "bucket label \"le\" is missing or has a malformed value of {} for metric name {}",
+                    go::quoted(le),
+                    go::quoted(one.labels.metric())
+                ),
+            );
             continue;
         };
         let mut key = one.labels;
@@ -86,7 +99,8 @@ fn each(
     }
     let mut out = Vec::with_capacity(histograms.len());
     for histogram in histograms {
-        let metric = histogram.labels.metric().to_owned();
+        // Prometheus forgets it after the first step.
+        let mut metric = histogram.labels.metric();
         let values = (0..steps)
             .map(|step| {
                 let buckets: Vec<Bucket> = histogram
@@ -97,12 +111,10 @@ fn each(
                         Some(Bucket { bound: *bound, count })
                     })
                     .collect();
-                (!buckets.is_empty()).then(|| f(&metric, step, buckets))
+                (!buckets.is_empty()).then(|| f(std::mem::take(&mut metric), step, buckets))
             })
             .collect();
-        let mut labels = histogram.labels;
-        labels.set(METRIC_NAME, "");
-        out.push(StepSeries { labels, values });
+        out.push(StepSeries { labels: histogram.labels.nameless(), values });
     }
     vector::drop_empty(&mut out);
     vector::joined(out)

@@ -44,7 +44,8 @@ pub(super) fn replace(
         charge(value.len() / BYTES_OF_A_VALUE)?;
         one.labels.set(target, &value);
     }
-    vector::joined(series)
+    vector::unique(series.iter().map(|one| &one.labels))?;
+    Ok(series)
 }
 
 /// `label_join(v, target, separator, source...)`.
@@ -57,6 +58,9 @@ pub(super) fn join(
     charge: Charge<'_>,
 ) -> Result<Vec<StepSeries>, Error> {
     let [target, separator, sources @ ..] = texts else { return Err(missing("label_join")) };
+    if sources.iter().any(String::is_empty) {
+        return Err(Error::Execution("invalid source label name in label_join(): ".to_owned()));
+    }
     if target.is_empty() {
         return Err(Error::Execution(format!(
             "invalid destination label name in label_join(): {target}"
@@ -74,7 +78,8 @@ pub(super) fn join(
         let value = values.join(separator);
         one.labels.set(target, &value);
     }
-    vector::joined(series)
+    vector::unique(series.iter().map(|one| &one.labels))?;
+    Ok(series)
 }
 
 fn too_long(function: &str, target: &str) -> Error {

@@ -1,27 +1,20 @@
 //! Functions of single values.
 
-/// The larger; NaN if either is.
-fn larger(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
-}
-
-/// The smaller; NaN if either is.
-fn smaller(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
-}
+use crate::promql::number::go::{max, min};
+use std::f64::consts::PI;
 
 /// `clamp`; nothing is between bounds that are the wrong way round.
 pub(super) fn clamp(value: f64, args: &[f64]) -> Option<f64> {
     let [low, high] = args else { return None };
-    if low > high { None } else { Some(larger(*low, smaller(*high, value))) }
+    if high < low { None } else { Some(max(*low, min(*high, value))) }
 }
 
 pub(super) fn clamp_min(value: f64, args: &[f64]) -> Option<f64> {
-    Some(larger(*args.first()?, value))
+    clamp(value, &[*args.first()?, f64::INFINITY])
 }
 
 pub(super) fn clamp_max(value: f64, args: &[f64]) -> Option<f64> {
-    Some(smaller(*args.first()?, value))
+    clamp(value, &[f64::NEG_INFINITY, *args.first()?])
 }
 
 /// `round` to the nearest multiple (of 1 if none is given), halves up.
@@ -40,4 +33,14 @@ pub(super) fn sgn(value: f64) -> f64 {
     } else {
         value
     }
+}
+
+/// Radians as degrees.
+pub(super) fn deg(value: f64) -> f64 {
+    value * 180.0 / PI
+}
+
+/// Degrees as radians.
+pub(super) fn rad(value: f64) -> f64 {
+    value * PI / 180.0
 }

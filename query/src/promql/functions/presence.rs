@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Args;
 use crate::promql::expr::{Call, Expr};
-use crate::promql::source::{Labels, MatchOp, StepSeries, Steps};
+use crate::promql::source::{Labels, MatchOp, Matcher, StepSeries, Steps};
 
 /// One series, with a value where the argument has none.
 pub(super) fn absent(call: &Call, args: &Args, steps: &Steps) -> Vec<StepSeries> {
@@ -30,12 +30,23 @@ pub(super) fn absent(call: &Call, args: &Args, steps: &Steps) -> Vec<StepSeries>
     vec![StepSeries { labels: labels(call.args.first()), values }]
 }
 
-/// The labels that a selector demands by a single equality matcher each.
+/// The labels that a selector demands by a single equality matcher each: the first sets a label, every
+/// other matcher of the label removes it. Prometheus looks at them in the order in which its store has put
+/// them: those that series are taken by, then those that only leave series out.
 fn labels(arg: Option<&Expr>) -> Labels {
     let mut labels = Labels::default();
     let Some(Expr::Instant(pick) | Expr::Range(pick, _)) = arg else { return labels };
+    let matchers = &pick.selector.matchers;
+    let is_set = |name: &str| {
+        matchers.iter().any(|matcher| &*matcher.name == name && !matcher.op.accepts(""))
+    };
+    let leaves_out = |matcher: &Matcher| {
+        let negative = matches!(matcher.op, MatchOp::NotEqual(_) | MatchOp::NotMatches(_));
+        !is_set(&matcher.name) || (negative && matcher.op.accepts(""))
+    };
+    let (last, first): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| leaves_out(m));
     let mut seen = HashSet::new();
-    for matcher in &pick.selector.matchers {
+    for matcher in first.into_iter().chain(last) {
         match &matcher.op {
             MatchOp::Equal(value) if seen.insert(&matcher.name) => {
                 labels.set(&matcher.name, value);

@@ -2,9 +2,10 @@
 
 use parking_lot::Mutex;
 
-use crate::promql::eval::Notes;
-use crate::promql::number::{seconds, to_f64};
-use crate::promql::window::{View, Windows};
+use crate::promql::expr::Place;
+use crate::promql::notes::Notes;
+use crate::promql::number::{go, seconds, to_f64};
+use crate::promql::window::View;
 
 /// Gaps longer than this many average sample distances are not extrapolated over.
 const EXTRAPOLATION_THRESHOLD: f64 = 1.1;
@@ -65,20 +66,19 @@ pub(super) fn idelta(view: View<'_>, _: &[f64]) -> Option<f64> {
     Some(value - before)
 }
 
-/// Remarks on metrics that by their name are no counters.
-pub(super) fn note_names(windows: &Windows, notes: &Mutex<Notes>) {
-    let mut noted: Option<&str> = None;
-    for series in &windows.series {
-        let metric = series.labels.metric();
-        let is_counter =
-            ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end));
-        if metric.is_empty() || is_counter || noted == Some(metric) || series.samples.len() < 2 {
-            continue;
-        }
-        noted = Some(metric);
-        notes.lock().infos.insert(format!(
-            "PromQL info: metric might not be a counter, name does not end in \
-             _total/_sum/_count/_bucket: {metric:?}"
-        ));
+/// Remarks on a metric that by its name is no counter.
+pub(super) fn note_name(metric: &str, place: Place, notes: &Mutex<Notes>) {
+    let is_counter =
+        ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end));
+    if metric.is_empty() || is_counter {
+        return;
     }
+    notes.lock().inform(
+        place,
+        format_args!(
+            "metric might not be a counter, name does not end in \
+             _total/_sum/_count/_bucket: {}",
+            go::quoted(metric)
+        ),
+    );
 }

@@ -55,8 +55,12 @@ fn equal_bounds_are_joined() {
 #[test]
 fn fractions_interpolate_too() {
     let some = buckets(&[(1.0, 10.0), (2.0, 30.0), (4.0, 40.0), (INF, 40.0)]);
-    assert_eq!(fraction(0.0, 1.0, some.clone()), 0.25);
-    assert_eq!(fraction(0.5, 1.5, some.clone()), 0.375);
+    assert_eq!(fraction(1.0, 2.0, some.clone()), 0.5);
+    assert_eq!(fraction(1.5, 3.0, some.clone()), 0.375);
+    assert_eq!(fraction(-INF, 1.5, some.clone()), 0.5);
+    // The first bucket begins at -Inf, so nothing can be said of places within it.
+    assert!(fraction(0.0, 1.0, some.clone()).is_nan());
+    assert!(fraction(0.5, 1.5, some.clone()).is_nan());
     assert_eq!(fraction(-INF, INF, some.clone()), 1.0);
     assert_eq!(fraction(2.0, 1.0, some.clone()), 0.0);
     assert!(fraction(f64::NAN, 1.0, some).is_nan());

@@ -128,12 +128,6 @@ async fn doubtful_queries_are_remarked_on() {
 }
 
 #[tokio::test]
-async fn unsupported_functions_are_named() {
-    let error = memory().at(0, "info(m)").await.unwrap_err();
-    assert!(matches!(&error, Error::Execution(text) if text.contains("\"info\"")), "{error}");
-}
-
-#[tokio::test]
 async fn smoothing_factors_are_checked() {
     let expr = "double_exponential_smoothing(c_total[5m], 1.5, 0.5)";
     let error = memory().at(60_000, expr).await.unwrap_err();
