@@ -18,6 +18,8 @@ mod support;
 mod data;
 #[path = "differential/grammar.rs"]
 mod grammar;
+#[path = "differential/http.rs"]
+mod http;
 #[path = "differential/memory.rs"]
 mod memory;
 #[path = "differential/outcome.rs"]
@@ -35,6 +37,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use grammar::{Question, generate};
+use http::Http;
 use memory::Memory;
 use outcome::{Outcome, differences};
 use prometheus::Prometheus;
@@ -63,8 +66,26 @@ fn mismatch(model: &dyn Side, weir: &dyn Side, question: &Question) -> Option<St
 fn random_expressions_have_the_same_answer() {
     let Some(prometheus) = Prometheus::start() else { return };
     let series = data::series();
-    prometheus.load(&series);
-    let weir = Memory::new(&series);
+    prometheus.http.load(&series);
+    compare(&prometheus, &Memory::new(&series));
+}
+
+/// The whole way: remote write, the store, HTTP.
+#[test]
+#[ignore = "needs a server that answers PromQL from ordinary series"]
+fn random_expressions_have_the_same_answer_over_http() {
+    let Some(prometheus) = Prometheus::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let server = support::Server::start(dir.path(), &["--retention", "off"]);
+    let weir = Http::new(server.url.clone());
+    let series = data::series();
+    prometheus.http.load(&series);
+    weir.load(&series);
+    compare(&prometheus, &weir);
+}
+
+/// Asks both sides; panics with what differs.
+fn compare(prometheus: &dyn Side, weir: &dyn Side) {
     let first = setting("WEIR_DIFFERENTIAL_SEED", 1);
     let count = setting("WEIR_DIFFERENTIAL", 2000);
     let mut report = String::new();
@@ -74,11 +95,11 @@ fn random_expressions_have_the_same_answer() {
         if let Outcome::Answer(answer) = prometheus.ask(&question) {
             answered += u64::from(!answer.series.is_empty());
         }
-        if mismatch(&prometheus, &weir, &question).is_none() {
+        if mismatch(prometheus, weir, &question).is_none() {
             continue;
         }
-        let small = shrink::smallest(&question, |q| mismatch(&prometheus, &weir, q).is_some());
-        let difference = mismatch(&prometheus, &weir, &small).unwrap_or_default();
+        let small = shrink::smallest(&question, |q| mismatch(prometheus, weir, q).is_some());
+        let difference = mismatch(prometheus, weir, &small).unwrap_or_default();
         writeln!(
             report,
             "\nseed {seed}: {question}\n  smallest: {small}\n{difference}\n  repeat: \

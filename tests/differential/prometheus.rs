@@ -1,34 +1,20 @@
 //! A real Prometheus with a data directory of its own.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::data::Series;
+use crate::Side;
 use crate::grammar::Question;
+use crate::http::Http;
 use crate::outcome::Outcome;
-use crate::support::{Background, eventually, skip};
-use crate::{Side, write};
+use crate::support::peers::peer;
+use crate::support::{Background, eventually};
 
 pub(crate) struct Prometheus {
     _process: Background,
     _directory: tempfile::TempDir,
-    url: String,
-    agent: ureq::Agent,
-}
-
-/// A program of those that `tests/unpack-peers` fetches.
-pub(crate) fn peer(name: &str) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").unwrap_or_default();
-    let path = PathBuf::from(home).join(".cache/weir-peers/usr/bin").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    skip(&format!("{} is missing: run tests/unpack-peers", path.display()));
-    None
+    pub(crate) http: Http,
 }
 
 impl Prometheus {
@@ -65,42 +51,14 @@ impl Prometheus {
         let Some(address) = address else { panic!("prometheus ended: {said}") };
         // Someone must go on reading, or it would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build()
-            .into();
-        let url = format!("http://{address}");
-        eventually("prometheus is ready", Duration::from_secs(60), || {
-            agent.get(format!("{url}/-/ready")).call().is_ok_and(|r| r.status() == 200)
-        });
-        Some(Self { _process: process, _directory: directory, url, agent })
-    }
-
-    /// Writes series by remote write.
-    pub(crate) fn load(&self, series: &[Series]) {
-        for chunk in series.chunks(50) {
-            let mut response = self
-                .agent
-                .post(format!("{}/api/v1/write", self.url))
-                .header("content-encoding", "snappy")
-                .header("content-type", "application/x-protobuf")
-                .header("x-prometheus-remote-write-version", "0.1.0")
-                .send(&write::request(chunk)[..])
-                .unwrap();
-            let text = response.body_mut().read_to_string().unwrap();
-            assert_eq!(response.status(), 204, "{text}");
-        }
+        let http = Http::new(format!("http://{address}"));
+        eventually("prometheus is ready", Duration::from_secs(60), || http.is_ready());
+        Some(Self { _process: process, _directory: directory, http })
     }
 }
 
 impl Side for Prometheus {
     fn ask(&self, question: &Question) -> Outcome {
-        let (path, fields) = question.form();
-        let mut response =
-            self.agent.post(format!("{}{path}", self.url)).send_form(fields).unwrap();
-        let text = response.body_mut().read_to_string().unwrap();
-        let value: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
-        Outcome::of_json(&value)
+        self.http.ask(question)
     }
 }
