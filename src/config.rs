@@ -24,6 +24,7 @@
 //!
 //! An option of the command line wins over the same one here.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Deserializer};
 use weir_ingest::SampleSettings;
+use weir_query::About;
 use weir_storage::{Retention, RetentionRule};
 
 use crate::cli::{self, DEFAULT_LISTEN, ServerOptions};
@@ -115,6 +117,7 @@ pub(crate) struct Settings {
     pub(crate) cache_mib: u64,
     pub(crate) query_memory_mib: usize,
     pub(crate) query_spill_mib: u64,
+    pub(crate) query_max_samples: usize,
 }
 
 impl Settings {
@@ -161,6 +164,7 @@ impl Settings {
             cache_mib: options.cache_mib,
             query_memory_mib: options.query_memory_mib,
             query_spill_mib: options.query_spill_mib,
+            query_max_samples: options.query_max_samples,
             listen: match options.listen.or(file.listen) {
                 Some(listen) => listen,
                 None => DEFAULT_LISTEN.parse()?,
@@ -177,6 +181,42 @@ impl Settings {
                 .unwrap_or(usize::MAX)
                 .max(1 << 20),
         })
+    }
+
+    /// What the status endpoints tell.
+    pub(crate) fn about(&self) -> About {
+        let keep = |keep: &Option<Duration>| match keep {
+            None => "off".to_owned(),
+            Some(age) => format!("{}s", age.as_secs()),
+        };
+        let retention = keep(&self.retention.default);
+        let mut flags = BTreeMap::from([
+            ("admin-api", self.admin_api.to_string()),
+            ("cache-mib", self.cache_mib.to_string()),
+            ("flush-interval", format!("{}s", self.flush_interval.as_secs())),
+            ("insecure", self.insecure.to_string()),
+            ("listen", self.listen.to_string()),
+            ("memtable-mib", (self.memtable_bytes >> 20).to_string()),
+            ("query-max-samples", self.query_max_samples.to_string()),
+            ("query-memory-mib", self.query_memory_mib.to_string()),
+            ("query-spill-mib", self.query_spill_mib.to_string()),
+            ("retention", retention.clone()),
+        ]);
+        if let Some(bytes) = self.retention.max_bytes {
+            flags.insert("max-bytes", bytes.to_string());
+        }
+        for (table, age) in &self.retention.tables {
+            let tier = TIERS.iter().find(|(_, name)| name == table);
+            let flag = match tier {
+                Some(("raw", _)) => "retention-raw",
+                Some(("5m", _)) => "retention-5m",
+                _ => "retention-1h",
+            };
+            flags.insert(flag, keep(age));
+        }
+        let config = flags.iter().map(|(name, value)| format!("{name}: \"{value}\"\n")).collect();
+        let flags = flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        About { flags, config, retention }
     }
 
     /// The folder of the history: the command line's, or else the file's.

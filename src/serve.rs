@@ -78,6 +78,8 @@ impl Server {
         let mut queries = weir_query::Settings::default();
         queries.resources.memory_bytes = settings.query_memory_mib.max(1).saturating_mul(1 << 20);
         queries.resources.spill_bytes = settings.query_spill_mib.saturating_mul(1 << 20);
+        queries.engine.max_samples = settings.query_max_samples.max(1);
+        queries.about = settings.about();
         queries.resources.spill_folder = Some(emptied(store.spill_folder()));
         let router = router(&store, &queries, &settings.samples, tokens, settings.admin_api);
         let (stop, stopped) = watch::channel(false);

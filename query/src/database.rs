@@ -16,14 +16,18 @@ use weir_storage::{Snapshot, Store};
 use crate::budget::{self, Budget, Space, SpaceOf, Spill};
 use crate::error::Error;
 use crate::flows::{Tiers, bucket_sum};
+use crate::samples::{SampleSource, SampleTable, label};
 use crate::scan::SnapshotTable;
 use crate::scan::indexes::Indexes;
+use crate::series::AllSeries;
 use crate::sql::bounded::Bounded;
 
 /// Name of the table of flows.
 pub(crate) const FLOWS: &str = "flows";
 /// Tables that a query can name.
-const TABLES: [&str; 4] = [FLOWS, "flows_5m", "flows_1h", "agent_loss"];
+const TABLES: [&str; 5] = [FLOWS, "flows_5m", "flows_1h", "agent_loss", SAMPLES];
+/// Name of the table of samples.
+const SAMPLES: &str = "samples";
 /// Functions whose result is as large as an argument says or many times its input, made at once and
 /// outside of the memory bound: a short statement could ask for all memory there is. Their aliases go
 /// with them; those that add up what they are given are bounded ([`crate::sql::bounded`]). (`generate_series` and `range` remain as tables, which are made batch by batch.)
@@ -102,9 +106,21 @@ impl Database {
 
     /// A session over the rows that are acknowledged now.
     pub(crate) fn session(&self) -> Result<SessionContext, Error> {
+        self.runtime.session(self.snapshots())
+    }
+
+    /// All series that are acknowledged now.
+    pub(crate) fn series(&self) -> Result<AllSeries, Error> {
+        let snapshots = self.snapshots();
+        let samples = snapshots.iter().find(|s| s.spec.name == SAMPLES).cloned();
+        let samples = samples.map(|snapshot| self.runtime.samples(snapshot));
+        Ok(AllSeries::new(self.runtime.session(snapshots)?, samples))
+    }
+
+    fn snapshots(&self) -> Vec<Snapshot> {
         let mut snapshots = self.store.snapshots();
         snapshots.retain(|snapshot| TABLES.contains(&snapshot.spec.name));
-        self.runtime.session(snapshots)
+        snapshots
     }
 }
 
@@ -161,6 +177,12 @@ impl Runtime {
         self.indexes.failures()
     }
 
+    /// The series of a snapshot of the table of samples.
+    pub(crate) fn samples(&self, snapshot: Snapshot) -> SampleSource {
+        let footers = self.env.cache_manager.get_file_metadata_cache();
+        SampleSource::new(snapshot, footers, self.indexes.clone())
+    }
+
     /// A session over the given snapshots.
     pub(crate) fn session(&self, snapshots: Vec<Snapshot>) -> Result<SessionContext, Error> {
         let config = self.config.clone().with_extension(Arc::new(Tiers::new(&snapshots)));
@@ -173,6 +195,7 @@ impl Runtime {
         state.register_function_rewrite(Arc::new(Bounded))?;
         let session = SessionContext::new_with_state(state);
         session.register_udaf(bucket_sum());
+        session.register_udf(label());
         for name in UNBOUNDED {
             session.deregister_udf(name);
         }
@@ -180,6 +203,10 @@ impl Runtime {
             self.env
                 .register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());
             let name = snapshot.spec.name;
+            if snapshot.spec.series {
+                session.register_table(name, Arc::new(SampleTable::new(self.samples(snapshot))))?;
+                continue;
+            }
             session.register_table(
                 name,
                 Arc::new(SnapshotTable::new(snapshot, self.indexes.clone())),

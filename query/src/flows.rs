@@ -9,9 +9,10 @@
 //! - [`shape`]: from the aggregated columns of a metric to the series it gives;
 //! - [`windows`]: windows as runs of time buckets, and their sums;
 //! - [`tiers`]: which table answers, the rows or sums of them;
-//! - [`sums`], [`counters`], [`catalog`]: the queries themselves.
+//! - [`sums`], [`counters`], [`catalog`], [`cardinality`]: the queries themselves.
 
 mod buckets;
+pub(crate) mod cardinality;
 pub(crate) mod catalog;
 mod counters;
 mod fetch;
@@ -24,7 +25,7 @@ mod tiers;
 mod windows;
 
 pub(crate) use buckets::bucket_sum;
-pub(crate) use source::{FlowSource, metrics_of};
+pub(crate) use source::{FlowSource, Used, metrics_of};
 pub(crate) use tiers::Tiers;
 
 #[cfg(test)]

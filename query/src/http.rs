@@ -4,28 +4,37 @@
 //! PromQL is computed away from the server's own threads, so that it delays no other request. When the
 //! client goes away its query ends, and only then gives its place back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
+use tower_http::compression::CompressionLayer;
 use weir_storage::Store;
 
 use crate::database::{Database, Resources};
 use crate::error::{Error, ErrorKind};
 use crate::promql::{Engine, Stop};
+use crate::series::AllSeries;
 
 mod admin;
+mod cors;
 mod envelope;
+mod federate;
 mod labels;
 mod params;
 mod promql;
+mod routes;
 mod sql;
 mod status;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +54,19 @@ pub struct Settings {
     pub timeout: Duration,
     /// Limits of the PromQL engine.
     pub engine: Engine,
+    /// What `/api/v1/status` tells of the server.
+    pub about: About,
+}
+
+/// How a server is set up, for `/api/v1/status`. Nothing secret belongs here: whoever may ask reads it.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Options by name, without dashes before it.
+    pub flags: BTreeMap<String, String>,
+    /// The configuration, as YAML.
+    pub config: String,
+    /// How long rows are kept, such as `30d`.
+    pub retention: String,
 }
 
 impl Default for Settings {
@@ -55,6 +77,7 @@ impl Default for Settings {
             concurrency: 20,
             timeout: Duration::from_secs(120),
             engine: Engine::default(),
+            about: About::default(),
         }
     }
 }
@@ -74,24 +97,29 @@ pub fn router_over(database: Database, settings: &Settings) -> Router {
     let api = Api {
         database,
         places: Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
+        concurrency: settings.concurrency,
         timeout: settings.timeout,
         engine: settings.engine.clone(),
+        about: Arc::new(settings.about.clone()),
+        started: Timestamp::now(),
     };
-    Router::new()
-        .route("/api/v1/query", get(promql::instant).post(promql::instant))
-        .route("/api/v1/query_range", get(promql::range).post(promql::range))
-        .route("/api/v1/labels", get(labels::names).post(labels::names))
-        .route("/api/v1/label/{name}/values", get(labels::values))
-        .route("/api/v1/series", get(labels::series).post(labels::series))
-        .route("/api/v1/metadata", get(status::metadata))
-        .route("/api/v1/query_exemplars", get(status::empty_list).post(status::empty_list))
-        .route("/api/v1/rules", get(status::rules))
-        .route("/api/v1/alerts", get(status::alerts))
-        .route("/api/v1/targets", get(status::targets))
-        .route("/api/v1/status/buildinfo", get(status::build_info))
-        .route("/api/v1/sql", post(sql::query))
+    let mut router = Router::new();
+    for route in routes::routes() {
+        router = router.route(route.path, route.handler);
+    }
+    router
+        .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        // Never unless the client asks for it.
+        .layer(CompressionLayer::new())
+        .layer(axum::middleware::from_fn(cors::allow))
         .with_state(api)
+}
+
+/// A plain page, as clients that try out what a server is expect it.
+async fn not_found() -> impl IntoResponse {
+    let nosniff = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    (StatusCode::NOT_FOUND, [nosniff], "404 page not found\n")
 }
 
 /// What every handler needs.
@@ -99,11 +127,21 @@ pub fn router_over(database: Database, settings: &Settings) -> Router {
 struct Api {
     database: Database,
     places: Arc<Semaphore>,
+    /// How many there are.
+    concurrency: usize,
     timeout: Duration,
     engine: Engine,
+    about: Arc<About>,
+    /// When the server began to answer.
+    started: Timestamp,
 }
 
 impl Api {
+    /// All series at this moment.
+    fn source(&self) -> Result<AllSeries, Error> {
+        self.database.series()
+    }
+
     /// When a request that came now has to be answered.
     fn deadline(&self, timeout: Option<Duration>) -> Instant {
         Instant::now() + timeout.map_or(self.timeout, |t| t.min(self.timeout))
@@ -116,7 +154,8 @@ impl Api {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::new(
                 ErrorKind::Busy,
-                "query timed out waiting for other queries to finish; try again, or run fewer at once",
+                "query timed out in query queue: others have to finish first; try again, or run fewer \
+                 at once",
             )),
         }
     }
@@ -172,6 +211,7 @@ impl Drop for Waiting {
 fn timed_out() -> Error {
     Error::new(
         ErrorKind::Timeout,
-        "query timed out; narrow its time range, use a longer step or allow it more by timeout=",
+        "query timed out in expression evaluation; narrow its time range, use a longer step or allow \
+         it more by timeout=",
     )
 }

@@ -1,32 +1,38 @@
 //! PromQL and SQL over the flow history, and the Prometheus HTTP API.
 //!
 //! ```text
-//! http -> promql::Engine -> flows (promql::source::Source) -+-> database -> scan -> snapshot
-//!      -> sql ----------------------------------------------+
+//! http -> promql::Engine -> series (promql::source::Source) -+-> flows -> database -> scan -+-> snapshot
+//!                                                            +-> samples ------------------+
+//!      -> sql -> database -> scan, samples -------------------------------------------------+
 //! ```
 //!
 //! - `http`: parameters, envelope, places and timeouts;
 //! - [`promql`]: the language, which knows no tables;
 //! - `flows`: the flow table as metrics, exact sums of windows as one aggregate;
+//! - `samples`: ordinary series, read chunk by chunk; `series`: flows and samples side by side;
 //! - `sql`: read-only statements, results as JSON, NDJSON, CSV, Arrow or Parquet;
+//! - `cardinality`: which labels make series many;
 //! - `budget`: the memory of all queries, and the disk beyond it;
 //! - `matchers`: selectors as the store understands them, for retention and deletion;
 //! - `database`: one DataFusion session for each query, over one snapshot;
 //! - `scan`: Parquet files and rows in memory as one table.
 
 mod budget;
+mod cardinality;
 mod database;
 mod error;
 mod flows;
 mod http;
 mod matchers;
 pub mod promql;
+mod samples;
 mod scan;
+mod series;
 mod sql;
 #[cfg(test)]
 mod testing;
 
 pub use database::{Database, Resources};
 pub use error::{Error, ErrorKind};
-pub use http::{Settings, admin_router, router, router_over, router_with};
+pub use http::{About, Settings, admin_router, router, router_over, router_with};
 pub use matchers::row_matchers;

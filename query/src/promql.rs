@@ -3,6 +3,7 @@
 //! ```text
 //! text -> parse -> expr -> eval -> answer
 //!                   |       |
+//!                   |       +- stream: selectors, read block by block
 //!                   |       +- functions, aggregate, binary: plain computation
 //!                   +- plan: which parts the store answers as sums of deltas
 //! ```
@@ -27,6 +28,7 @@ mod number;
 mod parse;
 mod plan;
 mod stop;
+mod stream;
 mod time;
 mod vector;
 mod window;
@@ -34,7 +36,8 @@ mod window;
 pub use engine::{Answer, Engine, Parsed, Query, Value};
 pub use functions::function_names;
 pub use number::format_value;
-pub use parse::parse_selector;
+pub(crate) use number::go::shortest as format_shortest;
+pub use parse::{formatted, parse_selector, syntax_tree};
 pub use stop::Stop;
 pub use time::parse_duration;
 pub use window::is_stale;

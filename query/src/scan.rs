@@ -63,7 +63,7 @@ mod hidden;
 pub(crate) mod indexes;
 mod labels;
 mod prune;
-mod select;
+pub(crate) mod select;
 #[cfg(test)]
 mod tests;
 

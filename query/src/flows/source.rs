@@ -68,7 +68,8 @@ impl FlowSource {
         std::mem::take(&mut *self.unknown.lock())
     }
 
-    fn note(&self, selector: &Selector) {
+    /// Remembers a name that looks like that of a flow metric and is none.
+    pub(crate) fn note(&self, selector: &Selector) {
         let unknown = |name: &&Arc<str>| name.starts_with("flow_") && metric_named(name).is_none();
         if let Some(name) = selector.metric.as_ref().filter(unknown) {
             self.unknown.lock().insert(name.clone());

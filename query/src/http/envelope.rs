@@ -51,9 +51,9 @@ impl From<crate::promql::error::Error> for Failure {
 
 impl IntoResponse for Success {
     fn into_response(self) -> Response {
-        let mut body = String::with_capacity(self.data.len() + 64);
-        body.push_str("{\"status\":\"success\",\"data\":");
-        body.push_str(&self.data);
+        // Answers can be large: they are not copied.
+        let mut body = self.data;
+        body.insert_str(0, "{\"status\":\"success\",\"data\":");
         for (name, notes) in [("warnings", &self.warnings), ("infos", &self.infos)] {
             if !notes.is_empty() {
                 body.push_str(&format!(",\"{name}\":{}", serde_json::json!(notes)));

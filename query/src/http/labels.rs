@@ -8,17 +8,19 @@ use futures::FutureExt;
 
 use super::Api;
 use super::envelope::{Failure, Success};
-use super::params::Params;
+use super::params::{Params, invalid};
 use super::promql::metric;
 use crate::error::Error;
 use crate::flows::catalog::{self, Period};
+use crate::promql::Stop;
 
 /// Names of the labels of matching series: `match[]`, `start`, `end`, `limit`.
 pub(super) async fn names(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
     let (selectors, period) = (selectors_or_all(&params)?, period(&params)?);
-    let database = api.database.clone();
-    let work = async move { catalog::label_names(&database.session()?, &selectors, period).await };
-    let names = api.within(params.timeout()?, |_| work.boxed()).await?;
+    let owned = api.clone();
+    let work =
+        |stop: Stop| async move { owned.source()?.label_names(&selectors, period, &stop).await };
+    let names = api.within(params.timeout()?, |stop| work(stop).boxed()).await?;
     texts(names, &params)
 }
 
@@ -29,26 +31,28 @@ pub(super) async fn values(
     params: Params,
 ) -> Result<Success, Failure> {
     let (selectors, period) = (selectors_or_all(&params)?, period(&params)?);
-    let name = label_name(&name);
-    let database = api.database.clone();
-    let work =
-        async move { catalog::label_values(&database.session()?, &name, &selectors, period).await };
-    let values = api.within(params.timeout()?, |_| work.boxed()).await?;
+    let name = label_name(&name)?;
+    let owned = api.clone();
+    let work = |stop: Stop| async move {
+        owned.source()?.label_values(&name, &selectors, period, &stop).await
+    };
+    let values = api.within(params.timeout()?, |stop| work(stop).boxed()).await?;
     texts(values, &params)
 }
 
 /// Label sets of matching series: `match[]` at least once, `start`, `end`, `limit`.
 pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
-    let (selectors, period) = (params.selectors()?, period(&params)?);
+    let period = period(&params)?;
+    let selectors = params.selectors().map_err(|e| invalid("match[]", &e.to_string()))?;
     if selectors.is_empty() {
         return Err(Error::bad("no match[] parameter provided").into());
     }
     let limit = params.limit()?.unwrap_or(usize::MAX);
     // One more than is shown tells whether there are more.
     let most = limit.saturating_add(1);
-    let database = api.database.clone();
-    let work = async move {
-        let found = catalog::series(&database.session()?, &selectors, period, most).await?;
+    let owned = api.clone();
+    let work = |stop: Stop| async move {
+        let found = owned.source()?.label_sets(&selectors, period, most, &stop).await?;
         let items: Vec<String> = found.iter().take(limit).map(metric).collect();
         let mut success = Success::new(format!("[{}]", items.join(",")));
         if found.len() > limit {
@@ -56,7 +60,7 @@ pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Suc
         }
         Ok(success)
     };
-    Ok(api.within(params.timeout()?, |_| work.boxed()).await?)
+    Ok(api.within(params.timeout()?, |stop| work(stop).boxed()).await?)
 }
 
 /// The selectors of a request; without any, one that matches everything.
@@ -70,18 +74,36 @@ fn period(params: &Params) -> Result<Period, Error> {
     let micros = |ms: i64| ms.saturating_mul(1000);
     let start = params.time("start")?.map_or(i64::MIN, micros);
     let until = params.time("end")?.map_or(i64::MAX, micros);
-    if until < start {
-        return Err(Error::bad(
-            "invalid parameter \"end\": end timestamp must not be before start time",
-        ));
-    }
     Ok(Period { after: start.saturating_sub(1), until })
 }
 
-/// Prometheus 3 lets clients write names that are not plain as `U__` and escapes; no flow label needs
-/// it, but the prefix may come with a plain name.
-fn label_name(name: &str) -> String {
-    name.strip_prefix("U__").unwrap_or(name).to_owned()
+/// The label that a path names. Prometheus 3 lets clients write names that are not plain as `U__` and
+/// escapes: `__` stands for an underscore, `_2e_` for the character of that number.
+///
+/// # Errors
+/// [`crate::ErrorKind::BadData`] for an empty name.
+fn label_name(name: &str) -> Result<String, Error> {
+    let name = name.strip_prefix("U__").and_then(unescaped).unwrap_or_else(|| name.to_owned());
+    if name.is_empty() {
+        return Err(Error::bad(format!("invalid label name: {name:?}")));
+    }
+    Ok(name)
+}
+
+fn unescaped(escaped: &str) -> Option<String> {
+    let mut name = String::new();
+    let mut rest = escaped;
+    while let Some((plain, after)) = rest.split_once('_') {
+        name.push_str(plain);
+        let (code, after) = after.split_once('_')?;
+        name.push(match code {
+            "" => '_',
+            code => char::from_u32(u32::from_str_radix(code, 16).ok()?)?,
+        });
+        rest = after;
+    }
+    name.push_str(rest);
+    Some(name)
 }
 
 fn texts(found: BTreeSet<Arc<str>>, params: &Params) -> Result<Success, Failure> {
@@ -92,4 +114,22 @@ fn texts(found: BTreeSet<Arc<str>>, params: &Params) -> Result<Success, Failure>
         success.warnings.push("results truncated due to limit".into());
     }
     Ok(success)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_of_labels_come_plain_or_escaped() {
+        for (escaped, name) in [
+            ("job", "job"),
+            ("U__a_2e_b", "a.b"),
+            ("U__a__b", "a_b"),
+            ("U___e4_", "ä"),
+            ("a-b", "a-b"),
+            ("U__a_zz_", "U__a_zz_"),
+        ] {
+            assert_eq!(super::label_name(escaped).unwrap(), name);
+        }
+        assert!(super::label_name("").is_err());
+    }
 }

@@ -63,24 +63,37 @@ impl Params {
         self.0.iter().filter(move |(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str())
     }
 
-    pub(super) fn required(&self, name: &str) -> Result<&str, Error> {
-        self.get(name)
-            .ok_or_else(|| Error::bad(format!("invalid parameter \"{name}\": it is missing")))
-    }
-
     /// A time in milliseconds since the Unix epoch.
     pub(super) fn time(&self, name: &str) -> Result<Option<i64>, Error> {
-        self.get(name).map(|text| time(name, text)).transpose()
+        let Some(text) = self.get(name) else { return Ok(None) };
+        time(text).map(Some).map_err(|why| {
+            Error::bad(format!(
+                "invalid parameter \"{name}\": invalid time value for '{name}': {why}"
+            ))
+        })
+    }
+
+    /// A time that has to be there, in milliseconds since the Unix epoch.
+    pub(super) fn required_time(&self, name: &str) -> Result<i64, Error> {
+        time(self.get(name).unwrap_or_default()).map_err(|why| invalid(name, &why))
     }
 
     /// A duration in milliseconds.
     pub(super) fn duration(&self, name: &str) -> Result<Option<i64>, Error> {
-        self.get(name)
-            .map(|text| {
-                parse_duration(text)
-                    .map_err(|e| Error::bad(format!("invalid parameter \"{name}\": {e}")))
-            })
+        self.get(name).map(|text| duration(text).map_err(|why| invalid(name, &why))).transpose()
+    }
+
+    /// A duration that has to be there, in milliseconds.
+    pub(super) fn required_duration(&self, name: &str) -> Result<i64, Error> {
+        duration(self.get(name).unwrap_or_default()).map_err(|why| invalid(name, &why))
+    }
+
+    /// The `lookback_delta` parameter in milliseconds.
+    pub(super) fn lookback(&self) -> Result<Option<i64>, Error> {
+        let text = self.get("lookback_delta");
+        text.map(duration)
             .transpose()
+            .map_err(|why| Error::bad(format!("error parsing lookback delta duration: {why}")))
     }
 
     /// The `timeout` parameter.
@@ -94,10 +107,20 @@ impl Params {
     /// The `limit` parameter; 0 is none.
     pub(super) fn limit(&self) -> Result<Option<usize>, Error> {
         let Some(text) = self.get("limit") else { return Ok(None) };
-        let limit: usize = text.parse().map_err(|_| {
-            Error::bad(format!("invalid parameter \"limit\": `{text}` is no whole number"))
+        let limit: i64 = text.parse().map_err(|_| {
+            invalid("limit", &format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
         })?;
+        let limit =
+            usize::try_from(limit).map_err(|_| invalid("limit", "limit must be non-negative"))?;
         Ok((limit > 0).then_some(limit))
+    }
+
+    /// A bound of the endpoints that tell of metadata: `None` without one; a negative one is none.
+    pub(super) fn number(&self, name: &str) -> Result<Option<usize>, Error> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number: i64 =
+            text.parse().map_err(|_| Error::bad(format!("{name} must be a number")))?;
+        Ok(usize::try_from(number).ok())
     }
 
     /// The `table` parameters.
@@ -107,26 +130,42 @@ impl Params {
 
     /// The `match[]` parameters.
     pub(super) fn selectors(&self) -> Result<Vec<Selector>, Error> {
-        self.all("match[]")
-            .map(|text| {
-                parse_selector(text)
-                    .map_err(|e| Error::bad(format!("invalid parameter \"match[]\": {e}")))
-            })
-            .collect()
+        self.all("match[]").map(selector).collect()
     }
 }
 
-fn time(name: &str, text: &str) -> Result<i64, Error> {
-    let bad = || {
-        Error::bad(format!(
-            "invalid parameter \"{name}\": cannot parse \"{text}\" to a valid timestamp; give \
-             seconds since 1970 or RFC 3339"
-        ))
-    };
+/// One `match[]`.
+fn selector(text: &str) -> Result<Selector, Error> {
+    parse_selector(text).map_err(|error| {
+        let error = error.to_string();
+        if error.contains("must contain at least one non-empty matcher") {
+            return Error::bad("match[] must contain at least one non-empty matcher");
+        }
+        Error::bad(error)
+    })
+}
+
+pub(super) fn invalid(name: &str, why: &str) -> Error {
+    Error::bad(format!("invalid parameter \"{name}\": {why}"))
+}
+
+fn duration(text: &str) -> Result<i64, String> {
+    parse_duration(text).map_err(|_| format!("cannot parse {text:?} to a valid duration"))
+}
+
+/// Reads a time: seconds since 1970, or RFC 3339.
+fn time(text: &str) -> Result<i64, String> {
+    let bad = || format!("cannot parse {text:?} to a valid timestamp");
     if let Ok(seconds) = text.parse::<f64>() {
         let ms = (seconds * 1000.0).round();
         // Beyond this a double no longer counts milliseconds; Prometheus' own bounds lie there too.
         return if ms.abs() < 9.0e15 { Ok(ms as i64) } else { Err(bad()) };
+    }
+    // The bounds of Prometheus' times, which clients send to ask for all there is.
+    match text {
+        "-292273086-05-16T16:47:06Z" => return Ok(i64::MIN / 1000),
+        "292277025-08-18T07:12:54.999999999Z" => return Ok(i64::MAX / 1000),
+        _ => {}
     }
     text.parse::<Timestamp>().map(Timestamp::as_millisecond).map_err(|_| bad())
 }
@@ -144,10 +183,10 @@ mod tests {
             ("2015-07-01T20:10:51.781Z", 1_435_781_451_781),
             ("2015-07-01T22:10:51.781+02:00", 1_435_781_451_781),
         ] {
-            assert_eq!(time("time", text).ok(), Some(ms), "{text}");
+            assert_eq!(time(text).ok(), Some(ms), "{text}");
         }
         for text in ["", "now", "NaN", "inf", "1e300", "2015-07-01"] {
-            assert!(time("time", text).is_err(), "{text}");
+            assert!(time(text).is_err(), "{text}");
         }
     }
 }

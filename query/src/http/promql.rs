@@ -13,11 +13,10 @@ use jiff::Timestamp;
 
 use super::Api;
 use super::envelope::{Failure, Success};
-use super::params::Params;
+use super::params::{Params, invalid};
 use crate::error::Error;
-use crate::flows::FlowSource;
 use crate::promql::source::{Labels, Steps};
-use crate::promql::{Answer, Query, Stop, Value, format_value};
+use crate::promql::{Answer, Engine, Query, Stop, Value, format_value};
 
 /// An instant query: `query`, `time` (now), `timeout`, `lookback_delta`, `limit`, `stats`.
 pub(super) async fn instant(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
@@ -29,11 +28,10 @@ pub(super) async fn instant(State(api): State<Api>, params: Params) -> Result<Su
 /// A range query: `query`, `start`, `end`, `step`, `timeout`, `lookback_delta`, `limit`,
 /// `stats`.
 pub(super) async fn range(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
-    let missing = |name: &str| Error::bad(format!("invalid parameter \"{name}\": it is missing"));
     let steps = Steps {
-        start: params.time("start")?.ok_or_else(|| missing("start"))?,
-        end: params.time("end")?.ok_or_else(|| missing("end"))?,
-        step: params.duration("step")?.ok_or_else(|| missing("step"))?,
+        start: params.required_time("start")?,
+        end: params.required_time("end")?,
+        step: params.required_duration("step")?,
     };
     evaluate(&api, &params, steps, false).await
 }
@@ -44,19 +42,16 @@ async fn evaluate(
     steps: Steps,
     instant: bool,
 ) -> Result<Success, Failure> {
-    let query = Query {
-        expr: params.required("query")?.to_owned(),
-        steps,
-        instant,
-        lookback_ms: params.duration("lookback_delta")?,
-    };
     let limit = params.limit()?;
+    let lookback_ms = params.lookback()?;
+    let query = Query { expr: expression(params)?, steps, instant, lookback_ms };
+    api.engine.check(&query)?;
     let stats = params.get("stats").is_some();
     let asked = Instant::now();
     let owned = api.clone();
     let work = |stop: Stop| async move {
         let begun = Instant::now();
-        let source = FlowSource::new(owned.database.session()?);
+        let source = owned.source()?;
         let prepared = Instant::now();
         let evaluated = owned.engine.evaluate_until(&source, &query, &stop).await;
         let mut answer = evaluated.map_err(Error::from)?;
@@ -75,12 +70,16 @@ async fn evaluate(
             serde_json::json!({
                 "timings": {
                     "evalTotalTime": seconds(begun, done),
+                    "resultSortTime": 0,
                     "queryPreparationTime": seconds(begun, prepared),
                     "innerEvalTime": seconds(prepared, done),
                     "execQueueTime": seconds(asked, begun),
                     "execTotalTime": seconds(asked, done),
                 },
-                "samples": { "totalQueryableSamples": answer.samples },
+                "samples": {
+                    "totalQueryableSamples": answer.samples,
+                    "peakSamples": answer.peak,
+                },
                 "tiers": tiers,
             })
         });
@@ -88,6 +87,16 @@ async fn evaluate(
     };
     // Boxed, so that the engine's and DataFusion's futures are compiled here and not by every user.
     Ok(api.within(params.timeout()?, |stop| work(stop).boxed()).await?)
+}
+
+/// The `query` parameter, which has to be an expression.
+pub(super) fn expression(params: &Params) -> Result<String, Error> {
+    let text = params.get("query").unwrap_or_default();
+    match Engine::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(crate::promql::error::Error::BadData(why)) => Err(invalid("query", &why)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn success(
@@ -112,57 +121,71 @@ fn success(
 /// The `data` of an answer.
 fn data(value: Value, query: &Query, limit: usize, stats: Option<&serde_json::Value>) -> String {
     let steps = query.steps;
-    let (kind, result) = match value {
-        Value::Str(text) => ("string", format!("[{},{}]", seconds(steps.start), json(&text))),
+    let kind = match &value {
+        Value::Str(_) => "string",
+        Value::Scalar(_) if query.instant => "scalar",
+        Value::Vector(_) if query.instant => "vector",
+        _ => "matrix",
+    };
+    let mut out = format!("{{\"resultType\":\"{kind}\",\"result\":[");
+    match value {
+        Value::Str(text) => {
+            seconds(&mut out, steps.start);
+            out.push(',');
+            out.push_str(&json(&text));
+        }
         Value::Scalar(values) if query.instant => {
-            let value = values.first().copied().unwrap_or(f64::NAN);
-            ("scalar", point(steps.start, value))
+            scalar(&mut out, steps.start, values.first().copied().unwrap_or(f64::NAN));
         }
         Value::Scalar(values) => {
-            let points = steps.iter().zip(values);
-            ("matrix", list([series(&Labels::default(), "values", &points_list(points))]))
+            series(&mut out, &Labels::default());
+            points(&mut out, steps.iter().zip(values));
         }
-        Value::Vector(all) if query.instant => {
-            let items = all.into_iter().filter_map(|s| {
-                let value = s.values.first().copied().flatten()?;
-                Some(series(&s.labels, "value", &point(steps.start, value)))
-            });
-            ("vector", list(items.take(limit)))
-        }
+        // Series are let go of as they are written.
         Value::Vector(all) => {
-            let items = all.into_iter().filter_map(|s| {
-                let points = steps.iter().zip(&s.values).filter_map(|(t, v)| Some((t, (*v)?)));
-                let mut points = points.peekable();
-                points.peek()?;
-                Some(series(&s.labels, "values", &points_list(points)))
-            });
-            ("matrix", list(items.take(limit)))
+            let with_value = all.into_iter().filter(|s| s.values.iter().any(Option::is_some));
+            for one in with_value.take(limit) {
+                separate(&mut out);
+                series(&mut out, &one.labels);
+                if query.instant {
+                    out.push_str("\"value\":[");
+                    let value = one.values.first().copied().flatten().unwrap_or(f64::NAN);
+                    scalar(&mut out, steps.start, value);
+                    out.push_str("]}");
+                } else {
+                    let values = steps.iter().zip(one.values);
+                    points(&mut out, values.filter_map(|(time, value)| Some((time, value?))));
+                }
+            }
         }
         Value::Matrix(all) => {
-            let items = all
-                .into_iter()
-                .map(|s| series(&s.labels, "values", &points_list(s.samples.into_iter())));
-            ("matrix", list(items.take(limit)))
+            for one in all.into_iter().take(limit) {
+                separate(&mut out);
+                series(&mut out, &one.labels);
+                points(&mut out, one.samples.into_iter());
+            }
         }
-    };
-    let stats = stats.map(|stats| format!(",\"stats\":{stats}")).unwrap_or_default();
-    format!("{{\"resultType\":\"{kind}\",\"result\":{result}{stats}}}")
-}
-
-fn list(items: impl IntoIterator<Item = String>) -> String {
-    let mut out = String::from("[");
-    for item in items {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push_str(&item);
     }
     out.push(']');
+    if let Some(stats) = stats {
+        let _ = write!(out, ",\"stats\":{stats}");
+    }
+    out.push('}');
     out
 }
 
-fn series(labels: &Labels, key: &str, points: &str) -> String {
-    format!("{{\"metric\":{},\"{key}\":{points}}}", metric(labels))
+/// A comma, unless something begins.
+fn separate(out: &mut String) {
+    if !out.ends_with('[') {
+        out.push(',');
+    }
+}
+
+/// The beginning of a series.
+fn series(out: &mut String, labels: &Labels) {
+    out.push_str("{\"metric\":");
+    out.push_str(&metric(labels));
+    out.push(',');
 }
 
 /// Labels as a JSON object.
@@ -178,19 +201,33 @@ pub(super) fn metric(labels: &Labels) -> String {
     out
 }
 
-fn points_list(points: impl Iterator<Item = (i64, f64)>) -> String {
-    list(points.map(|(t, v)| point(t, v)))
+/// The points of a series, and its end.
+fn points(out: &mut String, points: impl Iterator<Item = (i64, f64)>) {
+    out.push_str("\"values\":[");
+    for (time, value) in points {
+        separate(out);
+        out.push('[');
+        scalar(out, time, value);
+        out.push(']');
+    }
+    out.push_str("]}");
 }
 
-fn point(ms: i64, value: f64) -> String {
-    format!("[{},\"{}\"]", seconds(ms), format_value(value))
+fn scalar(out: &mut String, ms: i64, value: f64) {
+    seconds(out, ms);
+    out.push_str(",\"");
+    out.push_str(&format_value(value));
+    out.push('"');
 }
 
 /// Milliseconds as a JSON number of seconds, without a fraction where there is none.
-fn seconds(ms: i64) -> String {
+fn seconds(out: &mut String, ms: i64) {
     let sign = if ms < 0 { "-" } else { "" };
     let (whole, rest) = (ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000);
-    if rest == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest:03}") }
+    let _ = write!(out, "{sign}{whole}");
+    if rest > 0 {
+        let _ = write!(out, ".{rest:03}");
+    }
 }
 
 fn json(text: &str) -> String {
@@ -202,7 +239,9 @@ mod tests {
     #[test]
     fn times_keep_their_milliseconds() {
         for (ms, text) in [(1_500, "1.500"), (2_000, "2"), (7, "0.007"), (-1_001, "-1.001")] {
-            assert_eq!(super::seconds(ms), text);
+            let mut out = String::new();
+            super::seconds(&mut out, ms);
+            assert_eq!(out, text);
         }
     }
 }

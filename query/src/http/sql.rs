@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use super::envelope::Failure;
-use super::params::{Params, body};
+use super::params::{Params, body, invalid};
 use super::{Api, timed_out};
 use crate::error::Error;
 use crate::sql::encode::{Encoder, Format};
@@ -132,7 +132,8 @@ fn statement(headers: &HeaderMap, body: &[u8], params: &mut Params) -> Result<St
     let text = match media {
         "application/x-www-form-urlencoded" => {
             params.read(body);
-            params.required("query")?.to_owned()
+            let text = params.get("query");
+            text.ok_or_else(|| invalid("query", "it is missing"))?.to_owned()
         }
         "application/json" => {
             let json: Json = serde_json::from_slice(body).map_err(|e| {

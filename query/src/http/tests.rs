@@ -16,6 +16,9 @@ use weir_storage::{Entry, Options, Part, Store};
 use weir_wire::{Header, encode};
 
 use super::{Settings, router, router_with};
+
+mod prometheus;
+
 use crate::testing::{Row, flow_batch, specs};
 
 /// 2026-11-22 12:00:00 UTC.
@@ -200,7 +203,7 @@ async fn bad_questions_get_prometheus_errors() {
         ("/api/v1/query_range", vec![("query", "up"), ("start", "1"), ("end", "2"), ("step", "0")]),
         ("/api/v1/series", vec![]),
         ("/api/v1/series", vec![("match[]", "{")]),
-        ("/api/v1/labels", vec![("start", "2"), ("end", "1")]),
+        ("/api/v1/query_exemplars", vec![]),
     ] {
         let (status, answer) = get(&router, path, &params).await;
         assert_eq!(status, 400, "{path} {params:?}: {answer}");
@@ -271,7 +274,7 @@ async fn fixed_endpoints_answer() {
     let (router, _dir) = small().await;
     let (_, metadata) = get(&router, "/api/v1/metadata", &[("metric", "flow_rtt_seconds")]).await;
     assert_eq!(metadata["data"]["flow_rtt_seconds"][0]["type"], "histogram");
-    for path in ["status/buildinfo", "rules", "alerts", "targets", "query_exemplars"] {
+    for path in ["status/buildinfo", "rules", "alerts", "targets"] {
         let (status, answer) = get(&router, &format!("/api/v1/{path}"), &[]).await;
         assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("success")), "{path}");
     }
@@ -468,8 +471,11 @@ async fn computing_delays_nobody_and_ends() {
     let api = super::Api {
         database: crate::Database::new(store, &super::Resources::default()),
         places: Arc::new(tokio::sync::Semaphore::new(1)),
+        concurrency: 1,
         timeout: Duration::from_secs(60),
         engine: super::Engine::default(),
+        about: Arc::default(),
+        started: jiff::Timestamp::UNIX_EPOCH,
     };
     let endless = |stop: super::Stop| async move {
         while !stop.is_stopped() {

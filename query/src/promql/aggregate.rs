@@ -7,11 +7,14 @@ use parking_lot::Mutex;
 use super::error::Error;
 use super::expr::{Aggregate, Aggregator, Place};
 use super::notes::Notes;
-use super::number::{self, Mean, Sum, go, to_f64};
+use super::number::{self, go};
 use super::source::{Grouping, Labels, StepSeries};
 use super::vector::{self, Collector, Data};
 
+mod fold;
 mod select;
+
+pub(crate) use fold::Fold;
 
 /// Most values that `count_values` makes: each distinct value is a series over all steps.
 const MAX_COUNTED: usize = 5_000_000;
@@ -59,9 +62,17 @@ pub(crate) fn apply(
                 number::quantile(param.get(step).copied().unwrap_or(f64::NAN), values)
             }))
         }
-        (op, None) => Ok(reduce(grouping, &series, steps, |_, values| fold(op, values))),
-        _ => Err(Error::Internal("aggregation with the wrong kind of parameter".to_owned())),
+        (op, None) => {
+            let mut fold = Fold::new(op, grouping, steps).ok_or_else(wrong_parameter)?;
+            series.iter().for_each(|one| fold.add(one));
+            Ok(fold.finish())
+        }
+        _ => Err(wrong_parameter()),
     }
+}
+
+fn wrong_parameter() -> Error {
+    Error::Internal("aggregation with the wrong kind of parameter".to_owned())
 }
 
 /// Warns about a quantile outside 0 to 1.
@@ -140,46 +151,11 @@ fn value(series: &[StepSeries], member: usize, step: usize) -> Option<f64> {
     series.get(member)?.values.get(step).copied().flatten()
 }
 
-/// Reduces values, at least one, to one.
-fn fold(op: Aggregator, values: &[f64]) -> f64 {
-    match op {
-        Aggregator::Sum => {
-            let mut sum = Sum::default();
-            values.iter().for_each(|value| sum.add(*value));
-            sum.value()
-        }
-        Aggregator::Avg => {
-            let mut mean = Mean::default();
-            values.iter().for_each(|value| mean.add(*value));
-            mean.value()
-        }
-        Aggregator::Min => extreme(values, |value, best| value < best),
-        Aggregator::Max => extreme(values, |value, best| value > best),
-        Aggregator::Count => to_f64(values.len()),
-        Aggregator::Group => 1.0,
-        Aggregator::Stddev => variance(values).sqrt(),
-        Aggregator::Stdvar => variance(values),
-        _ => f64::NAN,
-    }
-}
-
 /// The value that none other beats; NaN only if there is nothing else.
 pub(crate) fn extreme(values: &[f64], beats: impl Fn(f64, f64) -> bool) -> f64 {
     values.iter().copied().fold(f64::NAN, |best, value| {
         if best.is_nan() || beats(value, best) { value } else { best }
     })
-}
-
-/// Population variance over series; NaN if any value is not finite.
-fn variance(values: &[f64]) -> f64 {
-    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
-    for value in values {
-        count += 1.0;
-        let delta = value - mean;
-        mean += delta / count;
-        squares += delta * (value - mean);
-    }
-    squares / count
 }
 
 /// Counts how often each value occurs, as one series for each value.

@@ -25,15 +25,15 @@ pub struct Engine {
     pub lookback_ms: i64,
     /// Resolution of subqueries that give none, milliseconds; positive.
     pub subquery_step_ms: i64,
-    /// Most samples read and values computed by one query.
+    /// Most samples and values that one query holds at a time, 16 bytes each. What is read and not kept
+    /// does not count.
     pub max_samples: usize,
 }
 
-/// Prometheus' 5 minutes and 1 minute; 5 million samples, of 16 bytes each and in several copies while
-/// a query runs.
+/// Prometheus' 5 minutes, 1 minute and 50 million samples.
 impl Default for Engine {
     fn default() -> Self {
-        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, max_samples: 5_000_000 }
+        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, max_samples: 50_000_000 }
     }
 }
 
@@ -73,8 +73,10 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// Worth knowing about the answer.
     pub infos: Vec<String>,
-    /// Samples read and values computed for it.
+    /// Samples read for it.
     pub samples: usize,
+    /// Most samples and values that were held at a time.
+    pub peak: usize,
 }
 
 /// An expression that has been read and checked.
@@ -90,6 +92,25 @@ impl Engine {
     /// [`Error::BadData`] if it is not well formed.
     pub fn parse(expr: &str) -> Result<Parsed, Error> {
         Ok(Parsed { expr: parse::parse(expr)? })
+    }
+
+    /// Reads and checks a query without evaluating it.
+    ///
+    /// # Errors
+    /// [`Error::BadData`] for a malformed expression or times, [`Error::Execution`] if it calls a
+    /// function that is not supported.
+    pub fn check(&self, query: &Query) -> Result<Parsed, Error> {
+        check_steps(query)?;
+        let parsed = Self::parse(&query.expr)?;
+        let kind = parsed.expr.kind();
+        if !query.instant && matches!(kind, Kind::Matrix | Kind::Text) {
+            let kind = if kind == Kind::Text { "string" } else { "range vector" };
+            return Err(Error::BadData(format!(
+                "invalid parameter \"query\": invalid expression type \"{kind}\" for range query, must \
+                 be Scalar or instant Vector"
+            )));
+        }
+        Ok(parsed)
     }
 
     /// Evaluates a query. Dropping the future gives it up.
@@ -111,14 +132,7 @@ impl Engine {
         query: &Query,
         stop: &Stop,
     ) -> Result<Answer, Error> {
-        check_steps(query)?;
-        let Parsed { expr } = Self::parse(&query.expr)?;
-        if !query.instant && matches!(expr.kind(), Kind::Matrix | Kind::Text) {
-            let kind = if expr.kind() == Kind::Text { "string" } else { "range vector" };
-            return Err(Error::BadData(format!(
-                "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
-            )));
-        }
+        let Parsed { expr } = self.check(query)?;
         let lookback = query.lookback_ms.filter(|ms| *ms > 0).unwrap_or(self.lookback_ms);
         let evaluator = Evaluator {
             source,
@@ -126,17 +140,19 @@ impl Engine {
             lookback,
             subquery_step: self.subquery_step_ms,
             max_samples: self.max_samples,
-            touched: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
             stop: stop.clone(),
             notes: Mutex::new(Notes::on(&query.expr)),
         };
         let data = evaluator.eval(&expr, query.steps).await?;
-        let samples = evaluator.touched.into_inner();
+        let (samples, peak) = (evaluator.read.into_inner(), evaluator.peak.into_inner());
         let (warnings, infos) = evaluator.notes.into_inner().into_lists();
         let value = value(data, query);
         // Windows that were given up half way are no answer.
         stop.check()?;
-        Ok(Answer { value, warnings, infos, samples })
+        Ok(Answer { value, warnings, infos, samples, peak })
     }
 }
 

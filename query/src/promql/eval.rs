@@ -10,15 +10,17 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, try_join};
 use parking_lot::Mutex;
 
+use super::aggregate::Fold;
 use super::error::Error;
 use super::expr::{Aggregate, At, Binary, Call, Expr, Kind, Pick, Subquery, When};
-use super::functions::{self, Function};
+use super::functions::{self, Function, Windowed};
 use super::info;
 use super::notes::Notes;
 use super::number::seconds;
 use super::plan::{self, Sums};
 use super::source::{Selector, Series, Source, StepSeries, Steps, Window};
 use super::stop::Stop;
+use super::stream::{Ask, Unique, Work, Yield};
 use super::vector::Data;
 use super::window::{Frame, Windows, is_stale};
 use super::{aggregate, binary, vector};
@@ -33,10 +35,14 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) lookback: i64,
     /// Resolution of subqueries that name none, milliseconds.
     pub(crate) subquery_step: i64,
-    /// Most samples and values that the query may touch.
+    /// Most samples and values that the query may hold at a time.
     pub(crate) max_samples: usize,
-    /// How many it has touched.
-    pub(crate) touched: AtomicUsize,
+    /// How many it holds.
+    pub(crate) held: AtomicUsize,
+    /// The most that it has held.
+    pub(crate) peak: AtomicUsize,
+    /// Samples that it has read.
+    pub(crate) read: AtomicUsize,
     /// Whether anybody still waits for the answer.
     pub(crate) stop: Stop,
     /// Remarks so far.
@@ -45,14 +51,6 @@ pub(crate) struct Evaluator<'a> {
 
 /// Samples seen in windows that weigh as much as one value: each is read once and nothing is kept.
 const VIEWED_PER_VALUE: usize = 100;
-
-/// Which part of its samples an instant selector yields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Yield {
-    Value,
-    /// Seconds since the Unix epoch.
-    Time,
-}
 
 impl Evaluator<'_> {
     /// Evaluates an expression.
@@ -76,9 +74,7 @@ impl Evaluator<'_> {
                 None => self.node(expr, steps).await?,
             };
             self.stop.check()?;
-            if let Data::Vector(series) = &data {
-                self.touch(series.len().saturating_mul(steps.len()))?;
-            }
+            self.hold(data.values(&steps))?;
             Ok(data)
         }
         .boxed()
@@ -89,16 +85,24 @@ impl Evaluator<'_> {
             Expr::Number(value) => Ok(Data::Scalar(vec![*value; steps.len()])),
             Expr::Text(text) => Ok(Data::Text(text.clone())),
             Expr::Instant(pick) => {
-                Ok(Data::Vector(self.instant(pick, &steps, Yield::Value).await?))
+                Ok(Data::Vector(self.instant(pick, &steps, Yield::Value, Keep::all()).await?))
             }
             Expr::Range(pick, range) => Ok(Data::Matrix(self.windows(pick, *range, &steps).await?)),
             Expr::Subquery(subquery) => Ok(Data::Matrix(self.subquery(subquery, &steps).await?)),
-            Expr::Negate(inner) => match self.eval(inner, steps).await? {
-                Data::Scalar(values) => Ok(Data::Scalar(values.iter().map(|v| -v).collect())),
-                Data::Vector(series) => Ok(Data::Vector(negated(series)?)),
-                other => Ok(other),
-            },
-            Expr::Keep(inner) => self.eval(inner, steps).await,
+            Expr::Negate(inner) => {
+                let inner = self.eval(inner, steps).await?;
+                self.release(inner.values(&steps));
+                match inner {
+                    Data::Scalar(values) => Ok(Data::Scalar(values.iter().map(|v| -v).collect())),
+                    Data::Vector(series) => Ok(Data::Vector(negated(series)?)),
+                    other => Ok(other),
+                }
+            }
+            Expr::Keep(inner) => {
+                let inner = self.eval(inner, steps).await?;
+                self.release(inner.values(&steps));
+                Ok(inner)
+            }
             Expr::Binary(operation) => self.binary(operation, steps).await,
             Expr::Aggregate(aggregate) => self.aggregate(aggregate, steps).await,
             Expr::Call(call) => self.call(call, steps).await,
@@ -108,7 +112,10 @@ impl Evaluator<'_> {
     async fn binary(&self, operation: &Binary, steps: Steps) -> Result<Data, Error> {
         let sides =
             try_join(self.eval(&operation.lhs, steps), self.eval(&operation.rhs, steps)).await?;
-        binary::apply(operation, sides.0, sides.1, steps.len())
+        let held = sides.0.values(&steps) + sides.1.values(&steps);
+        let result = binary::apply(operation, sides.0, sides.1, steps.len());
+        self.release(held);
+        result
     }
 
     async fn aggregate(&self, aggregate: &Aggregate, steps: Steps) -> Result<Data, Error> {
@@ -116,34 +123,133 @@ impl Evaluator<'_> {
             Some(param) => Some(self.eval(param, steps).await?),
             None => None,
         };
-        match self.eval(&aggregate.expr, steps).await? {
-            Data::Vector(series) => {
-                let out =
-                    aggregate::apply(aggregate, param.as_ref(), series, steps.len(), &self.notes)?;
-                Ok(Data::Vector(out))
-            }
-            _ => Err(Error::Internal("aggregation of something but a vector".to_owned())),
+        if let Some(fold) = Fold::new(aggregate.op, &aggregate.grouping, steps.len())
+            && param.is_none()
+            && let Some(series) = self.streamed(&aggregate.expr, &steps, Keep::folded(fold)).await?
+        {
+            return Ok(Data::Vector(series));
         }
+        let inner = self.eval(&aggregate.expr, steps).await?;
+        let held = inner.values(&steps) + param.as_ref().map_or(0, |param| param.values(&steps));
+        let Data::Vector(series) = inner else {
+            return Err(Error::Internal("aggregation of something but a vector".to_owned()));
+        };
+        let out = aggregate::apply(aggregate, param.as_ref(), series, steps.len(), &self.notes)?;
+        self.release(held);
+        Ok(Data::Vector(out))
+    }
+
+    /// The vector of an expression whose series are read one by one, or `None` if it is of another kind.
+    async fn streamed(
+        &self,
+        expr: &Expr,
+        steps: &Steps,
+        keep: Keep,
+    ) -> Result<Option<Vec<StepSeries>>, Error> {
+        if steps.len() > 1 && expr.is_constant() {
+            return Ok(None);
+        }
+        match expr {
+            Expr::Instant(pick) => self.instant(pick, steps, Yield::Value, keep).await.map(Some),
+            Expr::Call(call) if !matches!(call.function, Function::Absent) => {
+                // What the source sums up by itself is asked for elsewhere.
+                if let Some(sums) = plan::sums(expr)
+                    && let Some(series) = self.window_sums(&sums, steps).await?
+                {
+                    return Ok(Some(keep.of(series)));
+                }
+                self.over_windows(call, steps, keep).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What a window function makes of a selector, or `None` if the call is of another kind.
+    async fn over_windows(
+        &self,
+        call: &Call,
+        steps: &Steps,
+        keep: Keep,
+    ) -> Result<Option<Vec<StepSeries>>, Error> {
+        let selected = |arg: &Expr| matches!(arg, Expr::Range(..));
+        let Some(Expr::Range(pick, range)) = call.args.iter().find(|arg| selected(arg)) else {
+            return Ok(None);
+        };
+        if !Windowed::is_like(call) {
+            return Ok(None);
+        }
+        let mut scalars = Vec::new();
+        for arg in &call.args {
+            if !selected(arg) {
+                scalars.push(self.eval(arg, *steps).await?);
+            }
+        }
+        let held = scalars.iter().map(|scalar| scalar.values(steps)).sum();
+        let function = Windowed::of(call, scalars)?;
+        let frame = Frame { range: *range, offset: pick.when.offset, at: self.at(pick.when) };
+        let ask = Ask::Function(function);
+        let series = self.stream(&pick.selector, ask, frame, steps, Some(call), keep).await?;
+        self.release(held);
+        Ok(Some(series))
+    }
+
+    /// Reads a selector block by block.
+    async fn stream(
+        &self,
+        selector: &Selector,
+        ask: Ask,
+        frame: Frame,
+        steps: &Steps,
+        call: Option<&Call>,
+        mut keep: Keep,
+    ) -> Result<Vec<StepSeries>, Error> {
+        let (after, until) = frame.span(steps);
+        let blocks = self.source.blocks(selector, after, until).await?;
+        let work = Work { ask, frame, steps: *steps, stop: self.stop.clone() };
+        let mut unique = Unique::new(!work.ask.keeps_name() && selector.metric.is_none());
+        work.run(blocks, |done| {
+            self.read.fetch_add(done.samples, Ordering::Relaxed);
+            if let (Ask::Function(function), Some(call)) = (&work.ask, call) {
+                function.note(call, &done.metrics, &done.windows, &self.notes)?;
+            }
+            unique.check(&done.series)?;
+            keep.add(done.series);
+            self.check_room(keep.len().saturating_mul(steps.len()))
+        })
+        .await?;
+        Ok(keep.finish())
     }
 
     async fn call(&self, call: &Call, steps: Steps) -> Result<Data, Error> {
         if let (Function::Timestamp, [Expr::Instant(pick)]) = (&call.function, call.args.as_slice())
         {
-            let times = self.instant(pick, &steps, Yield::Time).await?;
+            let times = self.instant(pick, &steps, Yield::Time, Keep::all()).await?;
             return Ok(Data::Vector(vector::map(times, |_, time| Some(time))?));
         }
         if let Function::Info = call.function {
             return info::evaluate(self, call, steps).await;
         }
         let mut args = Vec::with_capacity(call.args.len());
-        for arg in &call.args {
-            let arg = self.eval(arg, steps).await?;
-            if let Data::Matrix(windows) = &arg {
-                self.touch(windows.views(&steps) / VIEWED_PER_VALUE)?;
+        let mut held = 0;
+        match self.over_windows(call, &steps, Keep::all()).await? {
+            Some(present) if matches!(call.function, Function::Absent) => {
+                args.push(Data::Vector(present));
             }
-            args.push(arg);
+            Some(series) => return Ok(Data::Vector(series)),
+            None => {
+                for arg in &call.args {
+                    let arg = self.eval(arg, steps).await?;
+                    held += arg.values(&steps);
+                    if let Data::Matrix(windows) = &arg {
+                        self.check_room(windows.views(&steps) / VIEWED_PER_VALUE)?;
+                    }
+                    args.push(arg);
+                }
+            }
         }
-        functions::apply(call, args, &steps, &self.notes, &|values| self.touch(values))
+        let result = functions::apply(call, args, &steps, &self.notes, &|values| self.hold(values));
+        self.release(held);
+        result
     }
 
     /// The store's own sums, or `None` when it has no deltas of that metric.
@@ -182,6 +288,9 @@ impl Evaluator<'_> {
         }
         vector::drop_empty(&mut series);
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        // What the store summed up is its own; what it gave was read.
+        let sums = series.iter().map(|one| one.values.iter().flatten().count()).sum();
+        self.read.fetch_add(sums, Ordering::Relaxed);
         Ok(Some(series))
     }
 
@@ -191,39 +300,18 @@ impl Evaluator<'_> {
         pick: &Pick,
         steps: &Steps,
         what: Yield,
+        keep: Keep,
     ) -> Result<Vec<StepSeries>, Error> {
         let frame =
             Frame { range: self.lookback, offset: pick.when.offset, at: self.at(pick.when) };
-        let series = self.load(&pick.selector, frame, steps).await?;
-        let windows = Windows { series, frame, stop: self.stop.clone() };
         // In Prometheus `timestamp` forgets `offset` beside `@`, but not which samples were read for
         // both: what it sees lies within the lookback of both times.
         let seen = match (what, frame.at) {
             (Yield::Time, Some(at)) => Some((at.saturating_sub(self.lookback), at)),
             _ => None,
         };
-        let mut out = Vec::with_capacity(windows.series.len());
-        for series in &windows.series {
-            let mut values = vec![None; steps.len()];
-            windows.each(series, steps, |step, view| {
-                let last = match seen {
-                    Some((after, until)) => view
-                        .samples
-                        .iter()
-                        .rfind(|(time, _)| *time <= until)
-                        .filter(|(time, _)| *time > after),
-                    None => view.samples.last(),
-                };
-                let last = last.filter(|(_, value)| !is_stale(*value));
-                if let (Some(place), Some((time, value))) = (values.get_mut(step), last) {
-                    *place = Some(if what == Yield::Time { seconds(*time) } else { *value });
-                }
-            });
-            out.push(StepSeries { labels: series.labels.clone(), values });
-        }
-        self.stop.check()?;
-        vector::drop_empty(&mut out);
-        Ok(out)
+        let ask = Ask::Latest { what, seen };
+        self.stream(&pick.selector, ask, frame, steps, None, keep).await
     }
 
     async fn windows(&self, pick: &Pick, range: i64, steps: &Steps) -> Result<Windows, Error> {
@@ -277,8 +365,9 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Series>, Error> {
         let (after, until) = frame.span(steps);
         let mut series = self.source.series(selector, after, until).await?;
-        self.touch(series.iter().map(|one| one.samples.len()).sum())?;
-        self.check_room(series.len().saturating_mul(steps.len()))?;
+        let samples = series.iter().map(|one| one.samples.len()).sum();
+        self.read.fetch_add(samples, Ordering::Relaxed);
+        self.check_room(samples.saturating_add(series.len().saturating_mul(steps.len())))?;
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(series)
     }
@@ -299,7 +388,7 @@ impl Evaluator<'_> {
                 Ok(Data::Scalar(vec![values.first().copied().unwrap_or(f64::NAN); steps]))
             }
             Data::Vector(mut series) => {
-                self.touch(series.len().saturating_mul(steps))?;
+                self.hold(series.len().saturating_mul(steps.saturating_sub(1)))?;
                 for one in &mut series {
                     one.values = vec![one.values.first().copied().flatten(); steps];
                 }
@@ -309,24 +398,78 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Counts samples and values against the limit.
-    pub(crate) fn touch(&self, samples: usize) -> Result<(), Error> {
+    /// Counts samples and values that are held from now on.
+    pub(crate) fn hold(&self, samples: usize) -> Result<(), Error> {
         self.check_room(samples)?;
-        self.touched.fetch_add(samples, Ordering::Relaxed);
+        let before = self.held.fetch_add(samples, Ordering::Relaxed);
+        self.peak.fetch_max(before.saturating_add(samples), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Counts samples and values that are held no more.
+    fn release(&self, samples: usize) {
+        self.held.fetch_sub(samples, Ordering::Relaxed);
     }
 
     /// Refuses to make room for so many values if they would exceed the limit.
     fn check_room(&self, samples: usize) -> Result<(), Error> {
-        let before = self.touched.load(Ordering::Relaxed);
+        let before = self.held.load(Ordering::Relaxed);
         if before.saturating_add(samples) > self.max_samples {
             return Err(Error::Execution(format!(
                 "query processing would load too many samples into memory in query execution \
-                 (limit: {})",
+                 (limit: {}); narrow its time range, use a longer step or match fewer series",
                 self.max_samples
             )));
         }
         Ok(())
+    }
+}
+
+/// What becomes of series that are read one by one.
+enum Keep {
+    /// All are kept.
+    All(Vec<StepSeries>),
+    /// They are aggregated at once.
+    Folded(Fold),
+}
+
+impl Keep {
+    fn all() -> Self {
+        Self::All(Vec::new())
+    }
+
+    fn folded(fold: Fold) -> Self {
+        Self::Folded(fold)
+    }
+
+    fn add(&mut self, series: Vec<StepSeries>) {
+        match self {
+            Self::All(kept) => kept.extend(series),
+            Self::Folded(fold) => series.iter().for_each(|one| fold.add(one)),
+        }
+    }
+
+    /// Series and groups so far.
+    fn len(&self) -> usize {
+        match self {
+            Self::All(kept) => kept.len(),
+            Self::Folded(fold) => fold.len(),
+        }
+    }
+
+    fn of(mut self, series: Vec<StepSeries>) -> Vec<StepSeries> {
+        self.add(series);
+        self.finish()
+    }
+
+    fn finish(self) -> Vec<StepSeries> {
+        match self {
+            Self::All(mut kept) => {
+                kept.sort_by(|a, b| a.labels.cmp(&b.labels));
+                kept
+            }
+            Self::Folded(fold) => fold.finish(),
+        }
     }
 }
 

@@ -19,6 +19,9 @@ mod presence;
 mod rate;
 mod regression;
 mod sort;
+mod windowed;
+
+pub(crate) use windowed::Windowed;
 
 /// What a window function makes of a window and its scalar arguments at that evaluation time.
 type OverWindow = fn(View<'_>, &[f64]) -> Option<f64>;

@@ -12,12 +12,14 @@ use super::expr::Expr;
 use super::source::Selector;
 
 mod grammar;
+mod layout;
 mod lex;
 mod lower;
 mod pattern;
 mod selector;
 mod syntax;
 mod text;
+mod tree;
 
 pub(crate) use pattern::pattern;
 
@@ -77,6 +79,24 @@ pub fn parse_selector(text: &str) -> Result<Selector, Error> {
             Err(Failure::new(0, message).of(text))
         }
     }
+}
+
+/// The syntax tree of an expression, as JSON in the form of Prometheus' `/api/v1/parse_query`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn syntax_tree(text: &str) -> Result<serde_json::Value, Error> {
+    parse(text)?;
+    Ok(tree::tree(&read(text).map_err(|failure| failure.of(text))?))
+}
+
+/// An expression laid out as `/api/v1/format_query` does: long ones over several lines.
+///
+/// # Errors
+/// As [`parse`].
+pub fn formatted(text: &str) -> Result<String, Error> {
+    parse(text)?;
+    Ok(layout::layout(&read(text).map_err(|failure| failure.of(text))?))
 }
 
 fn read(text: &str) -> Result<syntax::Node, Failure> {

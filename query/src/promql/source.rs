@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::stream::{self, BoxStream, StreamExt};
 use regex::Regex;
 
 use super::error::Error;
@@ -137,6 +138,40 @@ pub struct Window {
     pub at: Option<i64>,
 }
 
+/// Some series that have not been read yet.
+pub trait Block: Send {
+    /// Reads the series one by one: labels, and samples as in [`Series`], which are good for that call.
+    /// It runs on whichever thread has time.
+    ///
+    /// # Errors
+    /// What is wrong with the stored bytes, and what `each` returns.
+    fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error>;
+}
+
+/// What is done with a series.
+pub type EachSeries<'a> = &'a mut dyn FnMut(Labels, &[(i64, f64)]) -> Result<(), Error>;
+
+/// The series of a selector, block by block.
+pub type Blocks = BoxStream<'static, Result<Box<dyn Block>, Error>>;
+
+/// Series in a block that is in memory already.
+const SERIES_PER_BLOCK: usize = 64;
+
+/// Series that have been read, as blocks.
+#[must_use]
+pub fn blocks_of(series: Vec<Series>) -> Blocks {
+    struct Read(Vec<Series>);
+    impl Block for Read {
+        fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error> {
+            self.0.into_iter().try_for_each(|one| each(one.labels, &one.samples))
+        }
+    }
+    stream::iter(series)
+        .ready_chunks(SERIES_PER_BLOCK)
+        .map(|series| Ok(Box::new(Read(series)) as Box<dyn Block>))
+        .boxed()
+}
+
 /// A store of series.
 #[async_trait]
 pub trait Source: Send + Sync {
@@ -148,6 +183,11 @@ pub trait Source: Send + Sync {
         after: i64,
         until: i64,
     ) -> Result<Vec<Series>, Error>;
+
+    /// The same as [`Source::series`] without holding all of it: each series once, in any order.
+    async fn blocks(&self, selector: &Selector, after: i64, until: i64) -> Result<Blocks, Error> {
+        Ok(blocks_of(self.series(selector, after, until).await?))
+    }
 
     /// Sums of deltas by group, or `None` when the selector's metric does not consist of deltas (or is
     /// not given by equality): the caller then computes the window from [`Source::series`]. A group

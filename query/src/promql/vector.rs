@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::Error;
-use super::source::{Labels, StepSeries};
+use super::source::{Labels, StepSeries, Steps};
 
 /// What an expression has evaluated to.
 #[derive(Debug)]
@@ -16,6 +16,17 @@ pub(crate) enum Data {
     Vector(Vec<StepSeries>),
     /// Series with windows of samples.
     Matrix(super::window::Windows),
+}
+
+impl Data {
+    /// Values and samples that are held for it.
+    pub(crate) fn values(&self, steps: &Steps) -> usize {
+        match self {
+            Self::Scalar(_) | Self::Text(_) => 0,
+            Self::Vector(series) => series.len().saturating_mul(steps.len()),
+            Self::Matrix(windows) => windows.series.iter().map(|one| one.samples.len()).sum(),
+        }
+    }
 }
 
 /// Builds a vector out of single values.
@@ -97,7 +108,8 @@ pub(crate) fn unique<'a>(mut labels: impl Iterator<Item = &'a Labels>) -> Result
     if labels.all(|labels| seen.insert(labels)) { Ok(()) } else { Err(same_labels()) }
 }
 
-fn same_labels() -> Error {
+/// Two series of a vector have the same labels.
+pub(crate) fn same_labels() -> Error {
     Error::Execution("vector cannot contain metrics with the same labelset".to_owned())
 }
 

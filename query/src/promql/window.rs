@@ -37,6 +37,39 @@ impl Frame {
         let last = steps.start + (steps.end - steps.start) / steps.step * steps.step;
         (self.end(steps.start) - self.range, self.end(last))
     }
+
+    /// Calls `f` with the number of the step, that of the window's first sample and the window, for every
+    /// window that has samples. It returns early when the query is given up: see [`Stop::check`].
+    pub(crate) fn each<'a>(
+        &self,
+        samples: &'a [(i64, f64)],
+        steps: &Steps,
+        stop: &Stop,
+        mut f: impl FnMut(usize, usize, View<'a>),
+    ) {
+        let (mut low, mut high) = (0, 0);
+        for (step, time) in steps.iter().enumerate() {
+            if stop.is_stopped() {
+                return;
+            }
+            let end = self.end(time);
+            let start = end - self.range;
+            // Window ends never go back, so both bounds only move forward.
+            while samples.get(low).is_some_and(|(at, _)| *at <= start) {
+                low += 1;
+            }
+            high = high.max(low);
+            while samples.get(high).is_some_and(|(at, _)| *at <= end) {
+                high += 1;
+            }
+            match samples.get(low..high) {
+                Some(samples) if !samples.is_empty() => {
+                    f(step, low, View { samples, start, end, time });
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Series with their windows.
@@ -81,26 +114,7 @@ impl Windows {
         steps: &Steps,
         mut f: impl FnMut(usize, View<'a>),
     ) {
-        let (mut low, mut high) = (0, 0);
-        for (step, time) in steps.iter().enumerate() {
-            if self.stop.is_stopped() {
-                return;
-            }
-            let end = self.frame.end(time);
-            let start = end - self.frame.range;
-            // Window ends never go back, so both bounds only move forward.
-            while series.samples.get(low).is_some_and(|(at, _)| *at <= start) {
-                low += 1;
-            }
-            high = high.max(low);
-            while series.samples.get(high).is_some_and(|(at, _)| *at <= end) {
-                high += 1;
-            }
-            match series.samples.get(low..high) {
-                Some(samples) if !samples.is_empty() => f(step, View { samples, start, end, time }),
-                _ => {}
-            }
-        }
+        self.frame.each(&series.samples, steps, &self.stop, |step, _, view| f(step, view));
     }
 
     /// A vector of what `f` makes of each window.

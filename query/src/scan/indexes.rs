@@ -10,7 +10,7 @@ use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use weir_storage::{ColumnIndex, DataFile, IndexError, LabelIndex};
 
 /// Bytes from a file's end that are read first: the footer of most files.
@@ -26,10 +26,10 @@ pub(crate) struct Indexes {
 
 /// Where the parts of a file are read from.
 #[derive(Debug, Clone)]
-pub(super) struct Reader {
-    pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) footers: Arc<FileMetadataCache>,
-    pub(super) indexes: Arc<Indexes>,
+pub(crate) struct Reader {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) footers: Arc<FileMetadataCache>,
+    pub(crate) indexes: Arc<Indexes>,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Indexes {
     }
 
     /// Counts and reports an index that cannot be used, and lets go of it for good.
-    pub(super) fn fail(&self, path: &Path, error: &IndexError) {
+    pub(crate) fn fail(&self, path: &Path, error: &IndexError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%error, "label index cannot be used");
         // A disk that refuses once may not do so again.
@@ -118,6 +118,21 @@ impl Indexes {
     }
 }
 
+/// The footer of a file with the places of its pages, from memory if it was read before.
+pub(crate) async fn footer(
+    store: &Arc<dyn ObjectStore>,
+    footers: &Arc<FileMetadataCache>,
+    file: &DataFile,
+) -> datafusion::common::Result<Arc<ParquetMetaData>> {
+    let meta = PartitionedFile::new(file.path.to_string(), file.size).object_meta;
+    DFParquetMetadata::new(store, &meta)
+        .with_file_metadata_cache(Some(footers.clone()))
+        .with_metadata_size_hint(Some(FOOTER_BYTES))
+        .with_page_index_policy(Some(PageIndexPolicy::Optional))
+        .fetch_metadata()
+        .await
+}
+
 impl Cache {
     /// Lets go of the files that were used longest ago.
     fn shrink(&mut self, limit: usize) {
@@ -138,7 +153,7 @@ impl Cache {
 impl Reader {
     /// The index of a file and those of the named columns that are in it; nothing if the file has no
     /// index or a useless one.
-    pub(super) async fn read<'a>(
+    pub(crate) async fn read<'a>(
         &self,
         file: &DataFile,
         names: &[&'a str],

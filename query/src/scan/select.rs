@@ -31,8 +31,8 @@ pub(super) struct Chosen {
 
 /// Some rows of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rows {
-    pub(super) selection: RowSelection,
+pub(crate) struct Rows {
+    pub(crate) selection: RowSelection,
     pub(super) count: u64,
 }
 
@@ -101,7 +101,7 @@ async fn choose(reader: &Reader, file: Arc<DataFile>, condition: &Condition) -> 
 }
 
 /// The selection of these rows; nothing when reading every row costs as much.
-fn selection(rows: &RoaringBitmap, total: u32) -> Option<Rows> {
+pub(crate) fn selection(rows: &RoaringBitmap, total: u32) -> Option<Rows> {
     let mut ranges: Vec<std::ops::Range<u32>> = Vec::new();
     let mut iter = rows.iter();
     while let Some(range) = iter.next_range() {

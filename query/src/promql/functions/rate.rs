@@ -13,17 +13,32 @@ const EXTRAPOLATION_THRESHOLD: f64 = 1.1;
 /// The difference between a window's ends, extrapolated from its first and last sample as Prometheus'
 /// `extrapolatedRate` does. A counter's resets are added up and it is not extrapolated below zero.
 pub(super) fn extrapolated(view: View<'_>, is_counter: bool, per_second: bool) -> Option<f64> {
+    let resets = if is_counter { resets(view.samples) } else { Vec::new() };
+    let resets = resets.into_iter().map(|(_, before)| before);
+    extrapolated_over(view, resets, is_counter, per_second)
+}
+
+/// Where a counter starts anew, and its value before that.
+pub(super) fn resets(samples: &[(i64, f64)]) -> Vec<(usize, f64)> {
+    samples
+        .windows(2)
+        .enumerate()
+        .filter_map(|(at, pair)| match pair {
+            [(_, before), (_, after)] if after < before => Some((at + 1, *before)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// [`extrapolated`] for a counter whose values before each reset in the window are known.
+pub(super) fn extrapolated_over(
+    view: View<'_>,
+    resets: impl Iterator<Item = f64>,
+    is_counter: bool,
+    per_second: bool,
+) -> Option<f64> {
     let [(first_time, first), .., (last_time, last)] = view.samples else { return None };
-    let mut difference = last - first;
-    if is_counter {
-        for pair in view.samples.windows(2) {
-            if let [(_, before), (_, after)] = pair
-                && after < before
-            {
-                difference += before;
-            }
-        }
-    }
+    let difference = resets.fold(last - first, |difference, before| difference + before);
     let mut to_start = seconds(first_time - view.start);
     let mut to_end = seconds(view.end - last_time);
     let sampled = seconds(last_time - first_time);

@@ -59,7 +59,7 @@ async fn instant_queries_may_be_of_any_kind() {
     let steps = Steps { start: 0, end: 60_000, step: 60_000 };
     for expr in ["c_total[1m]", "\"text\""] {
         let error = memory.query(expr, steps, false).await.unwrap_err();
-        assert!(error.to_string().starts_with("invalid expression type"), "{error}");
+        assert!(error.to_string().contains("invalid expression type"), "{error}");
     }
 }
 
@@ -203,9 +203,9 @@ async fn a_stopped_query_has_no_answer() {
     }
 }
 
-/// Every step sees all 1,000 samples again.
+/// Every step sees all 1,000 samples again, and none is held.
 #[tokio::test]
-async fn windows_that_overlap_are_paid_for() {
+async fn what_windows_see_is_not_held() {
     let engine = Engine { max_samples: 20_000, ..Engine::default() };
     let ask = |range: &str| Query {
         expr: format!("sum_over_time(c_total[{range}])"),
@@ -213,7 +213,8 @@ async fn windows_that_overlap_are_paid_for() {
         instant: false,
         lookback_ms: None,
     };
-    assert!(engine.evaluate(&memory(), &ask("1h")).await.is_ok());
-    let answer = engine.evaluate(&memory(), &ask("1d")).await;
-    assert!(matches!(answer, Err(Error::Execution(_))), "{answer:?}");
+    for range in ["1h", "1d"] {
+        let answer = engine.evaluate(&memory(), &ask(range)).await.unwrap();
+        assert!(answer.samples > 0 && answer.peak <= 20_000, "{range}: {answer:?}");
+    }
 }

@@ -1,0 +1,200 @@
+//! Selectors read block by block: what is asked of each series is computed where it is read, and its
+//! samples are let go of.
+//!
+//! ```text
+//! Source::blocks -> up to one block a core at a time: read, window function -> in their order again
+//!   -> kept as a vector, or folded into an aggregation's groups
+//! ```
+//!
+//! So a query over a billion samples holds those of a few series at a time, and its result.
+
+use std::collections::{BTreeSet, HashSet};
+
+use futures::stream::{FuturesOrdered, StreamExt};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::error::Error;
+use super::functions::Windowed;
+use super::number::seconds;
+use super::source::{Block, Blocks, StepSeries, Steps};
+use super::stop::Stop;
+use super::vector;
+use super::window::{Frame, is_stale};
+
+/// Which part of its latest sample an instant selector yields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Yield {
+    Value,
+    /// Seconds since the Unix epoch.
+    Time,
+}
+
+/// What is asked of each series at each evaluation time.
+#[derive(Debug, Clone)]
+pub(crate) enum Ask {
+    /// Its latest sample in the window, unless that marks the end of the series.
+    Latest {
+        what: Yield,
+        /// Only samples with times in `(after, until]` are seen.
+        seen: Option<(i64, i64)>,
+    },
+    /// What a function makes of the window.
+    Function(Windowed),
+}
+
+impl Ask {
+    /// Whether what it yields is still the metric it was.
+    pub(crate) fn keeps_name(&self) -> bool {
+        match self {
+            Self::Latest { .. } => true,
+            Self::Function(function) => function.keeps_name(),
+        }
+    }
+}
+
+/// The work on every block.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub(crate) ask: Ask,
+    pub(crate) frame: Frame,
+    pub(crate) steps: Steps,
+    pub(crate) stop: Stop,
+}
+
+/// What became of a block.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// Series with at least one value.
+    pub(crate) series: Vec<StepSeries>,
+    /// Samples that were read.
+    pub(crate) samples: usize,
+    /// Metrics of the series that a function has given a value.
+    pub(crate) metrics: BTreeSet<String>,
+    /// The steps at which any series had a window.
+    pub(crate) windows: Vec<bool>,
+}
+
+impl Work {
+    /// Reads blocks on as many threads as there are cores and gives what became of them to `each`, in the
+    /// order of the blocks.
+    ///
+    /// # Errors
+    /// What the source and `each` return, and [`Error::Timeout`] when the query is given up.
+    pub(crate) async fn run(
+        &self,
+        blocks: Blocks,
+        mut each: impl FnMut(Done) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut running = FuturesOrdered::new();
+        let mut blocks = Some(blocks);
+        loop {
+            while let Some(more) = &mut blocks
+                && running.len() < cores
+            {
+                match more.next().await {
+                    None => blocks = None,
+                    Some(block) => running.push_back(self.begin(block?)?),
+                }
+            }
+            let Some(done) = running.next().await else { break };
+            self.stop.check()?;
+            each(done.map_err(|e| Error::Internal(e.to_string()))??)?;
+        }
+        self.stop.check()
+    }
+
+    /// One block, on a thread of its own.
+    fn begin(&self, block: Box<dyn Block>) -> Result<JoinHandle<Result<Done, Error>>, Error> {
+        let work = self.clone();
+        let runtime = Handle::try_current()
+            .map_err(|error| Error::Internal(format!("query runs outside a runtime: {error}")))?;
+        Ok(runtime.spawn_blocking(move || work.block(block)))
+    }
+
+    fn block(&self, block: Box<dyn Block>) -> Result<Done, Error> {
+        let windows = vec![false; self.steps.len()];
+        let mut done = Done { windows, ..Done::default() };
+        let mut without_marks = Vec::new();
+        block.read(&mut |mut labels, samples| {
+            self.stop.check()?;
+            done.samples += samples.len();
+            let mut values = vec![None; self.steps.len()];
+            match &self.ask {
+                Ask::Latest { what, seen } => self.latest(*what, *seen, samples, &mut values),
+                Ask::Function(function) => {
+                    let marked = samples.iter().any(|(_, value)| is_stale(*value));
+                    let samples = if marked {
+                        without_marks.clear();
+                        let real = samples.iter().filter(|(_, value)| !is_stale(*value));
+                        without_marks.extend(real.copied());
+                        without_marks.as_slice()
+                    } else {
+                        samples
+                    };
+                    let (steps, windows) = (&self.steps, &mut done.windows);
+                    function.apply(samples, self.frame, steps, &self.stop, &mut values, windows);
+                }
+            }
+            if values.iter().all(Option::is_none) {
+                return Ok(());
+            }
+            if !self.ask.keeps_name() {
+                if !done.metrics.contains(labels.metric()) {
+                    done.metrics.insert(labels.metric().to_owned());
+                }
+                labels = labels.nameless();
+            }
+            done.series.push(StepSeries { labels, values });
+            Ok(())
+        })?;
+        Ok(done)
+    }
+
+    fn latest(
+        &self,
+        what: Yield,
+        seen: Option<(i64, i64)>,
+        samples: &[(i64, f64)],
+        out: &mut [Option<f64>],
+    ) {
+        self.frame.each(samples, &self.steps, &self.stop, |step, _, view| {
+            let last = match seen {
+                None => view.samples.last(),
+                Some((after, until)) => view
+                    .samples
+                    .iter()
+                    .rfind(|(time, _)| *time <= until)
+                    .filter(|(time, _)| *time > after),
+            };
+            let last = last.filter(|(_, value)| !is_stale(*value));
+            if let (Some(place), Some((time, value))) = (out.get_mut(step), last) {
+                *place = Some(if what == Yield::Time { seconds(*time) } else { *value });
+            }
+        });
+    }
+}
+
+/// Checks as they come that label sets are unique.
+#[derive(Debug, Default)]
+pub(crate) struct Unique(Option<HashSet<super::source::Labels>>);
+
+impl Unique {
+    /// Nothing is remembered where label sets cannot be equal.
+    pub(crate) fn new(can_be_equal: bool) -> Self {
+        Self(can_be_equal.then(HashSet::new))
+    }
+
+    /// # Errors
+    /// [`Error::Execution`] for a label set that has been there.
+    pub(crate) fn check(&mut self, series: &[StepSeries]) -> Result<(), Error> {
+        let Some(seen) = &mut self.0 else { return Ok(()) };
+        for one in series {
+            if !seen.insert(one.labels.clone()) {
+                return Err(vector::same_labels());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! Series as they are stored, and what is in them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_storage::Hidden;
+use weir_storage::series::chunk::{self, ChunkError};
+use weir_storage::series::labels::text_labels;
+use weir_storage::series::{SeriesPoints, settle};
+
+use super::rows::Chunk;
+use super::wanted::hides;
+use crate::promql::error::Error;
+use crate::promql::source::{Block, EachSeries, Labels};
+
+/// A series that has not been decoded.
+pub(super) struct Undecoded {
+    pub(super) name: Arc<str>,
+    /// All other labels, as text.
+    pub(super) labels: Arc<str>,
+    pub(super) parts: Vec<Part>,
+}
+
+/// Some points of a series.
+pub(super) enum Part {
+    /// A row of a file.
+    Chunk(Chunk),
+    /// From memory.
+    Points(SeriesPoints),
+}
+
+impl Undecoded {
+    /// About how many points it has.
+    pub(super) fn points(&self) -> usize {
+        let of = |part: &Part| match part {
+            Part::Chunk(chunk) => usize::try_from(chunk.count).unwrap_or_default(),
+            Part::Points(points) => points.times.len(),
+        };
+        self.parts.iter().map(of).sum()
+    }
+}
+
+/// Series with their points in `(after, until]`, milliseconds.
+pub(super) struct Series {
+    pub(super) series: Vec<Undecoded>,
+    pub(super) after: i64,
+    pub(super) until: i64,
+}
+
+impl Block for Series {
+    fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error> {
+        let mut texts = Texts::default();
+        let mut decoder = Decoder::default();
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        let mut samples: Vec<(i64, f64)> = Vec::new();
+        for series in &self.series {
+            times.clear();
+            values.clear();
+            for part in &series.parts {
+                let before = times.len();
+                match part {
+                    Part::Chunk(chunk) => {
+                        decoder.decode(chunk, &mut times, &mut values).map_err(|e| {
+                            let path = &chunk.file.path;
+                            Error::Internal(format!("samples in {path} cannot be read: {e}"))
+                        })?;
+                        if !chunk.file.hidden.is_empty() {
+                            hide(&chunk.file.hidden, series, before, &mut times, &mut values);
+                        }
+                    }
+                    // Without what is hidden.
+                    Part::Points(points) => {
+                        times.extend_from_slice(&points.times);
+                        values.extend_from_slice(&points.values);
+                    }
+                }
+            }
+            settle(&mut times, &mut values);
+            samples.clear();
+            let from = times.partition_point(|time| *time <= self.after);
+            let points = times.iter().copied().zip(values.iter().copied()).skip(from);
+            samples.extend(points.take_while(|(time, _)| *time <= self.until));
+            if !samples.is_empty() {
+                each(texts.labels(&series.name, &series.labels)?, &samples)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads chunks one after the other. Series of one target have the same times.
+#[derive(Default)]
+struct Decoder {
+    /// The bytes of the times that were read last, and those times.
+    last: (Bytes, Vec<i64>),
+}
+
+impl Decoder {
+    /// Appends the points of a chunk.
+    fn decode(
+        &mut self,
+        chunk: &Chunk,
+        times: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<(), ChunkError> {
+        let (bytes, last) = &mut self.last;
+        let length = usize::try_from(chunk.count).ok();
+        if *bytes != chunk.times || length != Some(last.len()) {
+            last.clear();
+            bytes.clear();
+            chunk::decode_times(&chunk.times, chunk.count, last)?;
+            bytes.clone_from(&chunk.times);
+        }
+        chunk::decode_values(&chunk.values, chunk.count, values)?;
+        times.extend_from_slice(last);
+        Ok(())
+    }
+}
+
+/// Removes the points from `from` on that are hidden.
+fn hide(
+    hidden: &[Arc<Hidden>],
+    series: &Undecoded,
+    from: usize,
+    times: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) {
+    for hidden in hidden.iter().filter(|h| hides(h, &series.name, &series.labels)) {
+        let is_hidden = |time: i64| {
+            let micros = time.saturating_mul(1000);
+            hidden.after < micros && micros <= hidden.until
+        };
+        let mut at = 0..;
+        let mut kept = at.clone();
+        let keep = |index: Option<usize>, times: &[i64]| {
+            index.is_none_or(|i| i < from || times.get(i).is_none_or(|time| !is_hidden(*time)))
+        };
+        values.retain(|_| keep(at.next(), times));
+        let shown = times.clone();
+        times.retain(|_| keep(kept.next(), &shown));
+    }
+}
+
+/// Label texts that have been seen: most come again.
+#[derive(Debug, Default)]
+pub(super) struct Texts(HashMap<Box<str>, Arc<str>>);
+
+impl Texts {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        match self.0.get(text) {
+            Some(known) => known.clone(),
+            None => {
+                let new: Arc<str> = text.into();
+                self.0.insert(text.into(), new.clone());
+                new
+            }
+        }
+    }
+
+    /// The labels of a series, sorted.
+    pub(super) fn labels(&mut self, name: &str, text: &str) -> Result<Labels, Error> {
+        let mut labels = Vec::with_capacity(12);
+        if !name.is_empty() {
+            labels.push((self.text("__name__"), self.text(name)));
+        }
+        for label in text_labels(text) {
+            let (name, value) =
+                label.map_err(|e| Error::Internal(format!("labels of a series {text}: {e}")))?;
+            labels.push((self.text(&name), self.text(&value)));
+        }
+        // All but the name come in order.
+        if !labels.is_sorted() {
+            labels.sort_unstable();
+        }
+        Ok(Labels(labels))
+    }
+}

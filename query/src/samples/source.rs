@@ -1,0 +1,173 @@
+//! The table of samples as the PromQL engine's [`Source`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use weir_storage::Snapshot;
+
+use super::block;
+use super::files;
+use super::merge::Merge;
+use super::rows::{Request, Rows};
+use super::wanted::Wanted;
+use crate::promql::error::Error;
+use crate::promql::source::{
+    Block, Blocks, Grouping, Selector, Series, Source, StepSeries, Steps, Window,
+};
+use crate::scan::indexes::{Indexes, Reader};
+
+/// Points that make a block full.
+const POINTS_PER_BLOCK: usize = 128 << 10;
+/// Series that make a block full.
+const SERIES_PER_BLOCK: usize = 256;
+/// Blocks that wait to be read.
+const BLOCKS_AHEAD: usize = 2;
+/// Files whose indexes are read at the same time.
+const AT_ONCE: usize = 16;
+
+/// The samples of one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct SampleSource {
+    pub(super) snapshot: Arc<Snapshot>,
+    reader: Reader,
+}
+
+impl SampleSource {
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        footers: Arc<FileMetadataCache>,
+        indexes: Arc<Indexes>,
+    ) -> Self {
+        let reader = Reader { store: snapshot.object_store.clone(), footers, indexes };
+        Self { snapshot: Arc::new(snapshot), reader }
+    }
+
+    /// What has to be read, file by file.
+    pub(super) async fn requests(
+        &self,
+        wanted: &Arc<Wanted>,
+        after: i64,
+        until: i64,
+        labels_only: bool,
+    ) -> Vec<Request> {
+        let candidates = files::candidates(&self.snapshot, wanted, after, until);
+        let asked = candidates.into_iter().map(|file| {
+            let wanted = wanted.clone();
+            async move {
+                let selection = files::rows(&self.reader, &file, &wanted).await?;
+                Some(Request {
+                    file,
+                    store: self.snapshot.object_store.clone(),
+                    footers: self.reader.footers.clone(),
+                    selection,
+                    wanted,
+                    after,
+                    until,
+                    labels_only,
+                })
+            }
+        });
+        let asked: Vec<Option<Request>> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+        asked.into_iter().flatten().collect()
+    }
+
+    /// All matching series, merged. For a thread that may wait.
+    pub(super) fn merged(
+        &self,
+        requests: Vec<Request>,
+        wanted: &Wanted,
+        after: i64,
+        until: i64,
+        runtime: &Handle,
+    ) -> Result<Merge, Error> {
+        let opened = requests.into_iter().map(|request| Rows::open(request, runtime));
+        let files: Vec<Rows> = opened.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        let memory = self
+            .snapshot
+            .series_in_memory(after.saturating_add(1)..=until, &mut |c| wanted.canonical(c));
+        Ok(Merge::new(files, memory))
+    }
+
+    /// Sends blocks until there are no more, or nobody wants them.
+    fn send(
+        &self,
+        requests: Vec<Request>,
+        wanted: &Wanted,
+        (after, until): (i64, i64),
+        runtime: &Handle,
+        to: &mpsc::Sender<Result<Box<dyn Block>, Error>>,
+    ) -> Result<(), Error> {
+        let mut merge = self.merged(requests, wanted, after, until, runtime)?;
+        loop {
+            let mut series = Vec::new();
+            let mut points = 0;
+            while points < POINTS_PER_BLOCK && series.len() < SERIES_PER_BLOCK {
+                let Some(next) = merge.next()? else { break };
+                points += next.points();
+                series.push(next);
+            }
+            if series.is_empty() {
+                return Ok(());
+            }
+            let block = block::Series { series, after, until };
+            if to.blocking_send(Ok(Box::new(block))).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Source for SampleSource {
+    async fn series(
+        &self,
+        selector: &Selector,
+        after: i64,
+        until: i64,
+    ) -> Result<Vec<Series>, Error> {
+        let mut all = Vec::new();
+        let mut blocks = self.blocks(selector, after, until).await?;
+        while let Some(block) = blocks.try_next().await? {
+            block.read(&mut |labels, samples| {
+                all.push(Series { labels, samples: samples.to_vec() });
+                Ok(())
+            })?;
+        }
+        Ok(all)
+    }
+
+    async fn blocks(&self, selector: &Selector, after: i64, until: i64) -> Result<Blocks, Error> {
+        let wanted = Arc::new(Wanted::new(selector));
+        let requests = self.requests(&wanted, after, until, false).await;
+        let (to, from) = mpsc::channel(BLOCKS_AHEAD);
+        let source = self.clone();
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let sent = source.send(requests, &wanted, (after, until), &runtime, &to);
+            if let Err(error) = sent {
+                // Nobody may want to know any more.
+                let _ = to.blocking_send(Err(error));
+            }
+        });
+        let blocks =
+            stream::unfold(
+                from,
+                |mut from| async move { from.recv().await.map(|block| (block, from)) },
+            );
+        Ok(blocks.boxed())
+    }
+
+    async fn window_sums(
+        &self,
+        _: &Selector,
+        _: &Window,
+        _: &Steps,
+        _: &Grouping,
+    ) -> Result<Option<Vec<StepSeries>>, Error> {
+        Ok(None)
+    }
+}
