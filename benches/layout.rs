@@ -56,7 +56,7 @@ fn main() {
     let same = |b: WriterPropertiesBuilder| b;
     let base = measure(&spec, &path, &sorted, same);
     print_columns(&base, sorted.num_rows());
-    let index = index_length(&sorted).expect("an index");
+    let index = index_length(&spec, &sorted).expect("an index");
     let count = sorted.num_rows() as f64;
     println!("  {:26} {:.3}", "label index", index as f64 / count);
     println!("bytes per row, with it     {:.3}\n", (base.total + index as u64) as f64 / count);

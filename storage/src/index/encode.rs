@@ -5,6 +5,7 @@ use roaring::RoaringBitmap;
 
 use super::collect::{ABSENT, Collector, Column};
 use super::{INDEXED, MAGIC, MIN_BYTES, PREFIX, TOO_LARGE, TOO_MANY, VERSION};
+use crate::spec::TableSpec;
 
 /// Bodies are small beside the rows: more work takes hardly more time.
 const ZSTD_LEVEL: i32 = 9;
@@ -41,8 +42,8 @@ pub(crate) fn encode(collected: &Collector) -> std::io::Result<Option<Vec<u8>>> 
 ///
 /// # Errors
 /// When memory is refused to the compression.
-pub fn length_of(rows: &RecordBatch) -> std::io::Result<usize> {
-    let mut collected = Collector::new(&rows.schema());
+pub fn length_of(spec: &TableSpec, rows: &RecordBatch) -> std::io::Result<usize> {
+    let mut collected = Collector::of(spec);
     collected.add(rows);
     Ok(encode(&collected)?.map_or(0, |index| index.len()))
 }
