@@ -49,7 +49,7 @@ struct Open {
 
 enum Column {
     Numbers(Box<Chunk>),
-    Other(ArrowColumnWriter),
+    Other(Box<ArrowColumnWriter>),
 }
 
 impl<W: Write + Send> RowGroups<W> {
@@ -126,7 +126,7 @@ impl<W: Write + Send> RowGroups<W> {
             .map(|((writer, described), field)| {
                 match Chunk::new(field, described, self.file.properties()) {
                     Some(chunk) => Column::Numbers(Box::new(chunk)),
-                    None => Column::Other(writer),
+                    None => Column::Other(Box::new(writer)),
                 }
             })
             .collect();
