@@ -26,7 +26,7 @@ struct Symbols<'a>(Vec<&'a [u8]>);
 impl<'a> Symbols<'a> {
     fn get(&self, reference: u64) -> Result<&'a [u8], BodyError> {
         let symbol = usize::try_from(reference).ok().and_then(|i| self.0.get(i));
-        symbol.copied().ok_or_else(|| BodyError::Symbol { reference, symbols: self.0.len() })
+        symbol.copied().ok_or(BodyError::Symbol { reference, symbols: self.0.len() })
     }
 
     fn text(&self, reference: u64) -> Result<&'a str, BodyError> {
