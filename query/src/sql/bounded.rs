@@ -36,7 +36,7 @@ const MAX_OPERAND_BATCH: usize = 4 << 20;
 const BATCH_ROWS: usize = 8192;
 /// Functions that make no more than they are given, and must be free to work on the long lists that
 /// aggregates make; and those that never run, but become other expressions.
-const EXEMPT: [&str; 27] = [
+const EXEMPT: [&str; 28] = [
     "array_any_value",
     "array_compact",
     "array_distinct",
@@ -59,6 +59,7 @@ const EXEMPT: [&str; 27] = [
     "flatten",
     "get_field",
     "greatest",
+    "label",
     "least",
     "nullif",
     "nvl",
