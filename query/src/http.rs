@@ -105,7 +105,7 @@ pub fn router_over(database: Database, settings: &Settings) -> Router {
     };
     let mut router = Router::new();
     for route in routes::routes() {
-        router = router.route(route.path, route.handler);
+        router = router.route(route.path, route.router());
     }
     router
         .fallback(not_found)

@@ -28,8 +28,11 @@ async fn empty() -> (Arc<Store>, tempfile::TempDir) {
     (store, dir)
 }
 
+/// Labels of a series, and its points.
+type Points<'a> = (&'a [(&'a str, &'a str)], Vec<(i64, f64)>);
+
 /// Appends points of some series.
-async fn append(store: &Store, all: &[(&[(&str, &str)], Vec<(i64, f64)>)]) {
+async fn append(store: &Store, all: &[Points<'_>]) {
     let mut points = PointsBuilder::new();
     for (labels, samples) in all {
         let mut canonical = Vec::new();
