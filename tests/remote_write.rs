@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Int32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use support::peers::peer;
 use support::{Background, Server, eventually, run};
-
-const STALE: u64 = 0x7ff0_0000_0000_0002;
+use weir_storage::series::STALE;
+use weir_storage::series::chunk::{decode_times, decode_values};
 
 /// What the target says.
 const METRICS: &str = "\
@@ -91,11 +91,12 @@ fn stored(data: &Path) -> Points {
             let batch = batch.unwrap();
             let text = |name| {
                 let column = batch.column_by_name(name).unwrap();
-                arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).unwrap()
+                arrow::compute::cast(column, &DataType::Utf8).unwrap()
             };
             let (names, labels) = (text("name"), text("labels"));
             let counts = batch.column_by_name("count").unwrap().as_primitive::<Int32Type>();
-            let chunks = batch.column_by_name("chunk").unwrap().as_binary::<i32>();
+            let chunk = |name| batch.column_by_name(name).unwrap().as_binary::<i32>();
+            let (times_of, values_of) = (chunk("times"), chunk("values"));
             for row in 0..batch.num_rows() {
                 let series = format!(
                     "{}{}",
@@ -103,13 +104,9 @@ fn stored(data: &Path) -> Points {
                     labels.as_string::<i32>().value(row)
                 );
                 let (mut times, mut values) = (vec![], vec![]);
-                weir_storage::series::chunk::decode(
-                    chunks.value(row),
-                    counts.value(row),
-                    &mut times,
-                    &mut values,
-                )
-                .unwrap();
+                let count = counts.value(row);
+                decode_times(times_of.value(row), count, &mut times).unwrap();
+                decode_values(values_of.value(row), count, &mut values).unwrap();
                 let values = values.iter().map(|value: &f64| value.to_bits());
                 points.entry(series).or_default().extend(times.into_iter().zip(values));
             }

@@ -171,15 +171,14 @@ mod tests {
         let metadata = Metadata::default();
         let long = "x".repeat(TEXT);
         let names: Vec<_> = (0..METRICS + 10).map(|i| format!("m{i}")).collect();
-        for name in &names {
-            metadata.learn(&[described(name, MetricType::Gauge, &long)]);
-        }
+        let all = |help| -> Vec<_> {
+            names.iter().map(|name| described(name, MetricType::Gauge, help)).collect()
+        };
+        metadata.learn(&all(&long));
         let bytes = metadata.known.read().unwrap().bytes;
         assert!(bytes <= BYTES && bytes > BYTES - 2 * TEXT, "{bytes}");
         let metadata = Metadata::default();
-        for name in &names {
-            metadata.learn(&[described(name, MetricType::Gauge, "")]);
-        }
+        metadata.learn(&all(""));
         assert_eq!(metadata.len(), METRICS);
     }
 }

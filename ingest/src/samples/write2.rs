@@ -25,8 +25,11 @@ struct Symbols<'a>(Vec<&'a [u8]>);
 
 impl<'a> Symbols<'a> {
     fn get(&self, reference: u64) -> Result<&'a [u8], BodyError> {
-        let symbol = usize::try_from(reference).ok().and_then(|i| self.0.get(i));
-        symbol.copied().ok_or(BodyError::Symbol { reference, symbols: self.0.len() })
+        // An error that is made for every symbol would be dropped for every symbol.
+        match usize::try_from(reference).ok().and_then(|i| self.0.get(i)) {
+            Some(symbol) => Ok(*symbol),
+            None => Err(BodyError::Symbol { reference, symbols: self.0.len() }),
+        }
     }
 
     fn text(&self, reference: u64) -> Result<&'a str, BodyError> {
