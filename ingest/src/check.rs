@@ -11,7 +11,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicros
 use thiserror::Error;
 use weir_wire::Header;
 use weir_wire::histogram::{FIRST_INDEX, LAST_INDEX};
-use weir_wire::schema::{FLOW_COLUMNS, HISTOGRAMS, Kind};
+use weir_wire::schema::{FLOW_COLUMNS, FLOWS, HISTOGRAMS, Kind};
 
 /// A batch may be dated this far ahead of the server's clock, microseconds: 5 minutes.
 const MAX_AHEAD_US: i64 = 300_000_000;
@@ -149,8 +149,8 @@ pub(crate) fn check_header(header: &Header) -> Result<(), CheckError> {
 /// The first violation, by column and row; repeating cannot help, but for [`CheckError::good_in`].
 pub(crate) fn check_flows(batch: &RecordBatch, now: i64) -> Result<(), CheckError> {
     check_times(batch, now)?;
-    for column in FLOW_COLUMNS.iter() {
-        let Some(array) = batch.column_by_name(column.name) else { continue };
+    debug_assert_eq!(batch.schema_ref(), &*FLOWS, "the batch is conformed");
+    for (column, array) in FLOW_COLUMNS.iter().zip(batch.columns()) {
         match column.kind {
             Kind::Label => {
                 if let Some(values) = array.as_dictionary_opt::<Int32Type>() {

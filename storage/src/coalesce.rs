@@ -107,17 +107,22 @@ fn numbers<T: ArrowPrimitiveType>(
     pieces: &[&ArrayRef],
     rows: usize,
 ) -> Result<ArrayRef, ArrowError> {
-    let mut values: Vec<T::Native> = Vec::with_capacity(rows);
-    let mut nulls = NullBufferBuilder::new(rows);
+    let mut typed = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let Some(piece) = piece.as_primitive_opt::<T>() else { return generic(pieces) };
-        values.extend_from_slice(piece.values());
-        append_nulls(&mut nulls, piece);
+        typed.push(piece);
     }
-    let zero = values.iter().all(|v| *v == T::Native::default());
-    let values = if zero && rows <= SHARED_ROWS {
+    let mut nulls = NullBufferBuilder::new(rows);
+    typed.iter().for_each(|piece| append_nulls(&mut nulls, piece));
+    let zero = |piece: &&PrimitiveArray<T>| {
+        is_zeros(piece.values().inner())
+            || piece.values().iter().all(|v| *v == T::Native::default())
+    };
+    let values = if rows <= SHARED_ROWS && typed.iter().all(zero) {
         ScalarBuffer::new(ZEROS.clone(), 0, rows)
     } else {
+        let mut values: Vec<T::Native> = Vec::with_capacity(rows);
+        typed.iter().for_each(|piece| values.extend_from_slice(piece.values()));
         values.into()
     };
     let array = PrimitiveArray::<T>::try_new(values, nulls.finish())?;

@@ -6,6 +6,7 @@
 //!
 //! All of it is CPU and file work without suspension points: run it on a blocking thread.
 
+mod label_column;
 mod labels;
 mod numbers;
 pub(crate) mod order;

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{Array, ArrayData, RecordBatch, RecordBatchOptions, make_array};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, make_array,
+};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{ArrowNativeType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use crate::coalesce::{is_shared, is_zeros};
@@ -92,26 +95,92 @@ struct Footprint {
 }
 
 fn footprint(batch: &RecordBatch) -> Footprint {
-    let mut allocations: Vec<(usize, usize)> = Vec::with_capacity(3 * batch.num_columns());
-    let mut used = 0;
+    let mut measure = Measure::default();
     for column in batch.columns().iter().filter(|c| !is_shared(c)) {
-        let data = column.to_data();
-        // An empty or exotic layout that Arrow cannot measure still has its full buffers.
-        used += data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
-        note_allocations(&data, &mut allocations);
+        measure.column(column);
     }
+    let Measure { used, mut allocations } = measure;
     // Columns that were read from one message are slices of one allocation.
     allocations.sort_unstable();
     allocations.dedup();
     Footprint { used, kept: allocations.iter().map(|(_, capacity)| capacity).sum() }
 }
 
-fn note_allocations(data: &ArrayData, to: &mut Vec<(usize, usize)>) {
-    let nulls = data.nulls().map(|nulls| nulls.buffer());
-    for buffer in data.buffers().iter().chain(nulls).filter(|b| !is_zeros(b)) {
-        to.push((buffer.data_ptr().addr().get(), buffer.capacity()));
+/// Adds up what columns take.
+#[derive(Default)]
+struct Measure {
+    used: usize,
+    /// Address and size of the allocations so far; one may be there several times.
+    allocations: Vec<(usize, usize)>,
+}
+
+impl Measure {
+    /// The usual columns are looked at where they are: to turn an array into its data costs a handful
+    /// of allocations, for each of the columns of each small batch.
+    fn column(&mut self, column: &ArrayRef) {
+        if let Some(labels) = column.as_dictionary_opt::<Int32Type>()
+            && let Some(texts) = labels.values().as_string_opt::<i32>()
+        {
+            self.values(labels.keys().values(), labels.keys().nulls());
+            self.values(texts.offsets().inner(), texts.nulls());
+            self.buffer(texts.values());
+            self.used += span(texts.offsets());
+        } else if let Some(numbers) = column.as_primitive_opt::<Int64Type>() {
+            self.values(numbers.values(), numbers.nulls());
+        } else if let Some(numbers) = column.as_primitive_opt::<Int32Type>() {
+            self.values(numbers.values(), numbers.nulls());
+        } else if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
+            self.values(times.values(), times.nulls());
+        } else if let Some(lists) = column.as_list_opt::<i32>()
+            && let Some(items) = lists.values().as_primitive_opt::<Int64Type>()
+        {
+            self.values(lists.offsets().inner(), lists.nulls());
+            self.buffer(items.values().inner());
+            self.used += span(lists.offsets()) * std::mem::size_of::<i64>();
+            self.nulls(items.nulls());
+        } else {
+            let data = column.to_data();
+            // An empty or exotic layout that Arrow cannot measure still has its full buffers.
+            self.used +=
+                data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+            self.data(&data);
+        }
     }
-    data.child_data().iter().for_each(|child| note_allocations(child, to));
+
+    fn values<T: ArrowNativeType>(&mut self, values: &ScalarBuffer<T>, nulls: Option<&NullBuffer>) {
+        self.used += std::mem::size_of_val(values.as_ref());
+        self.buffer(values.inner());
+        self.nulls(nulls);
+    }
+
+    fn nulls(&mut self, nulls: Option<&NullBuffer>) {
+        if let Some(nulls) = nulls {
+            self.used += nulls.len().div_ceil(8);
+            self.buffer(nulls.buffer());
+        }
+    }
+
+    fn buffer(&mut self, buffer: &Buffer) {
+        let allocation = (buffer.data_ptr().addr().get(), buffer.capacity());
+        if !is_zeros(buffer) && self.allocations.last() != Some(&allocation) {
+            self.allocations.push(allocation);
+        }
+    }
+
+    fn data(&mut self, data: &ArrayData) {
+        data.buffers().iter().for_each(|buffer| self.buffer(buffer));
+        if let Some(nulls) = data.nulls() {
+            self.buffer(nulls.buffer());
+        }
+        data.child_data().iter().for_each(|child| self.data(child));
+    }
+}
+
+/// From the first to the last of these offsets.
+fn span(offsets: &OffsetBuffer<i32>) -> usize {
+    let (first, last) = (offsets.first().copied(), offsets.last().copied());
+    let span = last.unwrap_or_default().saturating_sub(first.unwrap_or_default());
+    usize::try_from(span).unwrap_or_default()
 }
 
 /// Bytes that a batch keeps alive: the allocations that its values are in, and what Arrow needs to
@@ -120,16 +189,23 @@ pub(crate) fn size_of(batch: &RecordBatch) -> usize {
     footprint(batch).kept + batch.num_columns() * COLUMN_OVERHEAD
 }
 
-/// The batch without what it keeps alive beyond its own values.
+/// The batch without what it keeps alive beyond its own values, and the bytes that it then keeps
+/// ([`size_of`]).
 ///
 /// Arrays that were read from an uncompressed stream are slices of a whole message: one of them
-/// keeps all the others, even columns that were dropped. When most of it is not ours, it is copied.
-pub(crate) fn detach(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+/// keeps all the others, even columns that were dropped. When most of it is not ours, it is copied;
+/// but for small batches, which are copied soon all the same, when they become one with others.
+pub(crate) fn detach(batch: RecordBatch) -> Result<(RecordBatch, usize), ArrowError> {
     /// What is below this may be kept for nothing: a column's overhead covers it.
     const SLACK: usize = 8 * COLUMN_OVERHEAD;
+    /// As much for each row for a short while: a message has about this much that is not values.
+    const PASSING: usize = 128;
     let Footprint { used, kept } = footprint(&batch);
-    if kept <= 2 * used + SLACK {
-        return Ok(batch);
+    let rows = batch.num_rows();
+    let slack = SLACK + if rows < SMALL { PASSING * rows } else { 0 };
+    if kept <= 2 * used + slack {
+        let size = kept + batch.num_columns() * COLUMN_OVERHEAD;
+        return Ok((batch, size));
     }
     let columns = batch
         .columns()
@@ -137,7 +213,9 @@ pub(crate) fn detach(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
         .map(|column| copy(&column.to_data()).map(make_array))
         .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+    let batch = RecordBatch::try_new_with_options(batch.schema(), columns, &options)?;
+    let size = size_of(&batch);
+    Ok((batch, size))
 }
 
 fn copy(data: &ArrayData) -> Result<ArrayData, ArrowError> {
@@ -341,8 +419,9 @@ mod tests {
         let read = StreamReader::try_new(Cursor::new(bytes), None).unwrap().next().unwrap();
         let wanted = read.unwrap().project(&[0, 1, 2]).unwrap();
         assert!(size_of(&wanted) > 1_000_000, "an uncompressed message is one allocation");
-        let detached = detach(wanted.clone()).unwrap();
-        assert!(size_of(&detached) < 3_000, "{}", size_of(&detached));
+        let (detached, size) = detach(wanted.clone()).unwrap();
+        assert_eq!(size, size_of(&detached));
+        assert!(size < 3_000, "{size}");
         assert_eq!(detached, wanted);
         assert!(detached.get_array_memory_size() < 10_000);
     }

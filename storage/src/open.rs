@@ -8,46 +8,28 @@
 //! 4. Load who sent what, and replay the log: each entry's rows enter memory for those tables whose
 //!    files do not hold them yet.
 
+mod replay;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use thiserror::Error;
-
-use crate::conform::{ConformError, conform};
+use self::replay::ReplayError;
 use crate::delta::log::{LogError, Origin, TableLog};
 use crate::directory::{self, DirectoryError, DirectoryLock};
 use crate::disk::Disk;
 use crate::durable::{self, At, FileError};
-use crate::entry::{Decode, DecodeFailure};
+use crate::entry::Decode;
 use crate::error::{Error, ErrorKind};
-use crate::memory::{Budget, detach, size_of};
+use crate::memory::Budget;
 use crate::objects::{self, Bucket, BucketError};
 use crate::options::Options;
 use crate::paths::DataDir;
 use crate::place::Place;
-use crate::series::{Points, PointsError, Registry};
 use crate::sources::{Sources, SourcesError};
 use crate::spec::TableSpec;
-use crate::state::{Incoming, State, TableState};
-use crate::wal::format::StoredEntry;
+use crate::state::{State, TableState};
 use crate::wal::recovery::{RecoveryError, recover};
 use crate::wal::segments::Segments;
-
-/// An entry of the log that cannot become rows.
-#[derive(Debug, Error)]
-pub(crate) enum ReplayError {
-    #[error("its batch for table `{table}` does not decode: {source}")]
-    Decode { table: String, source: DecodeFailure },
-    #[error("this version of weir has no table `{table}`; use the version that wrote it")]
-    Unknown { table: String },
-    #[error("its batch does not fit: {0}")]
-    Conform(#[from] ConformError),
-    #[error("its points do not fit: {0}")]
-    Points(#[from] PointsError),
-    #[error("its batch cannot be copied: {0}")]
-    Copy(arrow::error::ArrowError),
-}
 
 /// Everything that was found.
 pub(crate) struct Opened {
@@ -228,9 +210,13 @@ fn replay(
     state.sources = sources;
     state.last_lsn = covered.max(committed);
     let mut rows = 0u64;
-    let recovered = recover(dir, covered, |lsn, entry| {
-        rows += replay_entry(tables, state, budget, decode, lsn, entry)?;
-        Ok::<(), ReplayError>(())
+    let recovered = recover(dir, covered, |entries| {
+        let decoded = replay::decode(tables, state, decode, entries);
+        for ((lsn, entry), decoded) in entries.iter().zip(decoded) {
+            let decoded = decoded.map_err(|e| (*lsn, e))?;
+            rows += replay::enter(state, budget, *lsn, entry, decoded).map_err(|e| (*lsn, e))?;
+        }
+        Ok::<(), (u64, ReplayError)>(())
     })
     .map_err(|e| match e {
         RecoveryError::File(e) => unavailable(e),
@@ -241,86 +227,4 @@ fn replay(
     }
     let next_lsn = recovered.end_lsn.unwrap_or(0).max(state.last_lsn + 1);
     Ok((recovered.segments, next_lsn))
-}
-
-fn replay_entry(
-    tables: &[(&'static str, TableLog)],
-    state: &mut State,
-    budget: &Arc<Budget>,
-    decode: Decode,
-    lsn: u64,
-    entry: StoredEntry<'_>,
-) -> Result<u64, ReplayError> {
-    if let Some(source) = &entry.source {
-        state.sources.record(source, entry.arrived);
-    }
-    if tables.iter().all(|(_, log)| lsn <= log.lsn()) {
-        state.apply(lsn, Vec::new());
-        return Ok(0);
-    }
-    let mut incoming = Vec::new();
-    let mut rows = 0;
-    for (table, batches) in decode_entry(&entry, decode)? {
-        let Some((name, _)) = tables.iter().find(|(name, _)| *name == table) else {
-            return Err(ReplayError::Unknown { table });
-        };
-        let Some(spec) = state.tables.get(name).map(|t| t.spec.clone()) else { continue };
-        let behind =
-            |taker: &&str| tables.iter().any(|(name, log)| name == taker && lsn > log.lsn());
-        let takers: Vec<_> = state.takers(name).into_iter().filter(|t| behind(t)).collect();
-        if takers.is_empty() {
-            continue;
-        }
-        let (batches, registry) = if spec.series {
-            let registry = state.tables.get(name).and_then(TableState::registry);
-            let registry = registry.unwrap_or_default();
-            (intern(&registry, budget, &batches)?, Some(registry))
-        } else {
-            (fit(&spec, &batches)?, None)
-        };
-        rows += batches.iter().map(|b| u64::try_from(b.num_rows()).unwrap_or(0)).sum::<u64>();
-        let reserved = budget.force(batches.iter().map(size_of).sum());
-        incoming.push((Incoming { table: name, batches, registry, reserved }, takers));
-    }
-    state.replay(lsn, incoming);
-    state.put_together();
-    Ok(rows)
-}
-
-/// The rows of an entry, by table. Bytes that a table has of its own go before what those of another
-/// table give.
-fn decode_entry(
-    entry: &StoredEntry<'_>,
-    decode: Decode,
-) -> Result<Vec<(String, Vec<RecordBatch>)>, ReplayError> {
-    let mut rows = Vec::with_capacity(entry.parts.len());
-    for part in &entry.parts {
-        let decoded = decode(part.table, part.ipc)
-            .map_err(|source| ReplayError::Decode { table: part.table.to_owned(), source })?;
-        let has_own = |table: &str| entry.parts.iter().any(|p| p.table == table);
-        rows.extend(
-            decoded
-                .into_iter()
-                .filter(|d| d.table == part.table || !has_own(&d.table))
-                .map(|d| (d.table, d.batches)),
-        );
-    }
-    Ok(rows)
-}
-
-fn intern(
-    registry: &Registry,
-    budget: &Arc<Budget>,
-    batches: &[RecordBatch],
-) -> Result<Vec<RecordBatch>, ReplayError> {
-    let intern = |batch| -> Result<_, ReplayError> {
-        let interned = Points::of(batch)?.intern(registry, budget, true)?;
-        detach(interned).map_err(ReplayError::Copy)
-    };
-    batches.iter().map(intern).collect()
-}
-
-fn fit(spec: &TableSpec, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, ReplayError> {
-    let fit = |batch| detach(conform(spec, batch)?).map_err(ReplayError::Copy);
-    batches.iter().map(fit).collect()
 }

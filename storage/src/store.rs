@@ -24,7 +24,7 @@ use crate::flush::{self, FlushError, Table};
 use crate::growth::Growth;
 use crate::hiding::Hiding;
 use crate::inner::Inner;
-use crate::memory::{detach, size_of};
+use crate::memory::detach;
 use crate::objects::CheckError;
 use crate::objects::cache::CacheStats;
 use crate::objects::watch::run as watch_objects;
@@ -244,6 +244,7 @@ impl Store {
             }
             let mut batches = Vec::with_capacity(part.batches.len());
             let mut windows = HashSet::new();
+            let mut bytes = 0usize;
             for batch in &part.batches {
                 let batch = conform(spec, batch).map_err(|e| {
                     Error::with_source(ErrorKind::Invalid, "batch does not fit its table", e)
@@ -272,11 +273,12 @@ impl Store {
                         ),
                     ));
                 }
-                batches.push(detach(batch).map_err(|e| {
+                let (batch, size) = detach(batch).map_err(|e| {
                     Error::with_source(ErrorKind::Invalid, "batch cannot be copied", e)
-                })?);
+                })?;
+                bytes += size;
+                batches.push(batch);
             }
-            let bytes: usize = batches.iter().map(size_of).sum();
             parts.push((spec.name, batches, bytes));
             ipc.push((spec.name, part.ipc));
         }
@@ -313,13 +315,15 @@ impl Store {
             e => Error::with_source(ErrorKind::Invalid, "points do not fit their table", e),
         };
         let mut rows = Vec::with_capacity(batches.len());
+        let mut bytes = 0;
         for batch in batches {
             let points = Points::of(batch).map_err(refused)?;
             points.check_times(spec.window, MAX_WINDOWS).map_err(refused)?;
             let interned = points.intern(&registry, &self.inner.budget, false).map_err(refused)?;
-            rows.push(detach(interned).map_err(|e| refused(e.into()))?);
+            let (batch, size) = detach(interned).map_err(|e| refused(e.into()))?;
+            bytes += size;
+            rows.push(batch);
         }
-        let bytes = rows.iter().map(size_of).sum();
         let reserved = self.inner.budget.reserve(bytes).ok_or_else(|| self.no_room())?;
         Ok(Incoming { table: spec.name, batches: rows, registry: Some(registry), reserved })
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! whole numbers, times, lists of them   by ourselves, see `numbers`
-//! all else (labels)                     by the Parquet crate
+//! labels                                by ourselves, see `label_column`
+//! all else                              by the Parquet crate
 //! ```
 //!
 //! One row group's encoded columns are in memory at a time.
@@ -20,6 +21,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use zstd::bulk::Compressor;
 
+use super::label_column::LabelColumn;
 use super::numbers::Chunk;
 
 /// The file. Public for the benchmark of the layout.
@@ -49,6 +51,7 @@ struct Open {
 
 enum Column {
     Numbers(Box<Chunk>),
+    Label(Box<LabelColumn>),
     Other(Box<ArrowColumnWriter>),
 }
 
@@ -94,6 +97,7 @@ impl<W: Write + Send> RowGroups<W> {
             {
                 match column {
                     Column::Numbers(chunk) => chunk.write(array.as_ref(), &mut self.compressor)?,
+                    Column::Label(column) => column.write(array, &mut self.compressor)?,
                     Column::Other(writer) => {
                         for leaf in compute_leaves(field, array)? {
                             writer.write(&leaf)?;
@@ -124,8 +128,12 @@ impl<W: Write + Send> RowGroups<W> {
             .zip(described)
             .zip(fields)
             .map(|((writer, described), field)| {
-                match Chunk::new(field, described, self.file.properties()) {
-                    Some(chunk) => Column::Numbers(Box::new(chunk)),
+                let properties = self.file.properties();
+                if let Some(chunk) = Chunk::new(field, described, properties) {
+                    return Column::Numbers(Box::new(chunk));
+                }
+                match LabelColumn::new(field.data_type(), described, properties) {
+                    Some(column) => Column::Label(Box::new(column)),
                     None => Column::Other(Box::new(writer)),
                 }
             })
@@ -139,6 +147,10 @@ impl<W: Write + Send> RowGroups<W> {
             match column {
                 Column::Numbers(chunk) => {
                     let (bytes, close) = chunk.finish(&mut self.compressor)?;
+                    group.append_column(&bytes, close)?;
+                }
+                Column::Label(column) => {
+                    let (bytes, close) = column.close(&mut self.compressor)?;
                     group.append_column(&bytes, close)?;
                 }
                 Column::Other(writer) => writer.close()?.append_to_row_group(&mut group)?,
@@ -170,6 +182,11 @@ impl<W: Write + Send> RowGroups<W> {
     /// Adds to what the footer says.
     pub(crate) fn append_key_value_metadata(&mut self, entry: KeyValue) {
         self.file.append_key_value_metadata(entry);
+    }
+
+    #[cfg(test)]
+    pub(super) fn descr(&self, column: usize) -> parquet::schema::types::ColumnDescPtr {
+        self.file.schema_descr().column(column)
     }
 
     /// Ends the file.

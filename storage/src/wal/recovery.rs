@@ -47,13 +47,18 @@ pub(crate) struct Recovered {
     pub(crate) end_lsn: Option<u64>,
 }
 
-/// Reads all segments and gives each entry to `replay`, in order of LSN.
+/// Entries that are replayed together, and the bytes from which on there are fewer.
+const GROUP: usize = 256;
+const GROUP_BYTES: usize = 8 << 20;
+
+/// Reads all segments and gives their entries to `replay`, in order of LSN, many at a time. It names
+/// the one that it cannot replay.
 ///
 /// Up to `covered` (an LSN) everything is in committed files: missing segments below it are no loss.
 pub(crate) fn recover<E: std::error::Error>(
     dir: &DataDir,
     covered: u64,
-    mut replay: impl FnMut(u64, StoredEntry<'_>) -> Result<(), E>,
+    mut replay: impl FnMut(&[(u64, StoredEntry<'_>)]) -> Result<(), (u64, E)>,
 ) -> Result<Recovered, RecoveryError<E>> {
     let mut paths = Vec::new();
     let folder = dir.wal();
@@ -96,7 +101,7 @@ fn read_segment<E: std::error::Error>(
     first_lsn: u64,
     next: Option<u64>,
     segments: &mut Segments,
-    replay: &mut impl FnMut(u64, StoredEntry<'_>) -> Result<(), E>,
+    replay: &mut impl FnMut(&[(u64, StoredEntry<'_>)]) -> Result<(), (u64, E)>,
 ) -> Result<Option<u64>, RecoveryError<E>> {
     let bytes = disk.read(path).at("read", path)?;
     let damaged = |offset, reason| RecoveryError::Damaged { path: path.to_owned(), offset, reason };
@@ -111,8 +116,14 @@ fn read_segment<E: std::error::Error>(
         Ok(_) => return Err(damaged(0, FormatError::Malformed("the segment's first LSN"))),
         Err(reason) => return Err(damaged(0, reason)),
     };
+    let mut replay = |group: &mut Vec<(u64, StoredEntry<'_>)>| {
+        let outcome = replay(group);
+        group.clear();
+        outcome.map_err(|(lsn, source)| RecoveryError::Entry { path: path.to_owned(), lsn, source })
+    };
     let mut offset = HEADER;
     let mut lsn = first_lsn;
+    let (mut group, mut group_bytes) = (Vec::new(), 0);
     while offset < bytes.len() && next.is_none_or(|next| lsn < next) {
         let rest = bytes.get(offset..).unwrap_or(&[]);
         let frame = match format::decode_frame(header.salt, rest) {
@@ -128,15 +139,17 @@ fn read_segment<E: std::error::Error>(
             Err(reason) => return Err(damaged(offset, reason)),
         };
         for entry in format::decode_entries(&frame).map_err(|reason| damaged(offset, reason))? {
-            replay(lsn, entry).map_err(|source| RecoveryError::Entry {
-                path: path.to_owned(),
-                lsn,
-                source,
-            })?;
+            group.push((lsn, entry));
             lsn += 1;
+        }
+        group_bytes += frame.size();
+        if group.len() >= GROUP || group_bytes >= GROUP_BYTES {
+            replay(&mut group)?;
+            group_bytes = 0;
         }
         offset += frame.size();
     }
+    replay(&mut group)?;
     if lsn == first_lsn {
         durable::remove(disk, path)?;
         return Ok(None);

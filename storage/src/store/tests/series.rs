@@ -445,7 +445,7 @@ fn points_that_a_freeze_overtakes_keep_their_series() {
         points.point(time, 1.0);
         let batch = points.finish().unwrap();
         let rows = Points::of(&batch).unwrap().intern(&registry, &budget, false).unwrap();
-        let reserved = budget.reserve(size_of(&rows)).unwrap();
+        let reserved = budget.reserve(crate::memory::size_of(&rows)).unwrap();
         Incoming { table: "samples", batches: vec![rows], registry: Some(registry), reserved }
     };
     let first = number(&state, "a", 1);

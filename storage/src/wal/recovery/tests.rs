@@ -37,9 +37,11 @@ fn put(dir: &DataDir, first_lsn: u64, bytes: &[u8]) {
 
 fn read(dir: &DataDir, covered: u64) -> Result<(Vec<u64>, Recovered), RecoveryError<Infallible>> {
     let mut lsns = Vec::new();
-    let recovered = recover(dir, covered, |lsn, entry| {
-        assert_eq!(entry.arrived, i64::try_from(lsn).unwrap());
-        lsns.push(lsn);
+    let recovered = recover(dir, covered, |entries| {
+        for (lsn, entry) in entries {
+            assert_eq!(entry.arrived, i64::try_from(*lsn).unwrap());
+            lsns.push(*lsn);
+        }
         Ok(())
     })?;
     Ok((lsns, recovered))
