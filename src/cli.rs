@@ -146,7 +146,8 @@ pub(crate) struct Serve {
 pub(crate) struct Inspect {
     /// Folder of the history.
     pub(crate) dir: PathBuf,
-    /// Read everything and check every checksum; also counts the distinct values of each label.
+    /// Read everything and check every checksum; counts the distinct values of every label, also of
+    /// those that label indexes leave out.
     #[arg(long)]
     pub(crate) verify: bool,
     /// As --verify, and move what is damaged to DIR/quarantine. Nothing is deleted.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::json;
 use weir_storage::Clock;
-use weir_storage::inspect::{Damage, Depth, Inspection, inspect};
+use weir_storage::inspect::{Damage, Depth, Distinct, Inspection, inspect};
 
 use crate::cli::Inspect;
 
@@ -55,8 +55,17 @@ fn print(found: &Inspection, depth: Depth) {
             range(table.times)
         );
         if !table.labels.is_empty() {
-            let labels: Vec<_> = table.labels.iter().map(|(n, v)| format!("{n} {v}")).collect();
+            let labels: Vec<_> = table.labels.iter().map(|(n, v)| distinct(n, *v)).collect();
             println!("  distinct values: {}", labels.join(", "));
+        }
+        for file in &table.list {
+            println!(
+                "  {}: {} rows, {} bytes, {}",
+                file.path,
+                file.rows,
+                file.bytes,
+                range(file.times)
+            );
         }
     }
     for segment in &found.segments {
@@ -66,6 +75,13 @@ fn print(found: &Inspection, depth: Depth) {
     for (matchers, files) in &found.tombstones {
         println!("deletion {matchers}: {files} files to be rewritten");
     }
+    if !found.left_over.is_empty() {
+        let bytes: u64 = found.left_over.iter().map(|(_, bytes)| bytes).sum();
+        println!(
+            "{} files ({bytes} bytes) are left over; the next start removes them",
+            found.left_over.len()
+        );
+    }
     for damage in &found.damage {
         println!("DAMAGE {}", describe(damage));
     }
@@ -74,6 +90,11 @@ fn print(found: &Inspection, depth: Depth) {
     } else if found.damage.is_empty() && depth >= Depth::Verify {
         println!("everything was read and is sound");
     }
+}
+
+/// A label and how many values it has; `at least` so many where some file does not list them.
+fn distinct(name: &str, Distinct { values, at_least }: Distinct) -> String {
+    format!("{name} {}{values}", if at_least { "at least " } else { "" })
 }
 
 fn describe(damage: &Damage) -> String {
@@ -96,13 +117,22 @@ fn as_json(found: &Inspection) -> serde_json::Value {
     json!({
         "tables": found.tables.iter().map(|t| json!({
             "name": t.name, "files": t.files, "partitions": t.partitions, "rows": t.rows,
-            "bytes": t.bytes, "lsn": t.lsn, "times": times(t.times), "labels": t.labels,
+            "bytes": t.bytes, "lsn": t.lsn, "times": times(t.times),
+            "labels": t.labels.iter().map(|(name, distinct)| (name.clone(), json!({
+                "values": distinct.values, "at_least": distinct.at_least,
+            }))).collect::<serde_json::Map<_, _>>(),
+            "list": t.list.iter().map(|f| json!({
+                "path": f.path, "rows": f.rows, "bytes": f.bytes, "times": times(f.times),
+            })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "segments": found.segments.iter().map(|s| json!({
             "path": s.path, "first_lsn": s.first_lsn, "bytes": s.bytes, "entries": s.entries,
         })).collect::<Vec<_>>(),
         "tombstones": found.tombstones.iter().map(|(matchers, files)| json!({
             "matchers": matchers, "files": files,
+        })).collect::<Vec<_>>(),
+        "left_over": found.left_over.iter().map(|(path, bytes)| json!({
+            "path": path, "bytes": bytes,
         })).collect::<Vec<_>>(),
         "damage": found.damage.iter().map(|d| json!({
             "path": d.path, "offset": d.offset, "what": d.what, "rows": d.rows,

@@ -1,5 +1,7 @@
 //! Real senders write to a real server: what they had is in the history, bit by bit.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

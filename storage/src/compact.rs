@@ -86,6 +86,9 @@ impl CompactError {
     }
 }
 
+/// Name of the thread that merges.
+pub(crate) const THREAD: &str = "weir-compact";
+
 /// What compaction has done since the store was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactionStats {

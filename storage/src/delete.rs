@@ -136,8 +136,7 @@ pub(crate) async fn delete(inner: Arc<Inner>, deletion: Deletion) -> Result<Dele
 
 /// Makes a list of tombstones durable, then lets it count. For the holder of the tables' lock.
 pub(crate) async fn save(inner: &Arc<Inner>, tombstones: Tombstones) -> Result<(), DeleteError> {
-    let (worker, list) = (inner.clone(), tombstones.clone());
-    tokio::task::spawn_blocking(move || list.save(&worker.dir)).await??;
+    inner.place.save_tombstones(&tombstones).await?;
     inner.hiding.lock().tombstones = tombstones;
     Ok(())
 }

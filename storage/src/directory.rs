@@ -31,6 +31,8 @@ pub(crate) enum DirectoryError {
         dir.display()
     )]
     Version { dir: PathBuf, found: String },
+    #[error("{} is no data directory of weir", dir.display())]
+    None { dir: PathBuf },
     #[error("{} is not empty and no data directory of weir; use an empty directory", dir.display())]
     Foreign { dir: PathBuf },
     #[error(transparent)]
@@ -79,6 +81,29 @@ pub(crate) fn acquire(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
     Ok(lock)
 }
 
+/// Locks a directory that is there and checks its version. Changes nothing in it.
+pub(crate) fn look(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
+    if found_format(dir)? == Found::Nothing {
+        return Err(DirectoryError::None { dir: dir.root().to_owned() });
+    }
+    let path = dir.lock();
+    match dir.disk().lock_untouched(&path) {
+        Ok(Some(lock)) => Ok(DirectoryLock(lock)),
+        Ok(None) => Err(held(dir)),
+        // A copy of a directory may lack it. Nobody holds what is not there.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(DirectoryLock(Box::new(NoLock))),
+        Err(source) => Err(FileError { action: "lock", path, source }.into()),
+    }
+}
+
+/// Stands for the lock of a directory that has none.
+#[derive(Debug)]
+struct NoLock;
+
+impl Lock for NoLock {
+    fn release(&self) {}
+}
+
 fn is_empty(dir: &DataDir) -> Result<bool, FileError> {
     let entries = dir.disk().read_dir(dir.root()).at("read folder", dir.root())?;
     // A fresh file system has a `lost+found` of its own.
@@ -91,13 +116,17 @@ fn lock(dir: &DataDir) -> Result<DirectoryLock, DirectoryError> {
     if let Some(lock) = dir.disk().lock(&path, &pid).at("lock", &path)? {
         return Ok(DirectoryLock(lock));
     }
-    let text = dir.disk().read(&path).unwrap_or_default();
+    Err(held(dir))
+}
+
+fn held(dir: &DataDir) -> DirectoryError {
+    let text = dir.disk().read(&dir.lock()).unwrap_or_default();
     let pid = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
     let holder = pid.map_or_else(
         || "another process".to_owned(),
         |pid: u32| format!("the process with pid {pid}"),
     );
-    Err(DirectoryError::Held { dir: dir.root().to_owned(), holder })
+    DirectoryError::Held { dir: dir.root().to_owned(), holder }
 }
 
 fn format(version: u32) -> String {
@@ -157,6 +186,44 @@ mod tests {
         drop(acquire(&dir).unwrap());
         fs::write(dir.format(), "weir data directory 9\n").unwrap();
         assert!(matches!(acquire(&dir), Err(DirectoryError::Version { .. })));
+    }
+
+    #[test]
+    fn a_new_directory_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode =
+            |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = DataDir::new(tmp.path().join("var/lib"));
+        drop(acquire(&dir).unwrap());
+        assert_eq!(mode(dir.root()), 0o700);
+        fs::set_permissions(dir.root(), fs::Permissions::from_mode(0o750)).unwrap();
+        drop(acquire(&dir).unwrap());
+        assert_eq!(mode(dir.root()), 0o750, "what was decided otherwise stays so");
+    }
+
+    #[test]
+    fn looking_changes_nothing() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = DataDir::new(tmp.path().join("d"));
+        assert!(matches!(look(&dir), Err(DirectoryError::None { .. })));
+        assert!(!dir.root().exists());
+        drop(acquire(&dir).unwrap());
+        fs::write(dir.format(), "weir data directory 1\n").unwrap();
+        fs::write(dir.lock(), "7\n").unwrap();
+        fs::write(dir.new_tmp(), "half").unwrap();
+        let held = look(&dir).unwrap();
+        assert!(matches!(acquire(&dir), Err(DirectoryError::Held { .. })));
+        drop(held);
+        assert_eq!(fs::read_to_string(dir.format()).unwrap(), "weir data directory 1\n");
+        assert_eq!(fs::read_to_string(dir.lock()).unwrap(), "7\n");
+        assert_eq!(fs::read_dir(dir.tmp()).unwrap().count(), 1);
+        let taken = acquire(&dir).unwrap();
+        assert!(matches!(look(&dir), Err(DirectoryError::Held { .. })));
+        drop(taken);
+        fs::remove_file(dir.lock()).unwrap();
+        look(&dir).unwrap();
+        assert!(!dir.lock().exists());
     }
 
     #[test]

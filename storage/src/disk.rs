@@ -10,6 +10,8 @@
 pub(crate) mod chunks;
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod held;
 pub(crate) mod objects;
 pub(crate) mod real;
 #[cfg(test)]
@@ -62,6 +64,11 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
+    /// Makes a folder that only its owner may look into.
+    fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        self.create_dir(path)
+    }
+
     /// Makes the entries of a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
@@ -91,6 +98,12 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Takes a file's lock, making the file if needed, and writes `holder` into it as far as the disk
     /// allows. `None` if someone else has the lock.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Option<Box<dyn Lock>>>;
+
+    /// Takes the lock of a file that is there, and leaves the file as it is. `None` if someone else
+    /// has the lock.
+    fn lock_untouched(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        self.lock(path, "")
+    }
 }
 
 impl dyn Disk + '_ {

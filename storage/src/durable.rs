@@ -53,16 +53,17 @@ pub(crate) fn create_dir(dir: &DataDir, folder: &Path) -> Result<(), FileError> 
         }
         sync_dir(disk, parent_of(folder))?;
     } else {
-        create_root(disk, folder)?;
+        create_root(disk, folder, true)?;
     }
     dir.set_durable(folder);
     Ok(())
 }
 
-/// Makes the data directory itself.
-fn create_root(disk: &dyn Disk, folder: &Path) -> Result<(), FileError> {
+/// Makes the data directory itself; `private` to its owner, for who talked to whom is in it.
+fn create_root(disk: &dyn Disk, folder: &Path, private: bool) -> Result<(), FileError> {
+    let create = || if private { disk.create_private_dir(folder) } else { disk.create_dir(folder) };
     let parent = parent_of(folder);
-    match disk.create_dir(folder) {
+    match create() {
         Ok(()) => sync_dir(disk, parent),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && disk.is_folder(folder) => {
             match sync_dir(disk, parent) {
@@ -72,8 +73,8 @@ fn create_root(disk: &dyn Disk, folder: &Path) -> Result<(), FileError> {
             }
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound && parent.parent().is_some() => {
-            create_root(disk, parent)?;
-            disk.create_dir(folder).at("create folder", folder)?;
+            create_root(disk, parent, false)?;
+            create().at("create folder", folder)?;
             sync_dir(disk, parent)
         }
         Err(e) => Err(e).at("create folder", folder),

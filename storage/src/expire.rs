@@ -11,6 +11,7 @@ mod look_into;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::path::Path;
 
@@ -105,7 +106,7 @@ pub(crate) fn go_by_the_data(inner: &Inner) {
     hiding.present = at;
     if doubtful && !was_doubtful {
         tracing::warn!(
-            ahead = ?SLACK.saturating_add(std::time::Duration::from_micros(clock.abs_diff(at))),
+            ahead = ?SLACK.saturating_add(Duration::from_micros(clock.abs_diff(at))),
             "the clock is far ahead of all but the newest rows: retention goes by the rows until they span a day"
         );
     }
@@ -196,10 +197,18 @@ async fn remove(
 
 /// Removes files from disk that a commit took from their table and that nobody reads any more.
 pub(crate) async fn remove_dead(inner: &Arc<Inner>) -> Result<(), FlushError> {
-    let now = inner.clock.now();
-    let dead = inner.graveyard.lock().take_unread(inner.removal_grace, now);
+    remove_unread(inner, inner.removal_grace, inner.clock.now()).await;
+    Ok(())
+}
+
+/// The same without waiting for readers of the directory that this process does not know.
+pub(crate) async fn bury(inner: &Inner) {
+    remove_unread(inner, Duration::ZERO, i64::MAX).await;
+}
+
+async fn remove_unread(inner: &Inner, grace: Duration, now: i64) {
+    let dead = inner.graveyard.lock().take_unread(grace, now);
     for file in dead {
         inner.place.remove(&file.path, file.size).await;
     }
-    Ok(())
 }

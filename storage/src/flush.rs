@@ -6,7 +6,7 @@
 //!    with the LSN up to which they hold the table's rows, and show the files in place of the
 //!    memtables in one step. A tier sums up the rows of its source before that; its commit is one of
 //!    its own, with its own LSN.
-//! 3. Save who sent what, then remove the log segments that no table needs any more.
+//! 3. Save who sent what and where everything is ([`crate::checkpoint`]), then remove the log segments that no table needs any more.
 //!
 //! A failure leaves everything where it was: rows in memory and in the log. When the commit itself
 //! reported an error, it may have happened: the table's log is loaded anew before the next attempt,
@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::checkpoint::Checkpoint;
 use crate::delta::log::{LogError, TableLog};
 use crate::durable::{self, FileError};
 use crate::files::{self, FilesError};
@@ -125,7 +126,8 @@ async fn flush_all(inner: &Arc<Inner>) -> Result<(), FlushError> {
     }
     // Also after a failure: tables that did commit need less of the log now.
     let worker = inner.clone();
-    tokio::task::spawn_blocking(move || trim_log(&worker)).await??;
+    let positions = tables.iter().map(|(name, t)| ((*name).to_owned(), t.log.lsn())).collect();
+    tokio::task::spawn_blocking(move || trim_log(&worker, positions)).await??;
     outcome
 }
 
@@ -195,20 +197,25 @@ async fn grow(
     Ok(wanted)
 }
 
-/// Removes log segments that commits cover.
-fn trim_log(inner: &Inner) -> Result<(), FlushError> {
-    let (mut sources, last_lsn, needed) = {
+/// Removes log segments that commits cover. `tables` has the LSN up to which the rows of each are in
+/// files.
+pub(crate) fn trim_log(inner: &Inner, tables: Vec<(String, u64)>) -> Result<(), FlushError> {
+    let (mut sources, lsn, needed) = {
         let state = inner.state.lock();
         (state.sources.clone(), state.last_lsn, state.needed_lsn())
     };
-    let removable = inner.wal.segments.lock().removable(needed);
-    if removable.is_empty() {
-        return Ok(());
-    }
+    let (removable, trimmed) = {
+        let segments = inner.wal.segments.lock();
+        let removable = segments.removable(needed);
+        let trimmed = removable.last().and_then(|last| segments.last_lsn(*last));
+        (removable, trimmed)
+    };
+    let Some(trimmed) = trimmed else { return Ok(()) };
     let disk = inner.dir.disk().as_ref();
-    let now = inner.clock.now();
+    // By the rows as well as by the clock: one that jumps ahead forgets nobody.
+    let now = inner.hiding.lock().present;
     sources.forget(now);
-    sources.save(&inner.dir, last_lsn)?;
+    Checkpoint { sources, lsn, trimmed, tables }.save(&inner.dir)?;
     inner.state.lock().sources.forget(now);
     for lsn in removable {
         durable::remove(disk, &inner.dir.segment(lsn))?;

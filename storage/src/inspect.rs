@@ -2,38 +2,46 @@
 //! be saved of one that is not.
 //!
 //! 1. Take the directory's lock, so that nothing changes meanwhile.
-//! 2. Load each table's log; list files, and data files that no table names.
+//! 2. Load each table's log; list files, the values of their labels as their indexes have them, and
+//!    data files that no table names. Those are no damage: compaction and stops leave them behind, and
+//!    the next start removes them.
 //! 3. [`Depth::Verify`]: read everything. Log frames, senders and tombstones by their checksums; data
 //!    files by decoding every page, against the rows, times, order and label bounds that the table's
 //!    log promises, and their label index by its checksums ([`file`], [`wal`]).
 //! 4. [`Depth::Repair`]: what is damaged moves to `DIR/quarantine/TIME`, beside a note of what and why
-//!    ([`repair`]). Nothing is deleted.
+//!    ([`repair`]). Nothing is deleted. Before that, nothing in the directory is changed.
+//!
+//! What must be there is what [`crate::open`] demands as well.
 
 mod file;
+mod labels;
 mod repair;
+mod table;
 mod wal;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::checkpoint::{Checkpoint, Known};
 use crate::clock::Clock;
-use crate::delta::log::{Origin, TableLog};
+use crate::delta::log::{LOG_FOLDER, TableLog};
 use crate::directory;
 use crate::disk::Disk;
 use crate::disk::real::RealDisk;
 use crate::error::{Error, ErrorKind};
+use crate::objects;
+use crate::open::Behind;
 use crate::paths::DataDir;
 use crate::place::Place;
 use crate::snapshot::DataFile;
-use crate::sources::Sources;
 use crate::spec::TableSpec;
 use crate::tombstone::Tombstones;
 
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
-    /// What the tables' logs and the folders say.
+    /// What the tables' logs, the folders and the label indexes of files say.
     List,
     /// All contents.
     Verify,
@@ -50,6 +58,8 @@ pub struct Inspection {
     pub segments: Vec<SegmentReport>,
     /// Deletions that are not over: matchers, and files to be rewritten.
     pub tombstones: Vec<(String, usize)>,
+    /// Data files that no table names: their rows are in others. The next start removes them.
+    pub left_over: Vec<(PathBuf, u64)>,
     /// What is not as it should be.
     pub damage: Vec<Damage>,
     /// Where damage was moved to.
@@ -73,8 +83,32 @@ pub struct TableReport {
     pub partitions: usize,
     /// LSN up to which its rows are in files.
     pub lsn: u64,
-    /// Distinct values by label; only of what was read in full.
-    pub labels: BTreeMap<String, u64>,
+    /// Each of its files, oldest first.
+    pub list: Vec<FileReport>,
+    /// Distinct values by label.
+    pub labels: BTreeMap<String, Distinct>,
+}
+
+/// A data file.
+#[derive(Debug)]
+pub struct FileReport {
+    /// Path below the folder of all tables.
+    pub path: String,
+    /// Its rows; 0 if another program added it and did not say.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Smallest and largest time of a row, microseconds; `None` if that is not known.
+    pub times: Option<(i64, i64)>,
+}
+
+/// Distinct values of a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Distinct {
+    /// How many were found.
+    pub values: u64,
+    /// There may be more: some file has too many of them to list, and was not read.
+    pub at_least: bool,
 }
 
 /// A segment of the log.
@@ -115,6 +149,8 @@ pub(crate) enum Kind {
     DataFile { table: &'static str, file: Arc<DataFile> },
     /// A file that nothing needs, or that the rest can do without.
     Whole,
+    /// Something is missing, and the rest can go on: what the log must have begins after this LSN.
+    Missing { up_to: u64 },
     /// The log from an offset of a segment on.
     Wal { offset: u64, later: Vec<PathBuf> },
     /// Nothing can be done here.
@@ -131,8 +167,8 @@ impl Damage {
 /// Looks into a data directory.
 ///
 /// # Errors
-/// [`ErrorKind::Directory`] when it is none, or a server holds it; [`ErrorKind::Unavailable`] when the
-/// disk refuses.
+/// [`ErrorKind::Directory`] when it is none, a server holds it, or its tables are in an object store;
+/// [`ErrorKind::Unavailable`] when the disk refuses.
 pub async fn inspect(
     dir: impl Into<PathBuf>,
     specs: &[TableSpec],
@@ -141,64 +177,59 @@ pub async fn inspect(
 ) -> Result<Inspection, Error> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let dir = DataDir::on(disk, dir.into());
-    if !dir.disk().exists(&dir.format()) {
-        let message = format!("{} is no data directory of weir", dir.root().display());
-        return Err(Error::new(ErrorKind::Directory, message));
-    }
     let refused = |kind, e: Box<dyn std::error::Error + Send + Sync>| {
         Error::with_source(kind, "cannot inspect the data directory", e)
     };
-    let lock = directory::acquire(&dir).map_err(|e| refused(ErrorKind::Directory, e.into()))?;
+    let mut lock = directory::look(&dir).map_err(|e| refused(ErrorKind::Directory, e.into()))?;
+    objects::refuse_bound(&dir).map_err(|e| refused(ErrorKind::Directory, e.into()))?;
+    if depth == Depth::Repair {
+        lock.release();
+        lock = directory::acquire(&dir).map_err(|e| refused(ErrorKind::Directory, e.into()))?;
+    }
     let lock = Arc::new(lock);
-    let place = Place::new(dir.clone(), lock.clone(), None);
+    let place = match depth {
+        Depth::List | Depth::Verify => Place::read_only(dir.clone(), lock.clone()),
+        Depth::Repair => Place::new(dir.clone(), lock.clone(), None),
+    };
     let unavailable = |e: std::io::Error| refused(ErrorKind::Unavailable, e.into());
     let mut found = Inspection::default();
     let mut logs = Vec::new();
     for spec in specs {
-        let folder = dir.table(spec.name);
-        if !dir.disk().exists(&folder.join("_delta_log")) {
+        let folder = dir.table(spec.name).join(LOG_FOLDER);
+        if !dir.disk().exists(&folder) {
             continue;
         }
         let spec = Arc::new(spec.clone());
-        match TableLog::open(&place, spec.clone(), Origin::START).await {
+        match TableLog::look(&place, spec.clone()).await {
             Ok(log) => logs.push((spec, log)),
-            Err(e) => found.damage.push(Damage::new(
-                folder.join("_delta_log"),
-                None,
-                format!("{e}; restore the folder from a copy"),
-                Kind::Beyond,
-            )),
-        }
-    }
-    let objects = place.reader();
-    for (spec, log) in &logs {
-        let mut report = summary(spec, log);
-        let mut labels = BTreeMap::new();
-        for file in log.files().iter() {
-            let damage = if depth >= Depth::Verify {
-                file::verify(&dir, &objects, spec, file, &mut labels).await
-            } else {
-                file::is_there(&dir, file)
-            };
-            if let Err((offset, what)) = damage {
-                let path = dir.tables().join(file.path.as_ref());
-                let kind = Kind::DataFile { table: spec.name, file: file.clone() };
-                found.damage.push(Damage {
-                    rows: Some(file.rows),
-                    times: Some((file.min_time, file.max_time)),
-                    ..Damage::new(path, offset, what, kind)
-                });
+            Err(e) => {
+                let what = format!("{e}; restore the folder from a copy");
+                found.damage.push(Damage::new(folder, None, what, Kind::Beyond));
             }
         }
-        report.labels = labels.into_iter().map(|(k, v)| (k, v.len() as u64)).collect();
-        found.tables.push(report);
-        orphans(&dir, spec.name, log, &mut found.damage).map_err(unavailable)?;
     }
-    let covered = logs.iter().map(|(_, log)| log.lsn()).max().unwrap_or(0);
-    small_files(&dir, &logs, &mut found);
-    wal::look(&dir, covered, depth, &mut found).map_err(unavailable)?;
+    let checkpoint = Checkpoint::load(&dir).unwrap_or_else(|e| {
+        found.damage.push(Damage::new(dir.sources(), None, e.to_string(), Kind::Whole));
+        None
+    });
+    for (spec, log) in &logs {
+        let is_behind = behind(&dir, checkpoint.as_ref(), spec.name, log.lsn(), &mut found);
+        table::look(&place, &dir, (spec, log), depth, is_behind, &mut found)
+            .await
+            .map_err(unavailable)?;
+    }
+    for name in checkpoint.iter().flat_map(|c| &c.tables).map(|(name, _)| name) {
+        if !dir.disk().exists(&dir.table(name).join(LOG_FOLDER)) {
+            behind(&dir, checkpoint.as_ref(), name, 0, &mut found);
+        }
+    }
+    let committed = logs.iter().map(|(_, log)| log.lsn()).max().unwrap_or(0);
+    tombstones(&dir, &logs, &mut found);
+    let known = Known::new(checkpoint.as_ref(), committed);
+    wal::look(&dir, known, depth, &mut found).map_err(unavailable)?;
     if depth == Depth::Repair && !found.damage.is_empty() {
-        repair::repair(&dir, &mut logs, &mut found, clock.now())
+        let known = checkpoint.unwrap_or_default();
+        repair::repair(&dir, &mut logs, known, &mut found, clock.now())
             .await
             .map_err(|e| refused(ErrorKind::Unavailable, e))?;
     }
@@ -206,57 +237,23 @@ pub async fn inspect(
     Ok(found)
 }
 
-fn summary(spec: &TableSpec, log: &TableLog) -> TableReport {
-    let files = log.files();
-    let known = || files.iter().filter(|f| f.rows > 0);
-    let min = known().map(|f| f.min_time).min();
-    let folders: HashSet<_> =
-        files.iter().filter_map(|f| Some(f.path.as_ref().rsplit_once('/')?.0)).collect();
-    TableReport {
-        name: spec.name,
-        files: files.len(),
-        rows: files.iter().map(|f| f.rows).sum(),
-        bytes: files.iter().map(|f| f.size).sum(),
-        times: min.zip(known().map(|f| f.max_time).max()),
-        partitions: folders.len(),
-        lsn: log.lsn(),
-        labels: BTreeMap::new(),
-    }
-}
-
-/// Data files below a table's folder that it does not name.
-fn orphans(
+/// Notes that a table has less than the checkpoint says; returns if so.
+fn behind(
     dir: &DataDir,
+    checkpoint: Option<&Checkpoint>,
     table: &str,
-    log: &TableLog,
-    damage: &mut Vec<Damage>,
-) -> std::io::Result<()> {
-    let root = dir.table(table);
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in dir.disk().read_dir(&folder)? {
-            let path = folder.join(&entry.name);
-            let below = path.strip_prefix(&root).ok().and_then(Path::to_str);
-            if entry.is_folder {
-                if entry.name.to_string_lossy().contains('=') {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|e| e == "parquet")
-                && below.is_some_and(|below| !log.has_file(below))
-            {
-                let what = "no table names this file; the next start removes it";
-                damage.push(Damage::new(path, None, what, Kind::Whole));
-            }
-        }
-    }
-    Ok(())
+    lsn: u64,
+    found: &mut Inspection,
+) -> bool {
+    let Some(behind) = Behind::check(checkpoint, table, lsn) else { return false };
+    let path = dir.table(table).join(LOG_FOLDER);
+    let kind = Kind::Missing { up_to: behind.recorded };
+    found.damage.push(Damage::new(path, None, behind.to_string(), kind));
+    true
 }
 
-/// The lists of senders and of tombstones.
-fn small_files(dir: &DataDir, logs: &[(Arc<TableSpec>, TableLog)], found: &mut Inspection) {
-    if let Err(e) = Sources::load(dir) {
-        found.damage.push(Damage::new(dir.sources(), None, e.to_string(), Kind::Whole));
-    }
+/// The list of tombstones.
+fn tombstones(dir: &DataDir, logs: &[(Arc<TableSpec>, TableLog)], found: &mut Inspection) {
     match Tombstones::load(dir) {
         Ok(tombstones) => {
             let listed: HashSet<_> = logs

@@ -7,7 +7,8 @@
 //! The way of a row, one module each:
 //!
 //! - `store`: the face; [`conform()`] brings a batch into its table's shape;
-//! - `wal`: one thread makes groups of entries durable; `sources` recognises repetitions;
+//! - `wal`: one thread makes groups of entries durable; `sources` recognises repetitions, and
+//!   `checkpoint` keeps them when the log is cut;
 //! - `state`, `memory`: rows become visible, within a bound of bytes;
 //! - `rollup`: rows of one table become sums in another;
 //! - [`series`]: points of time series become chunks;
@@ -29,6 +30,7 @@
 
 mod background;
 mod bounds;
+mod checkpoint;
 mod clock;
 mod coalesce;
 mod compact;

@@ -3,6 +3,7 @@
 //! ```text
 //! PREFIX/_weir/store           the store's identity ([`binding`])
 //! PREFIX/_weir/writer          who writes to it ([`fence`])
+//! PREFIX/_weir/tombstones      deletions that are not over ([`tombstones`])
 //! PREFIX/tables/NAME/          a Delta table: _delta_log/ and data files, as on local disk
 //!
 //! DIR/wal/                     log and list of senders stay on local disk
@@ -16,7 +17,7 @@
 //! 1. [`location`]: read its URL and the environment; [`probe`]: does the bucket keep two writers apart?
 //! 2. [`binding`]: directory and store must belong together.
 //! 3. [`fence`]: claim the store, in its object and then in each table. Nobody else commits from then on.
-//! 4. Load the tables, and replay what this directory's log has beyond its own position in them.
+//! 4. Load the tables, take the list of deletions over, and replay what this directory's log has beyond its own position in them.
 //!
 //! A flush writes its files to local disk, uploads them ([`upload`]), and commits them by making the
 //! next object of the table's log. While the bucket does not answer, rows stay in memory and in the
@@ -31,6 +32,7 @@ mod location;
 mod probe;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod tombstones;
 pub(crate) mod upload;
 pub(crate) mod watch;
 
@@ -50,8 +52,10 @@ use self::fence::{Claim, FenceError};
 use self::garbage::Suspects;
 use self::location::{Location, LocationError};
 use self::probe::ProbeError;
+use self::tombstones::{Held, SharedError};
 use crate::durable::{self, FileError};
 use crate::paths::DataDir;
+use crate::tombstone::Tombstones;
 
 /// Tables in a bucket instead of on local disk.
 #[derive(Debug, Clone)]
@@ -128,6 +132,8 @@ pub(crate) enum CheckError {
     Store(Box<Refused>),
     #[error("{url}: {source}")]
     Fence { url: String, source: Box<FenceError> },
+    #[error("{url}: {source}")]
+    Tombstones { url: String, source: Box<SharedError> },
     #[error("the object store did not take everything within {} s", limit.as_secs())]
     Slow { limit: Duration },
 }
@@ -143,6 +149,8 @@ pub(crate) struct Bucket {
     /// Who took the store over.
     fenced: Mutex<Option<String>>,
     suspects: Mutex<Suspects>,
+    /// The list of deletions; `None` before it was taken over.
+    tombstones: tokio::sync::Mutex<Option<Held>>,
 }
 
 impl Bucket {
@@ -193,6 +201,7 @@ impl Bucket {
             wal_app: binding.wal_app(),
             fenced: Mutex::new(None),
             suspects: Mutex::default(),
+            tombstones: tokio::sync::Mutex::default(),
             location,
         })
     }
@@ -258,6 +267,47 @@ impl Bucket {
             Err(source) => {
                 let url = self.location.to_string();
                 Err(CheckError::Fence { url, source: Box::new(source) })
+            }
+        }
+    }
+
+    /// Takes the list of deletions over; `more` enters it. Called once the tables are claimed.
+    pub(crate) async fn claim_tombstones(
+        &self,
+        more: &Tombstones,
+    ) -> Result<Tombstones, CheckError> {
+        let mut held = self.tombstones.lock().await;
+        let prefix = &self.location.prefix;
+        match tombstones::claim(&self.client, prefix, self.claim.epoch, more).await {
+            Ok((list, taken)) => {
+                *held = Some(taken);
+                Ok(list)
+            }
+            Err(error) => Err(self.tombstones_refused(error).await),
+        }
+    }
+
+    /// Makes a list of deletions durable in the place of the one before.
+    pub(crate) async fn save_tombstones(&self, list: &Tombstones) -> Result<(), CheckError> {
+        let mut held = self.tombstones.lock().await;
+        let Some(held) = held.as_mut() else {
+            return Err(CheckError::Gone { url: self.location.to_string() });
+        };
+        match tombstones::save(&self.client, held, list).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.tombstones_refused(error).await),
+        }
+    }
+
+    async fn tombstones_refused(&self, error: SharedError) -> CheckError {
+        match error {
+            SharedError::Overtaken { epoch } => {
+                CheckError::Fenced { by: self.lost_to(epoch).await }
+            }
+            SharedError::Store(source) => self.refused(source),
+            source => {
+                let url = self.location.to_string();
+                CheckError::Tombstones { url, source: Box::new(source) }
             }
         }
     }

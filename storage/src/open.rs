@@ -1,20 +1,26 @@
 //! Opening a data directory.
 //!
 //! 1. Lock the directory, check its version, empty its `tmp`.
-//! 2. Load each table's log: its files, and the LSN up to which they hold its rows.
+//! 2. Load the checkpoint: who sent what, how far the log was trimmed, where the tables were then.
+//! 3. Load each table's log: its files, and the LSN up to which they hold its rows. A table that is
+//!    behind the checkpoint has lost commits, and rows that nothing else has: it is refused.
 //!    Tables in an object store are claimed first: see [`crate::objects`].
-//! 3. Remove data files that no table names: a crash came between writing and committing them, or
-//!    between removing them from the table and from disk.
-//! 4. Load who sent what, and replay the log: each entry's rows enter memory for those tables whose
-//!    files do not hold them yet.
+//! 4. Remove data files that no table names: a crash came between writing and committing them, or
+//!    between removing them from the table and from disk. Not so while files are missing that the
+//!    table does name: others may hold their rows.
+//! 5. Replay the log: each entry's rows enter memory for those tables whose files do not hold them yet.
 
 mod replay;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use thiserror::Error;
+
 use self::replay::ReplayError;
-use crate::delta::log::{LogError, Origin, TableLog};
+use crate::checkpoint::{Checkpoint, CheckpointError, Known};
+use crate::delta::log::{LOG_FOLDER, LogError, Origin, TableLog};
 use crate::directory::{self, DirectoryError, DirectoryLock};
 use crate::disk::Disk;
 use crate::durable::{self, At, FileError};
@@ -25,11 +31,29 @@ use crate::objects::{self, Bucket, BucketError};
 use crate::options::Options;
 use crate::paths::DataDir;
 use crate::place::Place;
-use crate::sources::{Sources, SourcesError};
 use crate::spec::TableSpec;
 use crate::state::{State, TableState};
 use crate::wal::recovery::{RecoveryError, recover};
 use crate::wal::segments::Segments;
+
+/// A table that has less than the checkpoint says.
+#[derive(Debug, Error)]
+#[error(
+    "table `{table}` has lost commits: its log has the rows of entries up to {found}, and had those up to {recorded}, which the log in the wal folder has no more; restore its folder from a copy, or run `weir inspect --repair` to go on without the rows"
+)]
+pub(crate) struct Behind {
+    pub(crate) table: String,
+    pub(crate) found: u64,
+    pub(crate) recorded: u64,
+}
+
+impl Behind {
+    /// Refuses a table whose rows are in files up to the LSN `found`, if there was more of it.
+    pub(crate) fn check(checkpoint: Option<&Checkpoint>, table: &str, found: u64) -> Option<Self> {
+        let recorded = checkpoint.map_or(0, |c| c.of(table));
+        (found < recorded).then(|| Self { table: table.to_owned(), found, recorded })
+    }
+}
 
 /// Everything that was found.
 pub(crate) struct Opened {
@@ -54,6 +78,15 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
     })
     .await?;
     let place = Place::new(dir.clone(), lock.clone(), bucket(options, &dir).await?);
+    let of = dir.clone();
+    let checkpoint = blocking(move || Checkpoint::load(&of).map_err(from_checkpoint)).await?;
+    let behind = |table: &str, found| match Behind::check(checkpoint.as_ref(), table, found) {
+        Some(e) => {
+            let message = "cannot use the data directory";
+            Err(Error::with_source(ErrorKind::Directory, message, e))
+        }
+        None => Ok(()),
+    };
     let mut tables: Vec<(&'static str, TableLog)> = Vec::new();
     let mut state = State::default();
     // Tiers come after what they sum up.
@@ -61,6 +94,9 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
         options.tables.iter().cloned().partition(|s| s.rollup.is_some());
     for spec in own.into_iter().chain(tiers).map(Arc::new) {
         let origin = origin(&spec, &tables, &state)?;
+        if place.bucket().is_none() && !dir.disk().exists(&dir.table(spec.name).join(LOG_FOLDER)) {
+            behind(spec.name, 0)?;
+        }
         let log = TableLog::open(&place, spec.clone(), origin).await.map_err(|e| {
             let kind = match &e {
                 LogError::Spec(_) => ErrorKind::Invalid,
@@ -70,6 +106,7 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
             let message = format!("cannot open table `{}` in {}", spec.name, dir.root().display());
             Error::with_source(kind, message, e)
         })?;
+        behind(spec.name, log.lsn())?;
         let table = TableState::new(spec.clone(), log.files(), log.complete_after());
         if state.tables.insert(spec.name, table).is_some() {
             let message = format!("table `{}` is specified twice", spec.name);
@@ -87,7 +124,7 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
                 remove_orphans(&dir, name, log).map_err(unavailable)?;
             }
         }
-        let (segments, next_lsn) = replay(&dir, &tables, &mut state, &budget, decode)?;
+        let (segments, next_lsn) = replay(&dir, checkpoint, &tables, &mut state, &budget, decode)?;
         Ok(Opened { dir, place, lock, tables, state, segments, budget, next_lsn })
     })
     .await
@@ -154,14 +191,25 @@ fn from_directory(error: DirectoryError) -> Error {
     }
 }
 
+fn from_checkpoint(error: CheckpointError) -> Error {
+    match error {
+        CheckpointError::File(e) => unavailable(e),
+        damaged => {
+            Error::with_source(ErrorKind::Directory, "cannot use the data directory", damaged)
+        }
+    }
+}
+
 fn unavailable(error: FileError) -> Error {
     Error::with_source(ErrorKind::Unavailable, "cannot open the data directory", error)
 }
 
-/// Removes data files below a table's folder that are not part of the table.
+/// Removes data files below a table's folder that are not part of the table, unless files of the
+/// table are missing.
 fn remove_orphans(dir: &DataDir, table: &str, log: &TableLog) -> Result<(), FileError> {
     let root = dir.table(table);
     let mut folders = vec![root.clone()];
+    let (mut there, mut orphans) = (HashSet::new(), Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in dir.disk().read_dir(&folder).at("read folder", &folder)? {
             let path = folder.join(&entry.name);
@@ -172,45 +220,53 @@ fn remove_orphans(dir: &DataDir, table: &str, log: &TableLog) -> Result<(), File
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|e| e == "parquet")
-                && below.is_some_and(|below| !log.has_file(below))
+                && let Some(below) = below
             {
-                tracing::info!(path = %path.display(), "removed a data file that no commit names");
-                durable::remove(dir.disk().as_ref(), &path)?;
+                if log.has_file(below) {
+                    there.insert(below.to_owned());
+                } else {
+                    orphans.push(path);
+                }
             }
         }
+    }
+    let missing = log.paths().filter(|path| !there.contains(*path)).count();
+    if missing > 0 {
+        tracing::error!(
+            table,
+            missing,
+            unnamed = orphans.len(),
+            "data files of the table are missing; run `weir inspect` on the directory. Files that no commit names stay, since they may hold the rows"
+        );
+        return Ok(());
+    }
+    for path in orphans {
+        tracing::info!(path = %path.display(), "removed a data file that no commit names");
+        durable::remove(dir.disk().as_ref(), &path)?;
     }
     Ok(())
 }
 
 fn replay(
     dir: &DataDir,
+    checkpoint: Option<Checkpoint>,
     tables: &[(&'static str, TableLog)],
     state: &mut State,
     budget: &Arc<Budget>,
     decode: Decode,
 ) -> Result<(Segments, u64), Error> {
-    let checkpoint = Sources::load(dir).map_err(|e| match e {
-        SourcesError::File(e) => unavailable(e),
-        damaged => {
-            Error::with_source(ErrorKind::Directory, "cannot use the data directory", damaged)
-        }
-    })?;
     let committed = tables.iter().map(|(_, log)| log.lsn()).max().unwrap_or(0);
-    let (sources, covered) = checkpoint.unwrap_or_else(|| {
-        // It is written before the log is trimmed, so without it the log should be whole. If
-        // someone removed it, the commits still tell how far the log may have been trimmed.
-        if committed > 0 {
-            tracing::warn!(
-                path = %dir.sources().display(),
-                "no list of senders: batches that they repeat now may be stored twice"
-            );
-        }
-        (Sources::default(), committed)
-    });
-    state.sources = sources;
-    state.last_lsn = covered.max(committed);
+    let known = Known::new(checkpoint.as_ref(), committed);
+    state.last_lsn = known.acknowledged;
     let mut rows = 0u64;
-    let recovered = recover(dir, covered, |entries| {
+    if checkpoint.is_none() && committed > 0 {
+        tracing::warn!(
+            path = %dir.sources().display(),
+            "no list of senders: batches that they repeat now may be stored twice"
+        );
+    }
+    state.sources = checkpoint.map(|c| c.sources).unwrap_or_default();
+    let recovered = recover(dir, known, |entries| {
         let decoded = replay::decode(tables, state, decode, entries);
         for ((lsn, entry), decoded) in entries.iter().zip(decoded) {
             let decoded = decoded.map_err(|e| (*lsn, e))?;

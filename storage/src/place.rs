@@ -18,6 +18,7 @@ use crate::durable::{self, At, FileError};
 use crate::objects::upload::{UploadError, upload};
 use crate::objects::{Bucket, CheckError};
 use crate::paths::DataDir;
+use crate::tombstone::{TombstoneError, Tombstones};
 
 /// Application transaction whose version is the LSN up to which a table's rows are in files.
 ///
@@ -30,11 +31,18 @@ pub(crate) struct Place {
     dir: DataDir,
     lock: Arc<DirectoryLock>,
     bucket: Option<Arc<Bucket>>,
+    /// Nothing may be changed.
+    read_only: bool,
 }
 
 impl Place {
     pub(crate) fn new(dir: DataDir, lock: Arc<DirectoryLock>, bucket: Option<Arc<Bucket>>) -> Self {
-        Self { dir, lock, bucket }
+        Self { dir, lock, bucket, read_only: false }
+    }
+
+    /// A place on local disk where nothing is changed.
+    pub(crate) fn read_only(dir: DataDir, lock: Arc<DirectoryLock>) -> Self {
+        Self { dir, lock, bucket: None, read_only: true }
     }
 
     pub(crate) fn bucket(&self) -> Option<&Arc<Bucket>> {
@@ -78,10 +86,16 @@ impl Place {
             return Ok((url, store));
         }
         let path = self.dir.table(table);
-        durable::create_dir(&self.dir, &path)?;
+        if !self.read_only {
+            durable::create_dir(&self.dir, &path)?;
+        }
         let path = self.dir.disk().canonicalize(&path).at("find", &path)?;
         let url = Url::from_directory_path(&path).map_err(|()| LogError::Path(path))?;
-        let store = DiskStore::durable(self.dir.clone(), self.lock.clone());
+        let store = if self.read_only {
+            DiskStore::read_only(self.dir.disk().clone(), self.dir.tables())
+        } else {
+            DiskStore::durable(self.dir.clone(), self.lock.clone())
+        };
         let store = location(table)
             .and_then(|location| {
                 DeltaTableBuilder::from_url(location.clone())?
@@ -90,6 +104,28 @@ impl Place {
             })
             .map_err(|source| LogError::Delta { url: url.to_string(), source: Box::new(source) })?;
         Ok((url, store))
+    }
+
+    /// The deletions that are not over. In a bucket the list is taken over by this.
+    pub(crate) async fn load_tombstones(&self) -> Result<Tombstones, TombstoneError> {
+        let dir = self.dir.clone();
+        let own = tokio::task::spawn_blocking(move || Tombstones::load(&dir)).await??;
+        let Some(bucket) = &self.bucket else { return Ok(own) };
+        let list = bucket.claim_tombstones(&own).await?;
+        // An older version kept them here, where the next writer does not look.
+        let dir = self.dir.clone();
+        let removed = move || durable::remove(dir.disk().as_ref(), &dir.tombstones());
+        tokio::task::spawn_blocking(removed).await??;
+        Ok(list)
+    }
+
+    /// Makes a list of deletions durable in the place of the one before.
+    pub(crate) async fn save_tombstones(&self, list: &Tombstones) -> Result<(), TombstoneError> {
+        if let Some(bucket) = &self.bucket {
+            return Ok(bucket.save_tombstones(list).await?);
+        }
+        let (dir, list) = (self.dir.clone(), list.clone());
+        tokio::task::spawn_blocking(move || list.save(&dir)).await?
     }
 
     /// Makes the names of a table's commits durable. A bucket answers only when they are.

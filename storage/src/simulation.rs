@@ -1,7 +1,8 @@
 //! A seeded simulation of the whole engine: a store on a simulated disk and clock, with crashes,
 //! faults and a model that says what must be there.
 //!
-//! A seed is a history: senders append, repeat and come late; rows are flushed and expire; the disk
+//! A seed is a history: senders append, repeat and come late; rows are flushed, summed up in two tiers,
+//! compacted, folded, divided into parts and deleted; they expire by age, by rule and by bytes; the disk
 //! fills up and heals, writes and syncs fail, the clock jumps, the program or the power dies at any
 //! operation, recovery included. After each start, and whenever rows are read, [`model`] is asked:
 //!
@@ -9,6 +10,8 @@
 //! - an entry that was refused is there as a whole or not at all, in all its tables, and once it was
 //!   seen or not seen by a reader it stays so;
 //! - a repetition adds nothing;
+//! - a deletion that was acknowledged hides its rows for good, one that nobody heard of all or none;
+//! - sums of each tier are those of the rows, late ones included;
 //! - a snapshot that is held stays readable and shows the same rows;
 //! - after a start every data file on disk is named by a commit, and nothing unfinished is left.
 //!
@@ -100,6 +103,10 @@ fn acknowledged_rows_survive_whatever_happens() {
     assert!(outcome.refused > count / 20, "{outcome:?}");
     assert!(outcome.flushes > count, "{outcome:?}");
     assert!(outcome.compactions > count / 10, "{outcome:?}");
+    assert!(outcome.deletions > count / 20, "{outcome:?}");
+    assert!(outcome.divided > count / 20, "{outcome:?}");
+    assert!(outcome.folded > count / 50, "{outcome:?}");
+    assert!(outcome.exceeded > count / 200, "{outcome:?}");
 }
 
 #[test]

@@ -1,63 +1,34 @@
 //! The highest sequence of each sender, so that repeated entries are recognised.
 //!
-//! It is kept in memory, rebuilt at open from a checkpoint file and the log above it. A checkpoint
-//! is written before log segments are removed, so every acknowledged sequence is in one of the two.
-//!
-//! ```text
-//! wal/sources
-//! magic    8  "WEIRSRC\n"
-//! version u32  1
-//! lsn     u64  every entry up to this one is accounted for
-//! count   u32
-//! source       agent (text), boot (text), sequence (i64), last seen (i64, microseconds)
-//! crc     u32  of everything before
-//! text         length (u16), UTF-8
-//! ```
+//! It is kept in memory, rebuilt at open from a checkpoint file ([`crate::checkpoint`]) and the log
+//! above it.
 //!
 //! Each run of a sender is a source of its own, so the list would grow for ever: sources that were
 //! silent for [`FORGET_AFTER`] are dropped, and beyond [`MAX`] of them the longest silent ones. Only a
-//! sender that repeats an entry after such a silence could be stored twice.
+//! sender that repeats an entry after such a silence could be stored twice. The silence is measured by
+//! the present that retention goes by ([`crate::retention::trust`]): a clock that jumps ahead drops
+//! nobody.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use thiserror::Error;
-
-use crate::durable::{self, FileError, Taken};
 use crate::entry::Source;
-use crate::paths::DataDir;
-use crate::wal::format::{Cursor, FormatError};
 
 /// Silence after which a source is dropped.
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Most sources that are kept.
 const MAX: usize = 1 << 18;
 
-const MAGIC: [u8; 8] = *b"WEIRSRC\n";
-const VERSION: u32 = 1;
-
-/// Why the checkpoint cannot be used.
-#[derive(Debug, Error)]
-pub(crate) enum SourcesError {
-    #[error(
-        "{} is damaged: {reason}; restore it from a copy, or remove it, after which senders that repeat a batch may be stored twice",
-        path.display()
-    )]
-    Damaged { path: PathBuf, reason: FormatError },
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    sequence: i64,
-    at: i64,
+pub(crate) struct Seen {
+    pub(crate) sequence: i64,
+    /// When it was last heard of, microseconds since the Unix epoch.
+    pub(crate) at: i64,
 }
 
 /// Highest acknowledged sequence by (agent, boot).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sources(HashMap<(String, String), Seen>);
+pub(crate) struct Sources(pub(crate) HashMap<(String, String), Seen>);
 
 impl Sources {
     /// Whether the source's sequence is at or below the highest one recorded.
@@ -76,7 +47,7 @@ impl Sources {
         seen.at = seen.at.max(at);
     }
 
-    /// Drops what is too old or too much to keep.
+    /// Drops what is too old at `now` (microseconds) or too much to keep.
     pub(crate) fn forget(&mut self, now: i64) {
         self.forget_beyond(now, MAX);
     }
@@ -92,87 +63,10 @@ impl Sources {
             self.0.retain(|_, seen| seen.at > bound);
         }
     }
-
-    fn encode(&self, lsn: u64) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 * self.0.len() + 32);
-        out.extend(MAGIC);
-        out.extend(VERSION.to_le_bytes());
-        out.extend(lsn.to_le_bytes());
-        let count_at = out.len();
-        out.extend([0; 4]);
-        let mut count = 0u32;
-        for ((agent, boot), seen) in &self.0 {
-            // Longer ids do not get past the log either.
-            let (Ok(a), Ok(b)) = (u16::try_from(agent.len()), u16::try_from(boot.len())) else {
-                continue;
-            };
-            out.extend(a.to_le_bytes());
-            out.extend(agent.as_bytes());
-            out.extend(b.to_le_bytes());
-            out.extend(boot.as_bytes());
-            out.extend(seen.sequence.to_le_bytes());
-            out.extend(seen.at.to_le_bytes());
-            count += 1;
-        }
-        if let Some(place) = out.get_mut(count_at..count_at + 4) {
-            place.copy_from_slice(&count.to_le_bytes());
-        }
-        out.extend(crc32fast::hash(&out).to_le_bytes());
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Result<(Self, u64), FormatError> {
-        const WHAT: &str = "the list of sources";
-        let (body, crc) = bytes.split_last_chunk::<4>().ok_or(FormatError::Short(WHAT))?;
-        let mut cursor = Cursor { rest: body, what: WHAT };
-        if cursor.array::<8>()? != MAGIC {
-            return Err(FormatError::Malformed(WHAT));
-        }
-        let version = cursor.u32()?;
-        if version != VERSION {
-            return Err(FormatError::Version(version));
-        }
-        if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
-            return Err(FormatError::Checksum(WHAT));
-        }
-        let lsn = cursor.u64()?;
-        let count = cursor.u32()?;
-        let mut sources = HashMap::new();
-        for _ in 0..count {
-            let key = (cursor.text()?.to_owned(), cursor.text()?.to_owned());
-            sources.insert(key, Seen { sequence: cursor.i64()?, at: cursor.i64()? });
-        }
-        if cursor.rest.is_empty() {
-            Ok((Self(sources), lsn))
-        } else {
-            Err(FormatError::Malformed(WHAT))
-        }
-    }
-
-    /// Writes the checkpoint: the state after the entry `lsn`.
-    pub(crate) fn save(&self, dir: &DataDir, lsn: u64) -> Result<(), FileError> {
-        let bytes = self.encode(lsn);
-        let disk = dir.disk().as_ref();
-        durable::write(disk, &dir.new_tmp(), &dir.sources(), Taken::Replace, [bytes.as_slice()])
-    }
-
-    /// Reads the checkpoint and its LSN, if there is one.
-    pub(crate) fn load(dir: &DataDir) -> Result<Option<(Self, u64)>, SourcesError> {
-        let path = dir.sources();
-        match dir.disk().read(&path) {
-            Ok(bytes) => Self::decode(&bytes)
-                .map(Some)
-                .map_err(|reason| SourcesError::Damaged { path, reason }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FileError { action: "read", path, source }.into()),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn source(agent: &str, sequence: i64) -> Source {
@@ -206,24 +100,5 @@ mod tests {
         assert_eq!(sources.0.len(), 10);
         assert!(sources.is_repeated(&source("a30", 1)));
         assert!(!sources.is_repeated(&source("a29", 1)));
-    }
-
-    proptest! {
-        #[test]
-        fn checkpoint_survives_and_refuses_damage(
-            list in prop::collection::vec((".{0,9}", ".{0,9}", any::<i64>(), any::<i64>()), 0..20),
-            lsn: u64, at: prop::sample::Index, bit in 0u32..8,
-        ) {
-            let mut sources = Sources::default();
-            for (agent, boot, sequence, seen) in list {
-                sources.record(&Source { agent, boot, sequence }, seen);
-            }
-            let mut bytes = sources.encode(lsn);
-            prop_assert_eq!(Sources::decode(&bytes).unwrap(), (sources, lsn));
-            let at = at.index(bytes.len());
-            prop_assert!(Sources::decode(&bytes[..at]).is_err());
-            bytes[at] ^= 1u8 << bit;
-            prop_assert!(Sources::decode(&bytes).is_err());
-        }
     }
 }

@@ -30,7 +30,7 @@ use crate::objects::cache::CacheStats;
 use crate::objects::watch::run as watch_objects;
 use crate::open::{self, Opened};
 use crate::options::Options;
-use crate::paths::DataDir;
+use crate::place::Place;
 use crate::retention::graveyard::Graveyard;
 use crate::series::{Points, PointsError};
 use crate::snapshot::{Memory, Snapshot};
@@ -140,7 +140,7 @@ impl Store {
         let object_store_url = Url::parse("weir://tables/").map_err(|e| refused(e.into()))?;
         let policies = state.tables.values().map(|t| (t.spec.name, options.retention.of(&t.spec)));
         let policies = policies.collect();
-        let tombstones = load_tombstones(&dir).await?;
+        let tombstones = load_tombstones(&place).await?;
         let specs = state.tables.iter().map(|(name, t)| (*name, t.spec.clone())).collect();
         let inner = Arc::new(Inner {
             dir: dir.clone(),
@@ -460,6 +460,10 @@ impl Store {
         }
         self.inner.compaction.ended().await;
         let flushed = self.spawn_within(CLOSE_LIMIT, flush::flush).await.map_err(cannot_flush);
+        if self.inner.place.bucket().is_none() {
+            // The next open would remove them without waiting, too.
+            expire::bury(&self.inner).await;
+        }
         self.inner.lock.release();
         flushed
     }
@@ -562,18 +566,15 @@ fn cannot_expire(error: DeleteError) -> Error {
     Error::with_source(ErrorKind::Unavailable, message, error)
 }
 
-async fn load_tombstones(dir: &DataDir) -> Result<Tombstones, Error> {
-    let dir = dir.clone();
-    let loaded = tokio::task::spawn_blocking(move || Tombstones::load(&dir)).await;
-    let refused = |kind, e: Box<dyn std::error::Error + Send + Sync>| {
+async fn load_tombstones(place: &Place) -> Result<Tombstones, Error> {
+    place.load_tombstones().await.map_err(|e| {
+        let damaged = matches!(
+            e,
+            TombstoneError::Damaged { .. } | TombstoneError::Bucket(CheckError::Tombstones { .. })
+        );
+        let kind = if damaged { ErrorKind::Directory } else { ErrorKind::Unavailable };
         Error::with_source(kind, "cannot open the data directory", e)
-    };
-    match loaded {
-        Ok(Ok(tombstones)) => Ok(tombstones),
-        Ok(Err(e @ TombstoneError::Damaged { .. })) => Err(refused(ErrorKind::Directory, e.into())),
-        Ok(Err(e)) => Err(refused(ErrorKind::Unavailable, e.into())),
-        Err(e) => Err(refused(ErrorKind::Unavailable, e.into())),
-    }
+    })
 }
 
 fn cannot_flush(error: FlushError) -> Error {

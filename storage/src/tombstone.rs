@@ -6,6 +6,9 @@
 //! is dropped from the tombstone, and with the last path the tombstone goes. Names of files are never
 //! used twice, so a path that is dropped too late hides nothing.
 //!
+//! With an object store the list is there, since whoever takes the tables over has to have it:
+//! [`crate::objects::tombstones`].
+//!
 //! ```text
 //! DIR/tombstones
 //! magic      8  "WEIRTMB\n"
@@ -29,6 +32,7 @@ use thiserror::Error;
 use crate::durable::{self, FileError, Taken};
 use crate::hidden::Hidden;
 use crate::matcher::{MatchOp, Matcher};
+use crate::objects::CheckError;
 use crate::paths::DataDir;
 use crate::wal::format::{Cursor, FormatError};
 
@@ -47,6 +51,10 @@ pub(crate) enum TombstoneError {
     TooLarge,
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Bucket(#[from] CheckError),
+    #[error("the work was cut short: {0}")]
+    CutShort(#[from] tokio::task::JoinError),
 }
 
 /// A deletion that is not over.
@@ -90,7 +98,7 @@ impl Tombstones {
         left
     }
 
-    fn encode(&self) -> Result<Vec<u8>, TombstoneError> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, TombstoneError> {
         let mut out = Vec::new();
         out.extend(MAGIC);
         out.extend(VERSION.to_le_bytes());

@@ -84,7 +84,7 @@ fn with_low_priority<T: Send>(
 ) -> Result<T, CompactError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
-            .name("weir-compact".into())
+            .name(super::THREAD.into())
             .spawn_scoped(scope, || {
                 // On Linux this is the thread's own. Without it the work is done all the same.
                 let _ = rustix::process::nice(NICE);

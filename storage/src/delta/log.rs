@@ -8,7 +8,7 @@ use deltalake_core::DeltaTableError;
 use deltalake_core::checkpoints::cleanup_expired_logs_for;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{
-    Action, Add, MetadataExt, Remove, StructField, StructType, Transaction,
+    Action, Add, Metadata, MetadataExt, Remove, StructField, StructType, Transaction,
 };
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
@@ -116,8 +116,33 @@ impl TableLog {
             return Err(delta(error));
         }
         place.sync_log(spec.name).await?;
-        let state = DeltaTableState::try_new(store.as_ref(), None).await.map_err(delta)?;
-        let mut log = Self {
+        let mut log = Self::load(place, spec, url, store).await?;
+        log.claim().await?;
+        log.evolve(columns).await?;
+        log.read_state().await?;
+        Ok(log)
+    }
+
+    /// Loads the log of a table that is there, as it is.
+    pub(crate) async fn look(place: &Place, spec: Arc<TableSpec>) -> Result<Self, LogError> {
+        let (url, store) = place.log_store(spec.name)?;
+        let columns = schema::columns(&spec)?;
+        let mut log = Self::load(place, spec, url, store).await?;
+        log.differences(columns)?;
+        log.read_state().await?;
+        Ok(log)
+    }
+
+    async fn load(
+        place: &Place,
+        spec: Arc<TableSpec>,
+        url: Url,
+        store: LogStoreRef,
+    ) -> Result<Self, LogError> {
+        let state = DeltaTableState::try_new(store.as_ref(), None).await;
+        let delta = |source| LogError::Delta { url: url.to_string(), source: Box::new(source) };
+        let state = state.map_err(delta)?;
+        Ok(Self {
             url,
             place: place.clone(),
             store,
@@ -129,11 +154,7 @@ impl TableLog {
             labels: stats::label_columns(&spec).into(),
             texts: Interner::default(),
             spec,
-        };
-        log.claim().await?;
-        log.evolve(columns).await?;
-        log.read_state().await?;
-        Ok(log)
+        })
     }
 
     fn delta(&self, source: DeltaTableError) -> LogError {
@@ -178,6 +199,15 @@ impl TableLog {
     /// Adds the columns that this version has and the table has not, and the properties that it sets;
     /// refuses other differences.
     async fn evolve(&mut self, wanted: Vec<StructField>) -> Result<(), LogError> {
+        if let Some(metadata) = self.differences(wanted)? {
+            self.commit_actions(vec![Action::Metadata(metadata)], Vec::new(), write_operation())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The metadata that the table lacks; refuses a column of another type.
+    fn differences(&self, wanted: Vec<StructField>) -> Result<Option<Metadata>, LogError> {
         let table = self.state.schema();
         let mut columns: Vec<StructField> = table.fields().cloned().collect();
         let mut added = false;
@@ -213,11 +243,7 @@ impl TableLog {
                     .map_err(|e| self.delta(e.into()))?;
             }
         }
-        if added {
-            self.commit_actions(vec![Action::Metadata(metadata)], Vec::new(), write_operation())
-                .await?;
-        }
-        Ok(())
+        Ok(added.then_some(metadata))
     }
 
     /// Files, position and part count as the loaded version has them.
@@ -317,6 +343,11 @@ impl TableLog {
     /// Whether a path below the table's folder is one of its files.
     pub(crate) fn has_file(&self, path: &str) -> bool {
         self.files.contains_key(path)
+    }
+
+    /// The paths of its files, below the table's folder.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
     }
 
     /// Loads what has been committed since, by an attempt of our own that reported an error or by

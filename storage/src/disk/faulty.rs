@@ -60,6 +60,10 @@ impl Disk for FaultyDisk {
         RealDisk.create_dir(path)
     }
 
+    fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_private_dir(path)
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         check(&self.0, path)?;
         RealDisk.sync_dir(path)

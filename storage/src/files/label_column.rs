@@ -33,6 +33,9 @@ use parquet::schema::types::ColumnDescPtr;
 
 use self::chunk::Chunk;
 
+/// Smallest and largest text.
+type Range = (Box<str>, Box<str>);
+
 /// One context serves all columns of a file.
 type Zstd = zstd::bulk::Compressor<'static>;
 
@@ -80,7 +83,7 @@ struct DataPage {
     /// Bytes of the texts, if each were written out.
     text_bytes: usize,
     /// Smallest and largest text.
-    range: Option<(Box<str>, Box<str>)>,
+    range: Option<Range>,
 }
 
 /// Distinct texts in the order they came.
@@ -295,10 +298,7 @@ impl LabelColumn {
     }
 
     /// Smallest and largest text of some runs, and the bytes of all their texts.
-    fn range(
-        &self,
-        runs: impl Iterator<Item = (u32, usize)>,
-    ) -> (Option<(Box<str>, Box<str>)>, usize) {
+    fn range(&self, runs: impl Iterator<Item = (u32, usize)>) -> (Option<Range>, usize) {
         let mut seen = vec![false; self.texts.values.len()];
         let mut bytes = 0;
         for (id, count) in runs {

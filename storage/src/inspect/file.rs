@@ -1,16 +1,17 @@
-//! Whether a data file holds what its table's log promises.
+//! Whether a data file holds what its table's log promises, and which labels it has.
 
-use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaDataReader;
 
+use super::labels::Labels;
 use crate::disk::Mode;
 use crate::disk::chunks::Chunks;
 use crate::index::LabelIndex;
@@ -25,11 +26,54 @@ type Wrong = (Option<u64>, String);
 /// Bytes that are summed up at a time.
 const CHUNK: u64 = 1 << 20;
 
-/// Distinct values of a label that are told apart; beyond it they are not counted on.
-const MAX_VALUES: usize = 1 << 20;
+/// Looks if the file is there, and into its label index. Adds the values that the index lists to
+/// `labels`.
+pub(super) async fn list(
+    dir: &DataDir,
+    objects: &Arc<dyn ObjectStore>,
+    spec: &TableSpec,
+    file: &DataFile,
+    labels: &mut Labels,
+) -> Result<(), Wrong> {
+    is_there(dir, file)?;
+    // Queries do without an index that does not read, and so does this. Verifying reports it.
+    let found = indexed(dir, objects, file).await.unwrap_or_default();
+    for (name, values) in &found {
+        match values.as_ref().and_then(|values| values.as_string_opt::<i32>()) {
+            Some(values) => labels.add(name, values.iter().flatten()),
+            None => labels.has_more(name),
+        }
+    }
+    for field in spec.schema.fields() {
+        let is_text = matches!(field.data_type(), DataType::Utf8 | DataType::Dictionary(..));
+        if is_text && !found.iter().any(|(name, _)| name == field.name()) {
+            labels.has_more(field.name());
+        }
+    }
+    Ok(())
+}
+
+/// The columns of a file's index, and their values if it has them; none without an index that reads.
+async fn indexed(
+    dir: &DataDir,
+    objects: &Arc<dyn ObjectStore>,
+    file: &DataFile,
+) -> Option<Vec<(String, Option<ArrayRef>)>> {
+    let path = dir.tables().join(file.path.as_ref());
+    let chunks = dir.disk().open(&path, Mode::Read).and_then(Chunks::new).ok()?;
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&chunks).ok()?;
+    let index = LabelIndex::open(objects.as_ref(), &file.path, file.size, &footer).await.ok()??;
+    let names: Vec<&str> = index.columns().map(|(name, _)| name).collect();
+    let columns = index.read(objects.as_ref(), &names).await.ok()?;
+    let values = |name: &str| {
+        let column = columns.iter().find(|(found, _)| *found == name);
+        column.map(|(_, column)| column.values().clone())
+    };
+    Some(names.iter().map(|name| ((*name).to_owned(), values(name))).collect())
+}
 
 /// Whether the file is there, with its size.
-pub(super) fn is_there(dir: &DataDir, file: &DataFile) -> Result<(), Wrong> {
+fn is_there(dir: &DataDir, file: &DataFile) -> Result<(), Wrong> {
     let path = dir.tables().join(file.path.as_ref());
     match dir.disk().metadata(&path) {
         Ok(found) if found.length == file.size => Ok(()),
@@ -47,7 +91,7 @@ pub(super) async fn verify(
     objects: &Arc<dyn ObjectStore>,
     spec: &TableSpec,
     file: &DataFile,
-    labels: &mut BTreeMap<String, HashSet<String>>,
+    labels: &mut Labels,
 ) -> Result<(), Wrong> {
     is_there(dir, file)?;
     let path = dir.tables().join(file.path.as_ref());
@@ -120,6 +164,22 @@ fn damaged_group(dir: &DataDir, path: &Path) -> Option<u64> {
     })
 }
 
+/// Adds label sets of series, and the values of their labels.
+fn add_sets<'a>(sets: impl Iterator<Item = &'a str>, labels: &mut Labels) -> Result<(), String> {
+    let mut last = None;
+    for set in sets {
+        if last == Some(set) || !labels.is_new(series::LABELS, set) {
+            continue;
+        }
+        last = Some(set);
+        for label in series::labels::text_labels(set) {
+            let (name, value) = label.map_err(|e| e.to_string())?;
+            labels.add(&series::column_of(&name), [value.as_ref()]);
+        }
+    }
+    Ok(())
+}
+
 /// What has been read of a file.
 struct Read<'a> {
     spec: &'a TableSpec,
@@ -138,7 +198,7 @@ impl<'a> Read<'a> {
     fn batch(
         &mut self,
         batch: &arrow::array::RecordBatch,
-        labels: &mut BTreeMap<String, HashSet<String>>,
+        labels: &mut Labels,
     ) -> Result<(), Wrong> {
         let wrong = |what: String| (None, what);
         let times = batch
@@ -158,11 +218,8 @@ impl<'a> Read<'a> {
                 continue;
             }
             let texts = cast(column, &DataType::Utf8).map_err(|e| wrong(e.to_string()))?;
-            let known = labels.entry(field.name().clone()).or_default();
             let bounds = self.file.text_bounds(field.name());
             let mut last = None;
-            // Label sets that were not seen before.
-            let mut found: Vec<String> = Vec::new();
             for text in texts.as_string::<i32>().iter().flatten() {
                 if last == Some(text) {
                     continue;
@@ -174,19 +231,12 @@ impl<'a> Read<'a> {
                         "label `{name}` has {text:?}, beyond its bounds in the table"
                     )));
                 }
-                if known.len() < MAX_VALUES && !known.contains(text) {
-                    known.insert(text.to_owned());
-                    if self.spec.series && field.name() == series::LABELS {
-                        found.push(text.to_owned());
-                    }
-                }
             }
-            for label in found.iter().flat_map(|text| series::labels::text_labels(text)) {
-                let (name, value) = label.map_err(|e| wrong(e.to_string()))?;
-                let known = labels.entry(series::column_of(&name)).or_default();
-                if known.len() < MAX_VALUES && !known.contains(value.as_ref()) {
-                    known.insert(value.into_owned());
-                }
+            let texts = texts.as_string::<i32>();
+            if self.spec.series && field.name() == series::LABELS {
+                add_sets(texts.iter().flatten(), labels).map_err(wrong)?;
+            } else {
+                labels.add(field.name(), texts.iter().flatten());
             }
         }
         self.order(batch).map_err(wrong)?;

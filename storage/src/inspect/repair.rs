@@ -2,7 +2,7 @@
 //!
 //! A damaged file moves to `DIR/quarantine/TIME`, under the path that it had; the table forgets it
 //! after that, by commit. The log is kept up to the damage: what follows, later segments included, is
-//! copied or moved there. `NOTE` beside them says what and why. A repair that is cut short leaves the
+//! copied or moved there. A checkpoint that expects what is missing is written anew. `NOTE` beside them says what and why. A repair that is cut short leaves the
 //! file that it moved missing from its table, which the next repair puts right.
 
 use std::io::Write;
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Damage, Inspection, Kind};
-use crate::delta::log::TableLog;
+use crate::checkpoint::Checkpoint;
+use crate::delta::log::{LOG_FOLDER, TableLog};
 use crate::disk::Mode;
 use crate::durable::{self, At, FileError, Taken};
 use crate::paths::DataDir;
@@ -21,6 +22,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(super) async fn repair(
     dir: &DataDir,
     logs: &mut [(Arc<TableSpec>, TableLog)],
+    before: Checkpoint,
     found: &mut Inspection,
     now: i64,
 ) -> Result<(), Failure> {
@@ -31,6 +33,7 @@ pub(super) async fn repair(
     let disk = dir.disk().as_ref();
     durable::write(disk, &dir.new_tmp(), &path, Taken::Replace, [note.as_bytes()])?;
     let mut log_is_cut = false;
+    let mut missing = None;
     for damage in &mut found.damage {
         damage.repaired = match damage.kind.clone() {
             Kind::Beyond => None,
@@ -45,7 +48,10 @@ pub(super) async fn repair(
                 }
                 Some("moved to quarantine, and out of the table".to_owned())
             }
-            Kind::Wal { .. } if log_is_cut => Some("moved to quarantine".to_owned()),
+            Kind::Missing { up_to } => {
+                missing = missing.max(Some(up_to));
+                Some("goes on without".to_owned())
+            }
             Kind::Wal { offset, later } => {
                 cut(dir, &quarantine, &damage.path, offset)?;
                 for path in &later {
@@ -59,8 +65,31 @@ pub(super) async fn repair(
             }
         };
     }
+    if log_is_cut || missing.is_some() {
+        go_on(dir, logs, before, missing.unwrap_or(0))?;
+    }
     found.quarantine = Some(quarantine);
     Ok(())
+}
+
+/// Writes a checkpoint that expects no more than there is: entries up to `missing` may be gone, and
+/// all others that it knew of.
+fn go_on(
+    dir: &DataDir,
+    logs: &[(Arc<TableSpec>, TableLog)],
+    before: Checkpoint,
+    missing: u64,
+) -> Result<(), FileError> {
+    let committed = logs.iter().map(|(_, log)| log.lsn()).max().unwrap_or(0);
+    let lsn = before.lsn.max(committed).max(missing);
+    let present = |(name, lsn): &(String, u64)| {
+        let log = logs.iter().find(|(spec, _)| spec.name == name);
+        let there = dir.disk().exists(&dir.table(name).join(LOG_FOLDER));
+        // Of a log that does not read nothing is known.
+        (name.clone(), log.map_or(if there { *lsn } else { 0 }, |(_, log)| log.lsn()))
+    };
+    let tables = before.tables.iter().map(present).collect();
+    Checkpoint { lsn, trimmed: lsn, tables, ..before }.save(dir)
 }
 
 fn describe(damage: &Damage) -> String {

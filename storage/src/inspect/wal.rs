@@ -4,14 +4,14 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Damage, Depth, Inspection, Kind, SegmentReport};
+use crate::checkpoint::Known;
 use crate::paths::DataDir;
 use crate::wal::format::{self, HEADER};
 
-/// Lists the segments and, from [`Depth::Verify`] on, reads them. Up to `covered` (an LSN) everything
-/// is in files.
+/// Lists the segments and, from [`Depth::Verify`] on, reads them. `known` says what must be there.
 pub(super) fn look(
     dir: &DataDir,
-    covered: u64,
+    known: Known,
     depth: Depth,
     found: &mut Inspection,
 ) -> io::Result<()> {
@@ -23,44 +23,66 @@ pub(super) fn look(
         }
     }
     paths.sort_unstable();
-    let mut reached = covered.saturating_add(1);
+    let mut reached = known.trimmed.saturating_add(1);
+    let mut damaged = false;
     for (i, (first_lsn, path)) in paths.iter().enumerate() {
         let later: Vec<PathBuf> = paths.iter().skip(i + 1).map(|(_, p)| p.clone()).collect();
         let next = paths.get(i + 1).map(|(lsn, _)| *lsn);
         let bytes = dir.disk().metadata(path)?.length;
         let mut report =
             SegmentReport { path: path.clone(), first_lsn: *first_lsn, bytes, entries: None };
-        if *first_lsn > reached {
-            let what = format!("entries {reached} to {} before it are missing", first_lsn - 1);
-            let kind = Kind::Wal { offset: 0, later: later.clone() };
-            found.damage.push(Damage::new(path.clone(), Some(0), what, kind));
+        if damaged {
+            // What follows goes with the damage.
             found.segments.push(report);
             continue;
         }
+        if *first_lsn > reached {
+            let what = format!("entries {reached} to {} before it are missing", first_lsn - 1);
+            let kind = Kind::Missing { up_to: first_lsn - 1 };
+            found.damage.push(Damage::new(path.clone(), None, what, kind));
+            reached = *first_lsn;
+        }
         if depth >= Depth::Verify {
             let bytes = dir.disk().read(path)?;
-            let (end, wrong) = read(&bytes, *first_lsn, next);
+            let (end, wrong) = read(&bytes, *first_lsn, next, known.acknowledged);
             report.entries = Some(end - first_lsn);
             reached = reached.max(end);
             if let Some((offset, what)) = wrong {
                 let offset = u64::try_from(offset).unwrap_or(u64::MAX);
                 let kind = Kind::Wal { offset, later };
                 found.damage.push(Damage::new(path.clone(), Some(offset), what, kind));
+                damaged = true;
             }
         } else {
             reached = reached.max(next.unwrap_or(u64::MAX));
         }
         found.segments.push(report);
     }
+    if reached <= known.acknowledged && !damaged {
+        let what = format!(
+            "entries up to {} were acknowledged, and the log ends with {}",
+            known.acknowledged,
+            reached - 1
+        );
+        let kind = Kind::Missing { up_to: known.acknowledged };
+        found.damage.push(Damage::new(dir.wal(), None, what, kind));
+    }
     Ok(())
 }
 
 /// The LSN after the last sound entry, and where and why reading ended before the segment did.
-fn read(bytes: &[u8], first_lsn: u64, next: Option<u64>) -> (u64, Option<(usize, String)>) {
+/// A last frame that is broken is no damage if it is behind `acknowledged`.
+fn read(
+    bytes: &[u8],
+    first_lsn: u64,
+    next: Option<u64>,
+    acknowledged: u64,
+) -> (u64, Option<(usize, String)>) {
+    let may_be_torn = |lsn| next.is_none() && lsn > acknowledged;
     let header = match format::decode_header(bytes) {
         Ok(header) if header.first_lsn == first_lsn => header,
         // A crash before the first frame leaves this; nothing can be lost.
-        Err(_) if next.is_none() && bytes.len() <= HEADER => return (first_lsn, None),
+        Err(_) if may_be_torn(first_lsn) && bytes.len() <= HEADER => return (first_lsn, None),
         Ok(_) => return (first_lsn, Some((0, "its first LSN is not that of its name".to_owned()))),
         Err(e) => return (first_lsn, Some((0, e.to_string()))),
     };
@@ -71,7 +93,7 @@ fn read(bytes: &[u8], first_lsn: u64, next: Option<u64>) -> (u64, Option<(usize,
             Ok(frame) if frame.lsn == lsn => frame,
             Ok(_) => return (lsn, Some((offset, "LSNs are out of order".to_owned()))),
             // What a crash leaves, and the next start cuts off.
-            Err(_) if next.is_none() && format::is_torn_tail(header.salt, rest) => break,
+            Err(_) if may_be_torn(lsn) && format::is_torn_tail(header.salt, rest) => break,
             Err(e) => return (lsn, Some((offset, e.to_string()))),
         };
         if let Err(e) = format::decode_entries(&frame) {

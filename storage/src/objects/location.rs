@@ -163,7 +163,7 @@ impl Location {
             }
             Provider::Google => {
                 let mut builder = GoogleCloudStorageBuilder::new()
-                    .with_client_options(options(false))
+                    .with_client_options(options(plain(&["GOOGLE_BASE_URL"])))
                     .with_retry(retry);
                 for (key, value) in config(&env, "GOOGLE_") {
                     if let Ok(key) = key.parse() {
@@ -223,8 +223,14 @@ fn config<'a>(
 }
 
 #[cfg(test)]
+mod fake;
+
+#[cfg(test)]
 mod tests {
+    use super::fake::Fake;
     use super::*;
+    use crate::objects::{fence, probe, tombstones};
+    use crate::tombstone::Tombstones;
 
     #[test]
     fn a_url_says_bucket_and_prefix() {
@@ -276,5 +282,46 @@ mod tests {
             let error = connect(url, &env).unwrap_err().to_string();
             assert!(error.contains(wanted) && error.contains(url), "{error}");
         }
+    }
+    /// Whether conditions of puts arrive, in this provider's way, and are understood.
+    async fn holds_a_store(url: &str, env: &[(&str, &str)]) {
+        let bucket = connect(url, env).unwrap();
+        let prefix = Location::parse(url).unwrap().prefix;
+        probe::probe(&bucket, &prefix, uuid::Uuid::nil()).await.unwrap();
+        let claim = |now| fence::claim(&bucket, &prefix, uuid::Uuid::new_v4(), now);
+        let (first, _) = claim(7_000_000).await.unwrap();
+        let (second, before) = claim(9_000_000).await.unwrap();
+        assert_eq!((first.epoch, second.epoch, before), (7, 8, Some(first)));
+        let none = Tombstones::default();
+        let (_, mut old) = tombstones::claim(&bucket, &prefix, 7, &none).await.unwrap();
+        let (_, mut new) = tombstones::claim(&bucket, &prefix, 8, &none).await.unwrap();
+        tombstones::save(&bucket, &mut old, &none).await.unwrap_err();
+        tombstones::save(&bucket, &mut new, &none).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_google_bucket_is_connected_to() {
+        let fake = Fake::start().await;
+        let key = r#"{"private_key": "k", "private_key_id": "i", "client_email": "e", "disable_oauth": true}"#;
+        let env = [("GOOGLE_BASE_URL", fake.url.as_str()), ("GOOGLE_SERVICE_ACCOUNT_KEY", key)];
+        holds_a_store("gs://bucket/p/q", &env).await;
+        let requests = fake.requests();
+        assert!(
+            requests.contains(&"PUT /bucket/p%2Fq%2F%5Fweir%2Fwriter".to_owned()),
+            "{requests:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_azure_container_is_connected_to() {
+        let fake = Fake::start().await;
+        let env = [
+            ("AZURE_STORAGE_ENDPOINT", fake.url.as_str()),
+            ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0"),
+        ];
+        holds_a_store("az://container/p", &env).await;
+        let requests = fake.requests();
+        assert!(requests.contains(&"PUT /container/p/_weir/writer".to_owned()), "{requests:?}");
     }
 }

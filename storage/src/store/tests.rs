@@ -26,6 +26,7 @@ mod delete;
 mod disk;
 mod history;
 mod inspect;
+mod lost;
 mod objects;
 mod power;
 mod readers;

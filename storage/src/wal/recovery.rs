@@ -4,7 +4,8 @@
 //! 2. A segment counts up to the first LSN of the next one: what an abandoned segment holds beyond
 //!    that was never acknowledged (its write or sync failed, and the entries moved on).
 //! 3. In the last segment, a torn tail is cut off: that is what a crash leaves of a frame that was
-//!    not acknowledged. Everything else that does not check out stops the open.
+//!    not acknowledged. Everything else that does not check out stops the open, and so does a log
+//!    that ends before an entry which is known to have been acknowledged ([`Known`]).
 //! 4. What is left of the last segment is written over itself and synced: its last frame may be one
 //!    whose writer died, or was refused by the disk, before it was durable. From here on it counts,
 //!    and a power failure must not take it back. A sync alone would not do after one that failed:
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use super::format::{self, FormatError, HEADER, StoredEntry};
 use super::segments::Segments;
+use crate::checkpoint::Known;
 use crate::disk::{Disk, Mode};
 use crate::durable::{self, At, FileError};
 use crate::paths::DataDir;
@@ -33,6 +35,11 @@ pub(crate) enum RecoveryError<E: std::error::Error> {
         path.display()
     )]
     Gap { path: PathBuf, from: u64, to: u64 },
+    #[error(
+        "the log in {} ends with entry {end}, and entries up to {acknowledged} were acknowledged; restore its segments from a copy, or move the files of the wal folder away to go on without their rows",
+        folder.display()
+    )]
+    Short { folder: PathBuf, end: u64, acknowledged: u64 },
     #[error("cannot replay entry {lsn} of {}: {source}", path.display())]
     Entry { path: PathBuf, lsn: u64, source: E },
     #[error(transparent)]
@@ -54,10 +61,10 @@ const GROUP_BYTES: usize = 8 << 20;
 /// Reads all segments and gives their entries to `replay`, in order of LSN, many at a time. It names
 /// the one that it cannot replay.
 ///
-/// Up to `covered` (an LSN) everything is in committed files: missing segments below it are no loss.
+/// `known` says what must be there.
 pub(crate) fn recover<E: std::error::Error>(
     dir: &DataDir,
-    covered: u64,
+    known: Known,
     mut replay: impl FnMut(&[(u64, StoredEntry<'_>)]) -> Result<(), (u64, E)>,
 ) -> Result<Recovered, RecoveryError<E>> {
     let mut paths = Vec::new();
@@ -71,7 +78,7 @@ pub(crate) fn recover<E: std::error::Error>(
     }
     paths.sort_unstable();
     let mut segments = Segments::default();
-    let mut reached = covered.saturating_add(1);
+    let mut reached = known.trimmed.saturating_add(1);
     let mut end_lsn = None;
     let mut rest = paths.iter().peekable();
     while let Some((first_lsn, path)) = rest.next() {
@@ -83,32 +90,53 @@ pub(crate) fn recover<E: std::error::Error>(
                 to: *first_lsn - 1,
             });
         }
-        let Some(end) = read_segment(disk, path, *first_lsn, next, &mut segments, &mut replay)?
-        else {
+        let part = Part { path, first_lsn: *first_lsn, next, known };
+        let Some(end) = read_segment(disk, part, &mut segments, &mut replay)? else {
             continue;
         };
         end_lsn = Some(end);
         reached = reached.max(end);
     }
+    if reached <= known.acknowledged {
+        let (end, acknowledged) = (reached - 1, known.acknowledged);
+        return Err(RecoveryError::Short { folder, end, acknowledged });
+    }
     Ok(Recovered { segments, end_lsn })
+}
+
+/// A segment to be read.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    path: &'a Path,
+    first_lsn: u64,
+    /// First LSN of the next segment; `None` for the last one.
+    next: Option<u64>,
+    known: Known,
+}
+
+impl Part<'_> {
+    /// Whether what does not read from an LSN on can be what a crash left: nothing comes after it,
+    /// and nobody was told that it is stored.
+    fn may_be_torn(&self, lsn: u64) -> bool {
+        self.next.is_none() && lsn > self.known.acknowledged
+    }
 }
 
 /// Reads one segment; returns the LSN after its last valid entry, or `None` if it had none and was
 /// removed.
 fn read_segment<E: std::error::Error>(
     disk: &dyn Disk,
-    path: &Path,
-    first_lsn: u64,
-    next: Option<u64>,
+    part: Part<'_>,
     segments: &mut Segments,
     replay: &mut impl FnMut(&[(u64, StoredEntry<'_>)]) -> Result<(), (u64, E)>,
 ) -> Result<Option<u64>, RecoveryError<E>> {
+    let Part { path, first_lsn, next, known } = part;
     let bytes = disk.read(path).at("read", path)?;
     let damaged = |offset, reason| RecoveryError::Damaged { path: path.to_owned(), offset, reason };
     let header = match format::decode_header(&bytes) {
         Ok(header) if header.first_lsn == first_lsn => header,
         // The header is synced before the first frame: without frames nothing can be lost.
-        Err(_) if next.is_none() && bytes.len() <= HEADER => {
+        Err(_) if part.may_be_torn(first_lsn) && bytes.len() <= HEADER => {
             tracing::warn!(path = %path.display(), "removed a log segment that was never begun");
             durable::remove(disk, path)?;
             return Ok(None);
@@ -129,7 +157,7 @@ fn read_segment<E: std::error::Error>(
         let frame = match format::decode_frame(header.salt, rest) {
             Ok(frame) if frame.lsn == lsn => frame,
             Ok(_) => return Err(damaged(offset, FormatError::Malformed("the order of LSNs"))),
-            Err(_) if next.is_none() && format::is_torn_tail(header.salt, rest) => {
+            Err(_) if part.may_be_torn(lsn) && format::is_torn_tail(header.salt, rest) => {
                 tracing::warn!(
                     path = %path.display(), offset, bytes = rest.len(),
                     "cut a torn tail off the log: a write that was never acknowledged"
@@ -151,7 +179,10 @@ fn read_segment<E: std::error::Error>(
     }
     replay(&mut group)?;
     if lsn == first_lsn {
-        durable::remove(disk, path)?;
+        // One that had entries is a loss, which the caller finds.
+        if first_lsn > known.acknowledged || first_lsn <= known.trimmed {
+            durable::remove(disk, path)?;
+        }
         return Ok(None);
     }
     if next.is_none() {

@@ -42,6 +42,11 @@ impl Segments {
             .collect()
     }
 
+    /// The last entry of a segment.
+    pub(crate) fn last_lsn(&self, first_lsn: u64) -> Option<u64> {
+        self.0.get(&first_lsn).map(|s| s.end_lsn.saturating_sub(1))
+    }
+
     /// Bytes of all segments.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.values().map(|s| s.bytes).sum()
@@ -69,6 +74,7 @@ mod tests {
         segments.seal(20);
         assert_eq!(segments.removable(30), [1, 10, 20]);
         assert_eq!(segments.bytes(), 250);
+        assert_eq!((segments.last_lsn(10), segments.last_lsn(11)), (Some(19), None));
 
         let mut segments = Segments::default();
         segments.set(1, 10, 1, false);

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
+use crate::disk::held::HeldDisk;
 
 /// A clock that tests move.
 fn clock(at: i64) -> (Arc<AtomicI64>, Clock) {
@@ -291,4 +292,41 @@ async fn checkpoints_forget_what_was_replaced() {
         })
         .sum();
     assert_eq!(removed, 0, "files that are gone are in the checkpoint");
+}
+
+/// A job that is held in the middle of its merge holds nobody else: rows come in, are written to
+/// files, expire and are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_waits_for_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = HeldDisk::default();
+    let (now, clock) = clock(MIDNIGHT);
+    let timed = Options { clock, ..options(dir.path()) };
+    let store = open_on(timed, Arc::new(disk.clone())).await;
+    flush_each(&store, 0..3).await;
+    now.store(MIDNIGHT + 3 * HOUR, Ordering::Relaxed);
+    disk.hold();
+    let compaction = tokio::spawn({
+        let store = store.clone();
+        async move { store.compact().await }
+    });
+    let waiting = disk.clone();
+    tokio::task::spawn_blocking(move || waiting.until_held()).await.unwrap();
+    for n in 3..6 {
+        assert_eq!(store.append(entry(source("a", n), n)).await.unwrap(), Appended::Stored);
+        store.flush().await.unwrap();
+        store.expire().await.unwrap();
+        assert_eq!(counts(&store, "flows"), once(0..n + 1));
+    }
+    assert!(!compaction.is_finished());
+    assert_eq!(store.stats().compaction.jobs, 0, "it is in the middle of its first job");
+    assert_eq!(store.snapshot("flows").unwrap().files.len(), 6);
+    disk.release();
+    compaction.await.unwrap().unwrap();
+    assert_eq!(store.stats().compaction.jobs, 1, "what it had read is one file, the rest is new");
+    let files = |table| store.snapshot(table).unwrap().files.len();
+    assert_eq!(files("flows") + files("loss"), 6 + 4);
+    for table in ["flows", "loss"] {
+        assert_eq!(counts(&store, table), once(0..6));
+    }
 }

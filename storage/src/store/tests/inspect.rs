@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::inspect::{Depth, Inspection, inspect};
+use crate::inspect::{Depth, Distinct, Inspection, inspect};
 
 /// Rows 0..6 in one file of each table, 7200..7203 in another, 10..13 in the log alone.
 async fn history() -> tempfile::TempDir {
@@ -72,7 +72,12 @@ async fn a_sound_directory_has_no_damage_and_is_told_about() {
     let flows = found.tables.iter().find(|t| t.name == "flows").unwrap();
     assert_eq!((flows.files, flows.rows, flows.partitions), (2, 9, 1));
     assert_eq!(flows.times, Some((MIDNIGHT, MIDNIGHT + 7202 * SECOND)));
-    assert_eq!(flows.labels.get("workload"), Some(&1));
+    assert_eq!(flows.labels["workload"], Distinct { values: 1, at_least: false });
+    let list: Vec<_> = flows.list.iter().map(|f| (f.rows, f.times)).collect();
+    let span = |from, to| Some((MIDNIGHT + from * SECOND, MIDNIGHT + to * SECOND));
+    assert_eq!(list, [(6, span(0, 5)), (3, span(7200, 7202))]);
+    assert_eq!(flows.list.iter().map(|f| f.bytes).sum::<u64>(), flows.bytes);
+    assert!(dir.path().join("tables").join(&flows.list[0].path).exists());
     assert_eq!(found.segments.iter().filter_map(|s| s.entries).sum::<u64>(), 12);
     let store = open(dir.path()).await;
     let refused = inspect(dir.path(), &[], Depth::List, &Clock::system()).await.unwrap_err();
@@ -149,4 +154,137 @@ async fn lists_are_checked_too() {
     let names: Vec<_> = found.damage.iter().filter_map(|d| d.path.file_name()).collect();
     assert_eq!(names, ["sources", "tombstones"]);
     assert_eq!(left(dir.path()).await.len(), 12);
+}
+
+/// All files below a folder, with what is in them and when they were changed.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            let changed = fs::metadata(&path).unwrap().modified().unwrap();
+            found.insert(path.clone(), (fs::read(&path).unwrap(), changed));
+        }
+    }
+    found
+}
+
+/// A directory of an older version stays one: its layout and the columns of its tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_changes_nothing() {
+    let dir = history().await;
+    while look(dir.path(), Depth::List).await.tables.is_empty() {}
+    fs::write(dir.path().join("FORMAT"), "weir data directory 1\n").unwrap();
+    fs::write(dir.path().join("tmp/half"), "half").unwrap();
+    let before = contents(dir.path());
+    let mut specs = options(dir.path()).tables;
+    for spec in &mut specs {
+        let mut fields = spec.schema.fields().to_vec();
+        fields.push(Arc::new(Field::new("new", DataType::Int64, true)));
+        spec.schema = Arc::new(Schema::new(fields));
+    }
+    for depth in [Depth::List, Depth::Verify] {
+        let found = inspect(dir.path(), &specs, depth, &Clock::system()).await.unwrap();
+        assert!(found.damage.is_empty(), "{:?}", found.damage);
+        assert_eq!(found.tables.len(), 2);
+        assert!(contents(dir.path()) == before, "{depth:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_are_counted_without_reading_rows() {
+    let dir = history().await;
+    let found = look(dir.path(), Depth::List).await;
+    let flows = found.tables.iter().find(|t| t.name == "flows").unwrap();
+    let one = Distinct { values: 1, at_least: false };
+    assert_eq!((flows.labels["workload"], flows.labels["namespace"]), (one, one));
+    assert_eq!(flows.labels.len(), 2);
+    // Rows do not matter for it, the index does.
+    let path = data_file(dir.path());
+    flip(&path, 10);
+    let found = look(dir.path(), Depth::List).await;
+    assert_eq!(found.tables[0].labels["workload"], one);
+    assert!(found.damage.is_empty());
+    let bytes = fs::read(&path).unwrap();
+    let index = bytes.windows(8).position(|w| w == b"WEIRLIDX").unwrap();
+    flip(&path, index + 20);
+    let found = look(dir.path(), Depth::List).await;
+    let flows = found.tables.iter().find(|t| t.name == "flows").unwrap();
+    assert_eq!(flows.labels["workload"], Distinct { values: 1, at_least: true });
+}
+
+/// Compaction replaces files and leaves them for readers; a program that is killed leaves them too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_over_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = || Options { removal_grace: Duration::from_secs(60), ..options(dir.path()) };
+    let fill = async |store: &Store| {
+        for n in 0..8 {
+            store.append(entry(None, n)).await.unwrap();
+            store.flush().await.unwrap();
+        }
+        store.compact().await.unwrap();
+    };
+    let store = open_when_free(slow()).await;
+    fill(&store).await;
+    drop(store);
+    let found = look(dir.path(), Depth::Verify).await;
+    assert!(found.damage.is_empty(), "{:?}", found.damage);
+    assert_eq!(found.left_over.len(), 16, "eight files of each table");
+    assert!(
+        found.left_over.iter().all(|(path, bytes)| fs::metadata(path).unwrap().len() == *bytes)
+    );
+    let repaired = look(dir.path(), Depth::Repair).await;
+    assert_eq!((repaired.left_over.len(), repaired.quarantine), (16, None), "nor is it put aside");
+    let store = open_when_free(slow()).await;
+    assert_eq!(look_later(&store, dir.path()).await, 0, "the start removed them");
+    let store = open_when_free(slow()).await;
+    fill(&store).await;
+    assert_eq!(look_later(&store, dir.path()).await, 0, "a stop takes them along");
+}
+
+/// Closes a store, and counts what is left over.
+async fn look_later(store: &Store, dir: &Path) -> usize {
+    store.close().await.unwrap();
+    look(dir, Depth::List).await.left_over.len()
+}
+
+/// While files are missing, those that no commit names may hold their rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_hold_lost_rows_is_kept() {
+    let dir = history().await;
+    let path = data_file(dir.path());
+    let stranger = path.with_file_name("0000-stranger.parquet");
+    fs::rename(&path, &stranger).unwrap();
+    let store = open(dir.path()).await;
+    assert!(stranger.exists());
+    store.close().await.unwrap();
+    drop(store);
+    let found = look(dir.path(), Depth::List).await;
+    let paths: Vec<_> = found.damage.iter().map(|d| d.path.clone()).collect();
+    assert_eq!((paths, found.left_over.len()), (vec![path.clone(), stranger.clone()], 0));
+    fs::rename(&stranger, &path).unwrap();
+    assert_eq!(counts(&*open(dir.path()).await, "flows").len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_an_object_store_is_not_judged() {
+    let dir = history().await;
+    let note = "weir data directory of store 1\nstore 00112233445566778899aabbccddeeff\nlog ffeeddccbbaa99887766554433221100\ncrc 3ff8ea2d\n";
+    fs::write(dir.path().join("store"), note).unwrap();
+    let before = contents(dir.path());
+    let specs = options(dir.path()).tables;
+    for depth in [Depth::List, Depth::Verify, Depth::Repair] {
+        let refused = loop {
+            match inspect(dir.path(), &specs, depth, &Clock::system()).await {
+                Err(e) if e.to_string().contains("in use") => tokio::task::yield_now().await,
+                other => break other.unwrap_err(),
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::Directory);
+        assert!(refused.to_string().contains("object store"), "{refused}");
+    }
+    assert!(contents(dir.path()) == before);
 }

@@ -5,6 +5,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
+use crate::matcher::{MatchOp, Matcher};
 use crate::objects::testing::Fickle;
 use crate::objects::watch::sweep;
 use crate::objects::{CheckError, ObjectStorage};
@@ -290,4 +291,60 @@ async fn directory_and_store_belong_together() {
     assert!(text.contains("If-None-Match"), "{text}");
     let error = CheckError::Slow { limit: Duration::from_secs(45) };
     assert!(error.to_string().contains("within 45 s"));
+}
+
+/// Whoever takes the store over knows what was deleted, and a writer that was overtaken deletes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_outlive_a_takeover() {
+    let (tmp, bucket) = (tempfile::tempdir().unwrap(), Fickle::default());
+    let (a, b) = (tmp.path().join("a"), tmp.path().join("b"));
+    let first = open_in(&a, &bucket).await;
+    append(&first, 0..6).await;
+    let deletion = |until: i64| Deletion {
+        tables: vec!["flows".into()],
+        matchers: vec![Matcher::new("workload", MatchOp::Equal, "web").unwrap()],
+        after: i64::MIN,
+        until: MIDNIGHT + until * SECOND,
+    };
+    assert_eq!(first.delete(deletion(1)).await.unwrap().files, 1);
+    assert!(!a.join("tombstones").exists());
+    let second = open_in(&b, &bucket).await;
+    let refused = first.delete(deletion(3)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(refused.to_string().contains("took the object store over"), "{refused}");
+    let hidden = |store: &Store| {
+        let snapshot = store.snapshot("flows").unwrap();
+        snapshot.files.iter().map(|f| f.hidden.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(hidden(&second), [1]);
+    second.clean().await.unwrap();
+    assert_eq!(counts_in(&second, "flows").await, (2..6).map(|n| (n, 1)).collect());
+    assert_eq!(counts_in(&second, "loss").await, once(0..6));
+    drop((first, second));
+    // Nothing is left to hide, and the list is there for the next one.
+    let third = open_in(&a, &bucket).await;
+    assert_eq!(hidden(&third), [0]);
+    assert_eq!(objects(&bucket, "prefix/_weir/tombstones").await.len(), 0, "it is an object");
+    assert!(bucket.head(&"prefix/_weir/tombstones".into()).await.is_ok());
+}
+
+/// An older version kept the list in the directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_of_an_older_version_move_to_the_bucket() {
+    let (tmp, bucket) = (tempfile::tempdir().unwrap(), Fickle::default());
+    let (a, b) = (tmp.path().join("a"), tmp.path().join("b"));
+    let store = open_in(&a, &bucket).await;
+    append(&store, 0..3).await;
+    store.flush().await.unwrap();
+    let files = store.snapshot("flows").unwrap().files.iter().map(|f| f.path.clone()).collect();
+    let matchers = [Matcher::new("workload", MatchOp::Equal, "web").unwrap()].into();
+    let (after, until) = (i64::MIN, MIDNIGHT);
+    let hidden = Arc::new(Hidden { matchers, unless: Arc::default(), after, until });
+    let list = Tombstones(vec![crate::tombstone::Tombstone { created: 1, hidden, files }]);
+    list.save(&store.inner.dir).unwrap();
+    drop(store);
+    drop(open_in(&a, &bucket).await);
+    assert!(!a.join("tombstones").exists());
+    let other = open_in(&b, &bucket).await;
+    assert_eq!(other.snapshot("flows").unwrap().files[0].hidden.len(), 1);
 }

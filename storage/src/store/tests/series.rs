@@ -211,7 +211,7 @@ async fn compaction_makes_one_chunk_of_many() {
     assert!(damage.is_empty(), "{damage:?}");
     let report = found.tables.iter().find(|t| t.name == "samples").unwrap();
     let wanted = [("labels", 2), ("labels[\"instance\"]", 2), ("labels[\"job\"]", 1), ("name", 2)];
-    let labels: Vec<_> = report.labels.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+    let labels: Vec<_> = report.labels.iter().map(|(name, n)| (name.as_str(), n.values)).collect();
     assert_eq!(labels, wanted);
 }
 

@@ -35,9 +35,16 @@ fn put(dir: &DataDir, first_lsn: u64, bytes: &[u8]) {
     fs::write(dir.segment(first_lsn), bytes).unwrap();
 }
 
-fn read(dir: &DataDir, covered: u64) -> Result<(Vec<u64>, Recovered), RecoveryError<Infallible>> {
+fn read(dir: &DataDir, trimmed: u64) -> Result<(Vec<u64>, Recovered), RecoveryError<Infallible>> {
+    read_known(dir, Known { trimmed, acknowledged: trimmed })
+}
+
+fn read_known(
+    dir: &DataDir,
+    known: Known,
+) -> Result<(Vec<u64>, Recovered), RecoveryError<Infallible>> {
     let mut lsns = Vec::new();
-    let recovered = recover(dir, covered, |entries| {
+    let recovered = recover(dir, known, |entries| {
         for (lsn, entry) in entries {
             assert_eq!(entry.arrived, i64::try_from(*lsn).unwrap());
             lsns.push(*lsn);
@@ -130,6 +137,37 @@ fn a_missing_segment_is_a_loss_only_above_what_is_covered() {
     assert_eq!(read(&dir, 4).unwrap().0, [5]);
     put(&dir, 1, &segment(1, &[3]));
     assert!(matches!(read(&dir, 0), Err(RecoveryError::Gap { from: 4, to: 4, .. })));
+}
+
+#[test]
+fn the_log_reaches_what_was_acknowledged() {
+    let (_tmp, dir) = dir();
+    let known = |trimmed, acknowledged| Known { trimmed, acknowledged };
+    assert_eq!(read_known(&dir, known(4, 4)).unwrap().0, [0; 0], "trimmed to its end");
+    let error = read_known(&dir, known(4, 5)).unwrap_err();
+    assert!(matches!(error, RecoveryError::Short { end: 4, acknowledged: 5, .. }), "{error}");
+    put(&dir, 5, &segment(5, &[2]));
+    assert_eq!(read_known(&dir, known(4, 6)).unwrap().0, [5, 6]);
+    let error = read_known(&dir, known(4, 7)).unwrap_err();
+    assert!(matches!(error, RecoveryError::Short { end: 6, acknowledged: 7, .. }), "{error}");
+    put(&dir, 1, &segment(1, &[3]));
+    assert_eq!(read_known(&dir, known(4, 6)).unwrap().0, [1, 2, 3, 5, 6], "4 is in files");
+}
+
+#[test]
+fn no_tail_is_torn_that_was_acknowledged() {
+    let whole = segment(5, &[2, 1]);
+    let first = segment(5, &[2]).len();
+    for length in 0..whole.len() {
+        let (_tmp, dir) = dir();
+        put(&dir, 1, &segment(1, &[4]));
+        put(&dir, 5, &whole[..length]);
+        read_known(&dir, Known { trimmed: 0, acknowledged: 7 }).unwrap_err();
+        let left = fs::read(dir.segment(5));
+        assert!(left.is_ok_and(|left| left == whole[..length]), "it is not touched: {length}");
+        let six = read_known(&dir, Known { trimmed: 0, acknowledged: 6 });
+        assert_eq!(six.is_ok(), length >= first, "{length}");
+    }
 }
 
 #[test]
