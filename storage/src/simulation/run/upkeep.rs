@@ -124,6 +124,9 @@ impl Run {
         let mut tables: Vec<usize> =
             (0..TABLES.len() - 1).filter(|_| self.random.random()).collect();
         if self.random.random() {
+            // What a tier forgets its source has to forget, or it would depend on the table asked.
+            tables.retain(|table| *table != 0);
+            tables.insert(0, 0);
             tables.extend(self.tiers().map(|(tier, _)| TABLES.len() + tier));
         }
         let name = |table: &usize| match table.checked_sub(TABLES.len()) {
