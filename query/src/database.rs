@@ -31,7 +31,7 @@ const SAMPLES: &str = "samples";
 /// Functions whose result is as large as an argument says or many times its input, made at once and
 /// outside of the memory bound: a short statement could ask for all memory there is. Their aliases go
 /// with them; those that add up what they are given are bounded ([`crate::sql::bounded`]). (`generate_series` and `range` remain as tables, which are made batch by batch.)
-const UNBOUNDED: [&str; 12] = [
+const UNBOUNDED: [&str; 16] = [
     "repeat",
     "lpad",
     "rpad",
@@ -44,6 +44,11 @@ const UNBOUNDED: [&str; 12] = [
     "array_to_string",
     "arrow_cast",
     "arrow_try_cast",
+    // Their types have a field for each argument, so that the type alone doubles with each call.
+    "arrays_zip",
+    "map",
+    "named_struct",
+    "struct",
 ];
 
 /// Bounds on all queries together.

@@ -114,7 +114,7 @@ mod tests {
     use weir_storage::{Options, Store};
 
     use super::*;
-    use crate::testing::specs;
+    use crate::testing::{Row, flow_batch, specs};
 
     async fn ask(store: &Arc<Store>, query: &str) -> (StatusCode, String) {
         let uri = format!("/api/v1/admin/delete?{query}");
@@ -126,10 +126,20 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_store_that_cannot_write_is_unavailable() {
+    async fn a_disk_that_refuses_a_deletion_is_unavailable() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::open(Options::new(dir.path(), specs())).await.expect("a store");
-        store.close().await.expect("closed");
+        let batch = flow_batch(&[Row { end: 1, ..Row::default() }]);
+        let losses = std::collections::BTreeMap::default();
+        let header = weir_wire::Header { agent: "a".into(), boot: "b".into(), sequence: 0, losses };
+        let ipc = weir_wire::encode(&header, &batch).expect("IPC").into();
+        let part = weir_storage::Part { table: "flows", ipc, batches: vec![batch] };
+        let entry = weir_storage::Entry { source: None, parts: vec![part] };
+        store.append(entry).await.expect("a row is stored");
+        // Rows have to be in files before they can be deleted, and there is no folder for files.
+        let tables = dir.path().join("tables");
+        std::fs::remove_dir_all(&tables).expect("removed");
+        std::fs::write(&tables, "").expect("a file in its place");
         let (status, body) = ask(&store, "match[]=%7Bpod%3D%22x%22%7D").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
         assert!(body.contains(r#""errorType":"unavailable""#), "{body}");

@@ -37,6 +37,11 @@ pub(super) fn measure(text: &str) -> Result<(), Error> {
         .map_err(|e| Error::bad(format!("statement cannot be read: {e}")))?;
     let (mut operators, mut words, mut joins, mut depth) = (0_usize, 0_usize, 0_usize, 0_usize);
     for token in &tokens {
+        if is_composite(token) {
+            return Err(Error::bad(
+                "structs and maps cannot be made here; select their parts as columns",
+            ));
+        }
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
@@ -99,6 +104,16 @@ fn class(token: &Token) -> Class {
         | Token::RBrace
         | Token::EOF => Class::Operand,
         _ => Class::Operator,
+    }
+}
+
+/// Whether a token begins a struct or a map. Their types have a field for each value: the type alone
+/// would double with each nesting, before anything runs.
+fn is_composite(token: &Token) -> bool {
+    match token {
+        Token::LBrace => true,
+        Token::Word(word) => word.keyword == Keyword::STRUCT,
+        _ => false,
     }
 }
 
