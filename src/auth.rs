@@ -160,8 +160,8 @@ pub(crate) async fn require(
 /// Middleware of a server without tokens: no page in a browser writes.
 ///
 /// A browser sends the POST of any page to any address that its host reaches, loopback too, and asks
-/// nobody as long as the request is a simple one; the page only cannot read the answer. What the page
-/// cannot do is leave the header `Origin` out, which browsers add to all that is not GET or HEAD (Fetch
+/// nobody as long as the request is a simple one. Of queries it may read the answers, too, as with
+/// Prometheus (`query/src/http/cors.rs`): tokens keep pages out. What the page cannot do is leave the header `Origin` out, which browsers add to all that is not GET or HEAD (Fetch
 /// Standard, "append a request `Origin` header"). Senders of flows are no browsers.
 pub(crate) async fn refuse_pages(request: Request, next: Next) -> Response {
     let asks = request.method().is_safe() || is_query(request.uri().path());

@@ -252,6 +252,27 @@ const FILES: [&str; 4] = [
 
 /// Lets promtool itself (of Prometheus 3.5, as `tests/unpack-peers` fetches it, or as `WEIR_PROMTOOL_3`
 /// names it) confirm the expected values.
+/// The grammar as another implementation reads it: what both take means the same to both.
+#[test]
+fn promql_parser_reads_the_same() {
+    let (mut compared, mut different) = (0, Vec::new());
+    for case in FILES.iter().flat_map(|text| read(text).1) {
+        // It panics on durations that it cannot hold.
+        let theirs = std::panic::catch_unwind(|| promql_parser::parser::parse(&case.expr));
+        let Ok(Ok(theirs)) = theirs else { continue };
+        // A parse error that the crate does not have is about what it does not check.
+        let Ok(ours) = crate::promql::formatted(&case.expr) else { continue };
+        compared += 1;
+        // It leaves a plus out that is before everything.
+        let said = crate::promql::formatted(&theirs.to_string()).unwrap_or_default();
+        if said.trim_start_matches('+') != ours.trim_start_matches('+') {
+            different.push(format!("{}\n  theirs {theirs}\n  ours   {ours}", case.expr));
+        }
+    }
+    assert!(compared > 300, "{compared}");
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
 #[test]
 fn promtool_agrees_with_the_golden_values() {
     let home = std::env::var_os("HOME").unwrap_or_default();
