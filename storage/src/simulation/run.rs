@@ -267,6 +267,8 @@ impl Run {
             };
             match opened {
                 Ok(store) => {
+                    // Opening takes time, and hides by the time at its end.
+                    self.expired();
                     self.store = Some(store);
                     break;
                 }
