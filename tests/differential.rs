@@ -72,7 +72,6 @@ fn random_expressions_have_the_same_answer() {
 
 /// The whole way: remote write, the store, HTTP.
 #[test]
-#[ignore = "needs a server that answers PromQL from ordinary series"]
 fn random_expressions_have_the_same_answer_over_http() {
     let Some(prometheus) = Prometheus::start() else { return };
     let dir = tempfile::tempdir().unwrap();

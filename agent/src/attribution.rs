@@ -11,7 +11,8 @@
 //!
 //! The answer is kept for the life of the socket, so that one connection never splits over two
 //! workloads. The peer of a conversation within the host is found by its reverse address pair among
-//! the host's own sockets. Addresses that are neither this host's nor known from its sockets are
+//! the host's own sockets. A collection can fall between the connect at one end and the accept at the
+//! other: then whoever accepted at that address before names the peer, if it was one workload. Addresses that are neither this host's nor known from its sockets are
 //! `external`: a private range alone does not make them part of a cluster; the server's enrichment
 //! may know better.
 
@@ -138,6 +139,15 @@ impl Pair {
     }
 }
 
+/// Who accepts at an address.
+#[derive(Debug)]
+struct Acceptor {
+    /// `None` when several do, in several network namespaces.
+    workload: Option<Arc<Workload>>,
+    /// The collection in which it is forgotten.
+    until: u64,
+}
+
 /// Remembers whose each socket is.
 #[derive(Debug)]
 pub struct Attribution {
@@ -150,6 +160,8 @@ pub struct Attribution {
     sockets: HashMap<u64, Known>,
     /// With the collection in which it is forgotten.
     pairs: HashMap<Pair, (Arc<Workload>, u64)>,
+    /// By the address that was dialled; loopback within its network namespace.
+    acceptors: HashMap<(Option<u64>, SocketAddr), Acceptor>,
     host: HashSet<IpAddr>,
     unknown: Arc<Workload>,
     round: u64,
@@ -172,6 +184,7 @@ impl Attribution {
             looked_at: HashMap::new(),
             sockets: HashMap::new(),
             pairs: HashMap::new(),
+            acceptors: HashMap::new(),
             host: HashSet::new(),
             unknown: Arc::new(Workload::unknown()),
             round: 0,
@@ -199,6 +212,7 @@ impl Attribution {
         let round = self.round;
         self.sockets.retain(|_, known| round.saturating_sub(known.round) < KEEP);
         self.pairs.retain(|_, (_, until)| round < *until);
+        self.acceptors.retain(|_, acceptor| round < acceptor.until);
         attributed
     }
 
@@ -299,7 +313,25 @@ impl Attribution {
         let pair = Pair::new(socket.netns, socket.local, socket.peer);
         // The other end of a closed connection closes soon.
         let keep = if socket.closed { KEEP_CLOSED } else { KEEP };
+        if socket.role == Role::Server {
+            self.remember_acceptor((pair.netns, socket.local), &local);
+        }
         self.pairs.insert(pair, (local, self.round + keep));
+    }
+
+    fn remember_acceptor(&mut self, at: (Option<u64>, SocketAddr), workload: &Arc<Workload>) {
+        let until = self.round + KEEP;
+        let fresh = || Acceptor { workload: Some(Arc::clone(workload)), until };
+        let acceptor = self.acceptors.entry(at).or_insert_with(fresh);
+        if acceptor.workload.as_ref().is_some_and(|known| known != workload) {
+            acceptor.workload = None;
+        }
+        acceptor.until = until;
+    }
+
+    /// Who accepted at the address that a client dials, if that is one workload.
+    fn acceptor(&self, netns: Option<u64>, address: SocketAddr) -> Option<Arc<Workload>> {
+        self.acceptors.get(&(netns, address))?.workload.clone()
     }
 
     fn finish(&mut self, delta: Delta) -> Attributed {
@@ -309,6 +341,7 @@ impl Attribution {
         let on_host = at_reverse.is_some()
             || socket.peer.ip().is_loopback()
             || self.host.contains(&socket.peer.ip());
+        let accepted = self.acceptor(reverse.netns, socket.peer);
         let mut local = None;
         let mut peer = at_reverse;
         if let Some(known) = self.sockets.get_mut(&socket.cookie) {
@@ -317,7 +350,9 @@ impl Attribution {
             if known.peer.is_none() {
                 let found = peer.or_else(|| {
                     let may_listen = on_host && socket.role == Role::Client;
-                    may_listen.then(|| self.holders.listener(socket.netns, socket.peer)).flatten()
+                    may_listen
+                        .then(|| self.holders.listener(socket.netns, socket.peer).or(accepted))
+                        .flatten()
                 });
                 known.peer = found.map(|workload| (socket.peer, workload));
             }

@@ -167,3 +167,28 @@ fn what_is_remembered_ends() {
     (0..=KEEP).for_each(|_| drop(attribution.attribute(vec![])));
     assert!(attribution.sockets.is_empty() && attribution.pairs.is_empty());
 }
+
+#[test]
+fn a_client_that_is_seen_before_its_server_accepts_is_named_by_who_accepted_there() {
+    let mut attribution = Attribution::new();
+    let (a, b) = (addr("198.51.100.1:4000"), addr("198.51.100.2:80"));
+    let accepts = |cookie, name: &str, peer| SocketState {
+        owner: named(name),
+        ..socket(cookie, Role::Server, b, peer)
+    };
+    let connects = |cookie, port| socket(cookie, Role::Client, SocketAddr::new(a.ip(), port), b);
+    let first = vec![delta(connects(1, 4000)), delta(accepts(2, "shop", a))];
+    let peers = |done: Vec<Attributed>| -> Vec<_> {
+        done.into_iter().map(|a| a.peer.map(|w| w.name.clone())).collect()
+    };
+    assert_eq!(peers(attribution.attribute(first))[0].as_deref(), Some("shop"));
+    // The server's end of this one comes with the next collection. Its address is known by then
+    // as this host's, from the sockets that are open there.
+    let still = || delta(accepts(2, "shop", a));
+    let early = vec![delta(connects(3, 4001)), still()];
+    assert_eq!(peers(attribution.attribute(early))[0].as_deref(), Some("shop"));
+    // Two workloads at one address, in two network namespaces: nobody can tell.
+    let other = SocketState { netns: 7, ..accepts(4, "bank", addr("198.51.100.9:5")) };
+    let early = vec![delta(connects(5, 4002)), still(), delta(other)];
+    assert_eq!(peers(attribution.attribute(early))[0], None);
+}
