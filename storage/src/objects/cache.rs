@@ -164,6 +164,7 @@ impl Cache {
             }
         }
         let mut blocks = BTreeMap::new();
+        let mut failed = Vec::new();
         while !needed.is_empty() {
             let (inner, of, parts) = (self.0.clone(), object.clone(), needed.clone());
             let local = tokio::task::spawn_blocking(move || inner.read_local(&of, &parts));
@@ -181,15 +182,20 @@ impl Cache {
                     Ok((size, body)) => {
                         blocks.insert(number, Block { size, parts: vec![(0, body)] });
                     }
-                    // A range may reach over the end of the object.
-                    Err(_) if blocks.values().any(|b| b.size <= number * block::SIZE) => {
+                    // Which of them matter is known once a block has told the size of the object.
+                    Err(error) => {
                         needed.remove(&number);
+                        failed.push((number, error));
                     }
-                    Err(error) => return Err(error),
                 }
             }
             // What landed between the look and the request is found at the next look.
             needed.retain(|number, _| !blocks.contains_key(number));
+        }
+        // A range may reach over the end of the object.
+        let is_over = |number: u64| blocks.values().any(|b| b.size <= number * block::SIZE);
+        if let Some((_, error)) = failed.into_iter().find(|(number, _)| !is_over(*number)) {
+            return Err(error);
         }
         let size = blocks.values().map(|b| b.size).next().unwrap_or(0);
         let read = ranges.iter().map(|range| assemble(object, &blocks, range));
