@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use thiserror::Error;
 use weir_storage::{Appended, Entry, Part, Source, Store};
-use weir_wire::{DecodeError, Header, Limits, decode};
+use weir_wire::{DecodeError, Header, Limits, decode_flows};
 
 use crate::admission::{Admission, Full, is_small};
 use crate::check::{CheckError, check_flows, check_header};
@@ -201,7 +201,7 @@ impl Receiver {
 }
 
 fn check(body: &[u8], limits: &Limits, now: i64) -> Result<Checked, RefusedBatch> {
-    let message = decode(body, limits)?;
+    let message = decode_flows(body, limits)?;
     check_header(&message.header)?;
     let rows = Rows::of(&message)?;
     for batch in &rows.flows {

@@ -5,7 +5,7 @@ use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use weir_storage::{ConformError, DecodeFailure, Decoded, conform, decode_stream};
-use weir_wire::{Header, Limits, Message, decode};
+use weir_wire::{Header, Limits, Message, decode_flows};
 
 use crate::loss::{Observer, loss_rows};
 use crate::tables::flows_table;
@@ -64,7 +64,7 @@ pub fn decode_logged(table: &str, bytes: &[u8]) -> Result<Vec<Decoded>, DecodeFa
     }
     // It was within the limits of its time when it arrived.
     let limits = Limits { decompressed_bytes: u64::MAX, rows: u64::MAX };
-    let message = decode(bytes, &limits)?;
+    let message = decode_flows(bytes, &limits)?;
     let rows = Rows::of(&message)?;
     // Without rows the time of the loss is not in the bytes: such an entry has bytes for it.
     let loss = (rows.count > 0).then(|| rows.loss(&message.header, 0)).transpose()?;

@@ -33,7 +33,7 @@ pub mod header;
 pub mod histogram;
 pub mod schema;
 
-pub use decode::{DecodeError, Limits, Message, decode};
+pub use decode::{DecodeError, Limits, Message, decode, decode_flows};
 pub use encode::{EncodeError, encode, encode_stream};
 pub use header::{Header, HeaderError, Loss, VERSION};
 
