@@ -61,7 +61,7 @@ fn print(found: &Inspection, depth: Depth) {
         for file in &table.list {
             println!(
                 "  {}: {} rows, {} bytes, {}",
-                file.path,
+                file.path.display(),
                 file.rows,
                 file.bytes,
                 range(file.times)

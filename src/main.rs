@@ -20,9 +20,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
+
+/// Rows are allocated by the threads that receive them and freed by those that write them to files,
+/// in blocks of every size: the system's allocator spends a fifth of the server's time on that.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -92,8 +92,8 @@ pub struct TableReport {
 /// A data file.
 #[derive(Debug)]
 pub struct FileReport {
-    /// Path below the folder of all tables.
-    pub path: String,
+    /// Where it is.
+    pub path: PathBuf,
     /// Its rows; 0 if another program added it and did not say.
     pub rows: u64,
     /// Its size.

@@ -41,11 +41,11 @@ pub(super) async fn look(
             });
         }
     }
-    found.tables.push(TableReport { labels: labels.counted(), ..summary(spec, log) });
+    found.tables.push(TableReport { labels: labels.counted(), ..summary(dir, spec, log) });
     unnamed(dir, spec.name, log, is_behind, found)
 }
 
-fn summary(spec: &TableSpec, log: &TableLog) -> TableReport {
+fn summary(dir: &DataDir, spec: &TableSpec, log: &TableLog) -> TableReport {
     let files = log.files();
     let known = || files.iter().filter(|f| f.rows > 0);
     let min = known().map(|f| f.min_time).min();
@@ -59,14 +59,14 @@ fn summary(spec: &TableSpec, log: &TableLog) -> TableReport {
         times: min.zip(known().map(|f| f.max_time).max()),
         partitions: folders.len(),
         lsn: log.lsn(),
-        list: files.iter().map(|f| report(f)).collect(),
+        list: files.iter().map(|f| report(dir, f)).collect(),
         labels: std::collections::BTreeMap::new(),
     }
 }
 
-fn report(file: &DataFile) -> FileReport {
+fn report(dir: &DataDir, file: &DataFile) -> FileReport {
     FileReport {
-        path: file.path.to_string(),
+        path: dir.tables().join(file.path.as_ref()),
         rows: file.rows,
         bytes: file.size,
         times: (file.rows > 0).then_some((file.min_time, file.max_time)),
