@@ -251,7 +251,7 @@ const SMALL: usize = 4096;
 /// Small batches, or rows in them, that are put together.
 const CROWD: usize = 32;
 /// Rows that a batch should have: what is put together is put together again up to this.
-const LARGE: usize = 1 << 16;
+pub(crate) const LARGE: usize = 1 << 16;
 
 impl Memtable {
     pub(crate) fn new(lsn: u64, registry: Option<Arc<Registry>>) -> Self {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use self::replay::ReplayError;
+use self::replay::{Reader, ReplayError};
 use crate::checkpoint::{Checkpoint, CheckpointError, Known};
 use crate::delta::log::{LOG_FOLDER, LogError, Origin, TableLog};
 use crate::directory::{self, DirectoryError, DirectoryLock};
@@ -267,11 +267,8 @@ fn replay(
     }
     state.sources = checkpoint.map(|c| c.sources).unwrap_or_default();
     let recovered = recover(dir, known, |entries| {
-        let decoded = replay::decode(tables, state, decode, entries);
-        for ((lsn, entry), decoded) in entries.iter().zip(decoded) {
-            let decoded = decoded.map_err(|e| (*lsn, e))?;
-            rows += replay::enter(state, budget, *lsn, entry, decoded).map_err(|e| (*lsn, e))?;
-        }
+        let runs = Reader { tables, state, decode }.read(entries)?;
+        rows += replay::enter(state, budget, entries, runs)?;
         Ok::<(), (u64, ReplayError)>(())
     })
     .map_err(|e| match e {

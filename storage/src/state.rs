@@ -7,6 +7,7 @@
 //! of these tables; it goes when the last of them has committed them.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -119,16 +120,19 @@ impl State {
         self.last_lsn = self.last_lsn.max(lsn);
         for incoming in parts {
             let tables = self.takers(incoming.table);
-            self.enter(lsn, incoming, tables);
+            self.enter(lsn..=lsn, incoming, tables);
         }
     }
 
-    /// Shows the rows of an entry that comes from the log in some of the tables that take them.
-    pub(crate) fn replay(&mut self, lsn: u64, parts: Vec<(Incoming, Vec<&'static str>)>) {
-        self.last_lsn = self.last_lsn.max(lsn);
-        for (incoming, tables) in parts {
-            self.enter(lsn, incoming, tables);
-        }
+    /// Shows rows that come from consecutive entries of the log in some of the tables that take them.
+    pub(crate) fn replay(
+        &mut self,
+        lsns: RangeInclusive<u64>,
+        rows: Incoming,
+        tables: Vec<&'static str>,
+    ) {
+        self.last_lsn = self.last_lsn.max(*lsns.end());
+        self.enter(lsns, rows, tables);
     }
 
     /// The tables that take the rows which come in for one: itself and its tiers, sorted.
@@ -139,7 +143,7 @@ impl State {
         takers
     }
 
-    fn enter(&mut self, lsn: u64, incoming: Incoming, tables: Vec<&'static str>) {
+    fn enter(&mut self, lsns: RangeInclusive<u64>, incoming: Incoming, tables: Vec<&'static str>) {
         let Incoming { table, batches, registry, reserved } = incoming;
         if tables.is_empty() || batches.iter().all(|b| b.num_rows() == 0) {
             return;
@@ -156,8 +160,8 @@ impl State {
         let active = self
             .active
             .entry(table)
-            .or_insert_with(|| Active { memtable: Memtable::new(lsn, registry), tables });
-        active.memtable.push(lsn, batches, reserved);
+            .or_insert_with(|| Active { memtable: Memtable::new(*lsns.start(), registry), tables });
+        active.memtable.push(*lsns.end(), batches, reserved);
     }
 
     fn close(&mut self, active: Active) {

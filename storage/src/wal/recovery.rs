@@ -54,9 +54,8 @@ pub(crate) struct Recovered {
     pub(crate) end_lsn: Option<u64>,
 }
 
-/// Entries that are replayed together, and the bytes from which on there are fewer.
-const GROUP: usize = 256;
-const GROUP_BYTES: usize = 8 << 20;
+/// Bytes of entries that are replayed together: enough for each processor to make large batches.
+const GROUP_BYTES: usize = 16 << 20;
 
 /// Reads all segments and gives their entries to `replay`, in order of LSN, many at a time. It names
 /// the one that it cannot replay.
@@ -171,7 +170,7 @@ fn read_segment<E: std::error::Error>(
             lsn += 1;
         }
         group_bytes += frame.size();
-        if group.len() >= GROUP || group_bytes >= GROUP_BYTES {
+        if group_bytes >= GROUP_BYTES {
             replay(&mut group)?;
             group_bytes = 0;
         }
