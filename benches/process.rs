@@ -33,10 +33,12 @@ impl Server {
             if let Some((_, address)) = line.split_once(" on http://") {
                 let ready_after = begin.elapsed();
                 let address = address.trim().to_owned();
+                // Whoever sets a filter wants to see what passes it.
+                let all = std::env::var_os("WEIR_LOG").is_some();
                 // Someone must go on reading, or the server would block on a full pipe.
                 std::thread::spawn(move || {
                     for line in lines.map_while(Result::ok) {
-                        if line.contains("WARN") || line.contains("ERROR") {
+                        if all || line.contains("WARN") || line.contains("ERROR") {
                             eprintln!("  {line}");
                         }
                     }

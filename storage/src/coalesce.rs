@@ -23,6 +23,7 @@ use arrow::datatypes::{
     DataType, FieldRef, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 /// Rows up to which nulls and zeros are shared.
@@ -55,6 +56,37 @@ pub(crate) fn is_shared(column: &dyn Array) -> bool {
 /// Whether a buffer is the one of zeros.
 pub(crate) fn is_zeros(buffer: &Buffer) -> bool {
     buffer.data_ptr() == ZEROS.data_ptr()
+}
+
+/// Whether a column is whole numbers that lie in the buffer of zeros, none of them null.
+pub(crate) fn is_zero_numbers(column: &dyn Array) -> bool {
+    let values = if let Some(numbers) = column.as_primitive_opt::<Int64Type>() {
+        numbers.values().inner()
+    } else if let Some(numbers) = column.as_primitive_opt::<Int32Type>() {
+        numbers.values().inner()
+    } else {
+        return false;
+    };
+    column.null_count() == 0 && is_zeros(values)
+}
+
+/// So many zeros of a whole number's type. Up to [`SHARED_ROWS`] of them, which take no memory of
+/// their own.
+pub(crate) fn zeros(data_type: &DataType, rows: usize) -> Option<ArrayRef> {
+    if rows > SHARED_ROWS {
+        return None;
+    }
+    match data_type {
+        DataType::Int64 => Some(Arc::new(PrimitiveArray::<Int64Type>::new(
+            ScalarBuffer::new(ZEROS.clone(), 0, rows),
+            None,
+        ))),
+        DataType::Int32 => Some(Arc::new(PrimitiveArray::<Int32Type>::new(
+            ScalarBuffer::new(ZEROS.clone(), 0, rows),
+            None,
+        ))),
+        _ => None,
+    }
 }
 
 /// Puts batches of one schema together, in order.
@@ -137,7 +169,7 @@ fn append_nulls(to: &mut NullBufferBuilder, piece: &dyn Array) {
 }
 
 fn labels(pieces: &[&ArrayRef], rows: usize) -> Result<ArrayRef, ArrowError> {
-    let mut known: HashMap<&str, i32> = HashMap::new();
+    let mut known: hashbrown::HashMap<&str, i32, RandomState> = hashbrown::HashMap::default();
     let mut distinct: Vec<&str> = Vec::new();
     let mut keys: Vec<i32> = Vec::with_capacity(rows);
     let mut nulls = NullBufferBuilder::new(rows);

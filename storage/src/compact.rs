@@ -32,6 +32,7 @@ use self::job::Job;
 use self::merge::MergeError;
 use self::plan::{Candidate, Policy};
 use self::throttle::Throttle;
+use crate::apart::Apart;
 use crate::delta::log::LogError;
 use crate::durable::FileError;
 use crate::expire;
@@ -68,6 +69,15 @@ pub(crate) enum CompactError {
     Thread(std::io::Error),
     #[error("the work was cut short")]
     CutShort,
+}
+
+impl From<Apart> for CompactError {
+    fn from(error: Apart) -> Self {
+        match error {
+            Apart::Thread(error) => Self::Thread(error),
+            Apart::Panicked => Self::CutShort,
+        }
+    }
 }
 
 impl CompactError {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::apart::{Apart, apart};
 use crate::checkpoint::Checkpoint;
 use crate::delta::log::{LogError, TableLog};
 use crate::durable::{self, FileError};
@@ -50,7 +51,12 @@ pub(crate) enum FlushError {
     Bucket(#[from] CheckError),
     #[error("the work was cut short: {0}")]
     Cancelled(#[from] tokio::task::JoinError),
+    #[error(transparent)]
+    Apart(#[from] Apart),
 }
+
+/// Name of the thread that sorts rows and writes them to files.
+const THREAD: &str = "weir-flush";
 
 /// A table's log, and what an attempt of unknown outcome left behind.
 #[derive(Debug)]
@@ -147,7 +153,7 @@ async fn flush_table(
     let parts = grow(inner, table, &spec, frozen.iter().map(|m| m.rows).sum()).await?;
     let worker = inner.clone();
     let mut finer = std::mem::take(cascade);
-    let (new, done) = tokio::task::spawn_blocking(move || {
+    let work = move || {
         let batches = match &spec.rollup {
             Some(rollup) => finer.roll_up(&spec, rollup, &frozen)?,
             None if spec.series => {
@@ -159,8 +165,8 @@ async fn flush_table(
         // Once the rows are in files nothing but the state may hold the memtables.
         drop(frozen);
         Ok::<_, FlushError>((files::write_files(&worker.dir, &spec, parts, &batches)?, finer))
-    })
-    .await??;
+    };
+    let (new, done) = tokio::task::spawn_blocking(move || apart(THREAD, 0, work)).await???;
     *cascade = done;
     let added: Vec<String> = new.iter().map(|f| f.path.clone()).collect();
     if let Err(error) = inner.place.publish(name, &added).await {

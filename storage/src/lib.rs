@@ -28,6 +28,7 @@
 //! `paths` has the layout of the data directory, `durable` the rules for files that survive a power
 //! failure, `disk` everything that storage asks of a file system.
 
+mod apart;
 mod background;
 mod bounds;
 mod checkpoint;

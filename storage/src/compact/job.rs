@@ -9,6 +9,7 @@ use super::CompactError;
 use super::merge::{Combine, MergeError, Merged, Setting, merge};
 use super::plan::SETTLE;
 use super::throttle::Throttle;
+use crate::apart::apart;
 use crate::durable::{self, At, Taken};
 use crate::files::properties::Effort;
 use crate::files::{FilesError, NewFile};
@@ -53,8 +54,8 @@ pub(crate) async fn run(
     let (merged, taken) = tokio::task::spawn_blocking(move || {
         let (inner, job) = worker;
         let mut throttle = taken;
-        let merged = with_low_priority(|| write(&inner, &job, &runtime, &mut throttle));
-        (merged, throttle)
+        let merged = apart(super::THREAD, NICE, || write(&inner, &job, &runtime, &mut throttle));
+        (merged.map_err(CompactError::from).flatten(), throttle)
     })
     .await
     .map_err(|_| CompactError::CutShort)?;
@@ -76,23 +77,6 @@ async fn settle(inner: &Inner, name: &'static str) -> Result<(), FlushError> {
         Some((_, table)) => table.settle(inner, name).await,
         None => Ok(()),
     }
-}
-
-/// Runs `work` on a thread of its own that gives way to others, and waits for it.
-fn with_low_priority<T: Send>(
-    work: impl FnOnce() -> Result<T, CompactError> + Send,
-) -> Result<T, CompactError> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name(super::THREAD.into())
-            .spawn_scoped(scope, || {
-                // On Linux this is the thread's own. Without it the work is done all the same.
-                let _ = rustix::process::nice(NICE);
-                work()
-            })
-            .map_err(CompactError::Thread)?;
-        thread.join().unwrap_or(Err(CompactError::CutShort))
-    })
 }
 
 /// Free bytes that there must be for each byte of input. The outcome takes at most about one.
@@ -125,7 +109,10 @@ fn write_at(
 ) -> Result<Replacement, CompactError> {
     let disk = inner.dir.disk().as_ref();
     let settle = i64::try_from(SETTLE.as_micros()).unwrap_or(i64::MAX);
-    let over = job.spec.window.end(job.window).saturating_add(settle) <= inner.clock.now();
+    let now = inner.clock.now();
+    let over = job.spec.window.end(job.window).saturating_add(settle) <= now;
+    // Late rows may go on to arrive in a window that is over: what is made of them is not to be kept.
+    let quiet = job.inputs.iter().all(|file| file.committed.saturating_add(settle) <= now);
     let combine: Option<Box<dyn Combine>> = if job.spec.series {
         Some(Box::new(series::Combiner::new(job.spec.window)))
     } else {
@@ -138,7 +125,7 @@ fn write_at(
         store: &inner.objects,
         spec: &job.spec,
         combine,
-        effort: if over { Effort::Settled } else { Effort::Merge },
+        effort: if over && quiet { Effort::Settled } else { Effort::Merge },
         throttle,
         stop: &inner.compaction.stop,
     };

@@ -3,10 +3,11 @@
 //! Only files of one window and one part are put together. Their size class is the logarithm of their
 //! rows to the base [`FAN_IN`].
 //!
-//! - While rows still arrive in a window, files of one class wait until there are [`FAN_IN`] of them
-//!   (or enough to fill a file of the target size). The outcome is in a higher class, so a row is
-//!   rewritten once a class, and a window and part has at most `(FAN_IN - 1) * classes` files that
-//!   are not full.
+//! - While rows still arrive in a window, files of one class wait until there are [`FAN_IN`] of them.
+//!   The outcome is in a higher class, so a row is rewritten once a class, and a window and part has
+//!   at most `(FAN_IN - 1) * classes` files that are not full.
+//! - Files of which [`MAX_FAN_IN`] make a full one have no class any more: they wait until they fill
+//!   one, whatever their rows, and are rewritten only once.
 //! - A window that has settled (its time is over, and nothing was added for [`SETTLE`]) is put
 //!   together as far as the target size allows: one file, or few.
 //! - Files of at least half the target size are full: putting them together gains little. They are
@@ -22,6 +23,8 @@ use crate::window::Window;
 pub(crate) const FAN_IN: usize = 8;
 /// Most files that one job reads: each takes memory.
 pub(crate) const MAX_FAN_IN: usize = 16;
+/// The same, to divide bytes by.
+const MAX_FAN_IN_BYTES: u64 = MAX_FAN_IN as u64;
 /// After a window's end, and after the last rows that arrived in it, it counts as settled.
 pub(crate) const SETTLE: Duration = Duration::from_secs(15 * 60);
 
@@ -88,12 +91,19 @@ fn of_place(
         fill(policy, &small)
     } else {
         let mut classes: BTreeMap<u32, Vec<(usize, Candidate)>> = BTreeMap::new();
+        let mut large = Vec::new();
         for member in small {
-            classes.entry(class(member.1.rows)).or_default().push(member);
+            if member.1.size >= policy.target / MAX_FAN_IN_BYTES {
+                large.push(member);
+            } else {
+                classes.entry(class(member.1.rows)).or_default().push(member);
+            }
         }
+        let full = |large: &Vec<_>| large.len() >= MAX_FAN_IN || sum(large) >= policy.target;
         classes
             .values()
             .filter(|class| class.len() >= FAN_IN || sum(class) >= policy.target)
+            .chain(Some(&large).filter(|large| full(large)))
             .find_map(|class| fill(policy, class))
     };
     group.or_else(|| members.iter().find(|(_, file)| file.rewrite).map(|(at, _)| vec![*at]))

@@ -50,6 +50,8 @@ struct Settings {
     compression: Compression,
     page_rows: usize,
     dictionary_bytes: usize,
+    /// Whether the page index has the bounds of each page.
+    page_bounds: bool,
 }
 
 /// A label column of a row group that is being written.
@@ -135,6 +137,7 @@ impl LabelColumn {
         let label = matches!(data_type, DataType::Dictionary(key, value)
             if **key == DataType::Int32 && **value == DataType::Utf8);
         let compression = properties.compression(path);
+        let statistics = properties.statistics_enabled(path);
         let usual = label
             && descr.physical_type() == Type::BYTE_ARRAY
             && descr.max_rep_level() == 0
@@ -143,13 +146,14 @@ impl LabelColumn {
             && properties.writer_version() == WriterVersion::PARQUET_1_0
             && properties.dictionary_enabled(path)
             && properties.encoding(path).is_none_or(|e| e == Encoding::PLAIN)
-            && properties.statistics_enabled(path) == EnabledStatistics::Page
+            && statistics != EnabledStatistics::None
             && !properties.write_page_header_statistics(path)
             && properties.bloom_filter_properties(path).is_none();
         let settings = Settings {
             compression,
             page_rows: properties.data_page_row_count_limit(),
             dictionary_bytes: properties.column_dictionary_page_size_limit(path),
+            page_bounds: statistics == EnabledStatistics::Page,
         };
         usual.then(|| Self {
             descr: descr.clone(),
@@ -320,7 +324,7 @@ impl LabelColumn {
         let texts = full.unwrap_or(texts);
         let mut sink = TrackedWrite::new(Vec::new());
         let mut writer = SerializedPageWriter::new(&mut sink);
-        let mut chunk = Chunk::new(descr, settings.compression);
+        let mut chunk = Chunk::new(descr, settings.compression, settings.page_bounds);
         let dictionary = texts.page();
         let plain_size = dictionary.len();
         let page = Page::DictionaryPage {

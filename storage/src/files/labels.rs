@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
 };
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 
@@ -13,13 +14,20 @@ use arrow::error::ArrowError;
 /// their dictionary.
 type Map<T> = Arc<[Option<T>]>;
 
+/// Key of a row without label.
+const NONE: i32 = -1;
+
 /// A label column of several batches under one dictionary, whose values are sorted: keys compare as
 /// their texts do.
 #[derive(Debug)]
 pub(crate) struct Labels {
     values: ArrayRef,
-    /// For each batch, its own keys and what each of its dictionary's values is in `values`.
-    batches: Vec<(Int32Array, Map<i32>)>,
+    /// For each row of all batches its key, or [`NONE`]. Empty if no row has a label.
+    keys: Vec<i32>,
+    /// Rows of all batches.
+    rows: usize,
+    /// Whether every row has a label.
+    whole: bool,
 }
 
 impl Labels {
@@ -52,22 +60,37 @@ impl Labels {
         for (rank, (_, number)) in (0i32..).zip(&sorted) {
             *ranks.get_mut(*number)? = Some(rank);
         }
-        let mut ranked: Option<(Map<usize>, Map<i32>)> = None;
-        let mut outcome = Vec::with_capacity(columns.len());
-        for ((keys, _), numbers) in columns.iter().zip(numbered) {
-            let known = ranked.as_ref().filter(|(of, _)| Arc::ptr_eq(of, &numbers));
-            let map = if let Some((_, map)) = known {
-                map.clone()
-            } else {
-                let rank = |number: &Option<usize>| number.and_then(|n| *ranks.get(n)?);
-                let map: Map<i32> = numbers.iter().map(rank).collect();
-                ranked = Some((numbers, map.clone()));
-                map
-            };
-            outcome.push(((*keys).clone(), map));
-        }
+        let rows = columns.iter().map(|(keys, _)| keys.len()).sum();
         let values = StringArray::from_iter_values(sorted.iter().map(|(text, _)| text));
-        Some(Self { values: Arc::new(values), batches: outcome })
+        let mut united = Self { values: Arc::new(values), keys: Vec::new(), rows, whole: true };
+        if sorted.is_empty() || columns.iter().all(|(keys, _)| keys.null_count() == keys.len()) {
+            united.whole = rows == 0;
+            return Some(united);
+        }
+        united.keys.reserve_exact(rows);
+        let mut ranked: Option<(Map<usize>, Vec<i32>)> = None;
+        for ((keys, _), numbers) in columns.iter().zip(numbered) {
+            let again = ranked.take().filter(|(of, _)| Arc::ptr_eq(of, &numbers));
+            let (_, map) = &*ranked.insert(again.unwrap_or_else(|| {
+                let rank = |number: &Option<usize>| number.and_then(|n| *ranks.get(n)?);
+                let map = numbers.iter().map(|number| rank(number).unwrap_or(NONE)).collect();
+                (numbers, map)
+            }));
+            let of = |key: i32| {
+                usize::try_from(key).ok().and_then(|key| map.get(key).copied()).unwrap_or(NONE)
+            };
+            match keys.nulls().filter(|nulls| nulls.null_count() > 0) {
+                None => united.keys.extend(keys.values().iter().map(|key| of(*key))),
+                Some(nulls) => united.keys.extend(
+                    keys.values()
+                        .iter()
+                        .zip(nulls)
+                        .map(|(k, valid)| if valid { of(*k) } else { NONE }),
+                ),
+            }
+        }
+        united.whole = !united.keys.contains(&NONE);
+        Some(united)
     }
 
     /// Number of distinct texts.
@@ -82,25 +105,30 @@ impl Labels {
         Some(values.value(key))
     }
 
-    /// Keys of the rows of one batch, in the common dictionary.
-    pub(crate) fn keys(&self, batch: usize) -> impl Iterator<Item = Option<i32>> + '_ {
-        let (keys, map) = match self.batches.get(batch) {
-            Some((keys, map)) => (Some(keys), map.as_ref()),
-            None => (None, [].as_slice()),
-        };
-        keys.into_iter().flatten().map(move |key| *map.get(usize::try_from(key?).ok()?)?)
+    /// Keys of all rows in the common dictionary, batch by batch.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Option<i32>> + '_ {
+        let absent = if self.keys.is_empty() { self.rows } else { 0 };
+        let present = self.keys.iter().map(|key| (*key != NONE).then_some(*key));
+        present.chain(std::iter::repeat_n(None, absent))
     }
 
-    /// The labels of rows, given as (batch, row).
-    pub(crate) fn gather(&self, rows: &[(usize, usize)]) -> Result<ArrayRef, ArrowError> {
-        let key = |(batch, row): &(usize, usize)| {
-            let (keys, map) = self.batches.get(*batch)?;
-            if *row >= keys.len() || keys.is_null(*row) {
-                return None;
+    /// The labels of rows, which are counted over all batches.
+    pub(crate) fn gather(&self, rows: &[u32]) -> Result<ArrayRef, ArrowError> {
+        let keys = if self.keys.is_empty() {
+            Int32Array::new_null(rows.len())
+        } else {
+            let key =
+                |row: &u32| usize::try_from(*row).ok().and_then(|row| self.keys.get(row).copied());
+            let keys: Vec<i32> = rows.iter().map(|row| key(row).unwrap_or(NONE)).collect();
+            if self.whole {
+                Int32Array::from(keys)
+            } else {
+                let nulls = NullBuffer::from_iter(keys.iter().map(|key| *key != NONE));
+                // What lies below a null is any key.
+                let keys: Vec<i32> = keys.into_iter().map(|key| key.max(0)).collect();
+                Int32Array::try_new(keys.into(), Some(nulls))?
             }
-            *map.get(usize::try_from(keys.value(*row)).ok()?)?
         };
-        let keys: Int32Array = rows.iter().map(key).collect();
         Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, self.values.clone())?))
     }
 }

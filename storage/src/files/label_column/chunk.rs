@@ -27,7 +27,8 @@ pub(super) struct Chunk {
     nulls: u64,
     text_bytes: u64,
     range: Option<(Box<str>, Box<str>)>,
-    pages: ColumnIndexBuilder,
+    /// Bounds of each page, if they are wanted.
+    pages: Option<ColumnIndexBuilder>,
     offsets: OffsetIndexBuilder,
     /// Bounds of the last page that had any, and in which directions they went so far.
     last: Option<(Box<str>, Box<str>)>,
@@ -36,7 +37,7 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    pub(super) fn new(descr: ColumnDescPtr, compression: Compression) -> Self {
+    pub(super) fn new(descr: ColumnDescPtr, compression: Compression, page_bounds: bool) -> Self {
         Self {
             descr,
             compression,
@@ -49,7 +50,7 @@ impl Chunk {
             nulls: 0,
             text_bytes: 0,
             range: None,
-            pages: ColumnIndexBuilder::new(Type::BYTE_ARRAY),
+            pages: page_bounds.then(|| ColumnIndexBuilder::new(Type::BYTE_ARRAY)),
             offsets: OffsetIndexBuilder::new(),
             last: None,
             ascending: true,
@@ -87,17 +88,17 @@ impl Chunk {
         self.offsets.append_row_count(long(page.rows));
         self.offsets.append_offset_and_size(at, size);
         self.offsets.append_unencoded_byte_array_data_bytes(Some(long(page.text_bytes)));
-        let Some((min, max)) = &page.range else {
-            self.pages.append(true, Vec::new(), Vec::new(), long(page.nulls));
-            return;
-        };
-        let upper = bounds::upper(max).unwrap_or_else(|| max.to_string());
-        self.pages.append(
-            false,
-            bounds::lower(min).as_bytes().to_vec(),
-            upper.into_bytes(),
-            long(page.nulls),
-        );
+        if let Some(pages) = &mut self.pages {
+            let (min, max) = match &page.range {
+                None => (Vec::new(), Vec::new()),
+                Some((min, max)) => {
+                    let upper = bounds::upper(max).unwrap_or_else(|| max.to_string());
+                    (bounds::lower(min).as_bytes().to_vec(), upper.into_bytes())
+                }
+            };
+            pages.append(page.range.is_none(), min, max, long(page.nulls));
+        }
+        let Some((min, max)) = &page.range else { return };
         if let Some((last_min, last_max)) = &self.last {
             self.ascending &= last_min <= min && last_max <= max;
             self.descending &= last_min >= min && last_max >= max;
@@ -116,14 +117,17 @@ impl Chunk {
         }
     }
 
-    pub(super) fn finish(mut self) -> Result<ColumnCloseResult> {
+    pub(super) fn finish(self) -> Result<ColumnCloseResult> {
         let long = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let order = match (self.ascending, self.descending) {
             (true, _) => BoundaryOrder::ASCENDING,
             (false, true) => BoundaryOrder::DESCENDING,
             (false, false) => BoundaryOrder::UNORDERED,
         };
-        self.pages.set_boundary_order(order);
+        let pages = self.pages.map(|mut pages| {
+            pages.set_boundary_order(order);
+            pages.build()
+        });
         let (min, max) = self.range.as_ref().map_or((None, None), |(min, max)| {
             (Some(bounds::lower(min)), Some(bounds::upper(max).unwrap_or_else(|| max.to_string())))
         });
@@ -164,7 +168,7 @@ impl Chunk {
             rows_written: self.rows,
             metadata,
             bloom_filter: None,
-            column_index: Some(self.pages.build()?),
+            column_index: pages.transpose()?,
             offset_index: Some(self.offsets.build()),
         })
     }
