@@ -22,7 +22,7 @@
 
 #[path = "compare/ask.rs"]
 mod ask;
-mod process;
+mod cost;
 #[path = "compare/random.rs"]
 mod random;
 #[path = "compare/remote_write.rs"]

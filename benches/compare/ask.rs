@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::system::{Kind, System, memory_of};
+use super::cost::memory_of;
+use super::system::{Kind, System};
 
 /// A range query.
 #[derive(Debug, Clone)]

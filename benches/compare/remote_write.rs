@@ -115,11 +115,10 @@ pub(crate) fn scraped(mut targets: Vec<Target>, scrapes: usize, size: u64) -> Ve
 
 /// Bodies as a backfill sends them: a target's series with `together` samples each.
 pub(crate) fn backfilled(mut targets: Vec<Target>, scrapes: usize, together: usize) -> Lane {
-    let steps = scrapes.div_ceil(together);
-    Box::new((0..steps * targets.len()).map(move |turn| {
-        let number = turn % targets.len();
-        let target = &mut targets[number];
-        let from = turn / targets.len() * together;
+    let (steps, width) = (scrapes.div_ceil(together), targets.len());
+    Box::new((0..steps * width).map(move |turn| {
+        let target = &mut targets[turn % width];
+        let from = turn / width * together;
         let times: Vec<i64> =
             (from..scrapes.min(from + together)).map(|_| target.next_time()).collect();
         let until = times.last().copied().unwrap_or_default();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use weir_storage::{Clock, Store};
 
-use super::process::{cpu_of, size_of};
+use super::cost::{cpu_of, memory_of, size_of};
 
 /// How long anything that is waited for may take.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -262,14 +262,6 @@ impl Drop for System {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Bytes of a line of /proc/PID/status.
-pub(crate) fn memory_of(pid: u32, line: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
-    let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
-    let kib = found.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or_else(|| panic!("no {line}")) * 1024
 }
 
 /// Compacts a history that no server holds as a server does that has been quiet for a while: the same
