@@ -126,7 +126,8 @@ fn verdict(kind: Kind, own: &Asked, model: Option<&Asked>) -> String {
     let Some(model) = model else { return String::new() };
     match kind {
         Kind::Prometheus => String::new(),
-        // It does not extrapolate, so its values are others by intention.
+        Kind::Victoria if difference(&model.answer, &own.answer).is_none() => "equal".into(),
+        // It does not extrapolate, so its rates are others by intention.
         Kind::Victoria if own.answer.len() == model.answer.len() => "as many series".into(),
         Kind::Victoria => format!("{} series, not {}", own.answer.len(), model.answer.len()),
         Kind::Weir => {
