@@ -64,22 +64,31 @@ impl Kind {
         assert!(status.success(), "tests/unpack-peers cannot fetch Prometheus and VictoriaMetrics");
     }
 
-    /// What it says its version is.
+    /// Its version.
     pub(crate) fn version(self) -> String {
-        let name = match self {
-            Self::Weir => return env!("CARGO_PKG_VERSION").to_owned(),
-            Self::Victoria => "victoria-metrics",
-            Self::Prometheus => "prometheus",
-        };
-        // The binary of VictoriaMetrics in Debian does not know its version; the package does.
-        let output = Command::new(self.program()).arg("--version").output();
-        let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
-        let version = text.ok().and_then(|t| {
-            let (_, rest) = t.split_once("version ")?;
-            Some(rest.split_whitespace().next()?.to_owned())
-        });
-        version.unwrap_or_else(|| format!("as packaged ({name})"))
+        match self {
+            Self::Weir => env!("CARGO_PKG_VERSION").to_owned(),
+            Self::Prometheus => {
+                said(Command::new(self.program()).arg("--version"), "version ", char::is_whitespace)
+            }
+            // The program does not know it, the changelog of its package does.
+            Self::Victoria => {
+                let log = "../share/doc/victoria-metrics/changelog.Debian.gz";
+                let log = self.program().with_file_name(log);
+                said(Command::new("gzip").arg("-cd").arg(log), "(", |c| c == ')')
+            }
+        }
     }
+}
+
+/// What a command says between two marks.
+fn said(command: &mut Command, after: &str, until: impl Fn(char) -> bool) -> String {
+    let output = command.output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+    let found = output.ok().and_then(|text| {
+        let (_, rest) = text.split_once(after)?;
+        rest.split(until).next().map(str::to_owned)
+    });
+    found.unwrap_or_else(|| "of unknown version".to_owned())
 }
 
 /// A running system; killed when dropped.
