@@ -16,6 +16,7 @@
 //! - `WEIR_BENCH_HOSTS`, `_HOURS`, `_PODS`, `_DAYS` sizes of the sets, default 40, 24, 10000, 30;
 //! - `WEIR_BENCH_SCRAPES` scrapes of the ingest part, default 1200;
 //! - `WEIR_BENCH_RUNS`    times that each query is asked after a first one, default 5;
+//! - `WEIR_BENCH_QUERIES` only those whose name and range have this in them: `sum by (rate) 24 h`;
 //! - `WEIR_BENCH_DIR`     where the data goes, default the folder for temporary files.
 
 #![expect(clippy::expect_used, reason = "a benchmark fails by panicking")]
@@ -118,7 +119,11 @@ fn ingest(root: &Path, kinds: &[Kind], hosts: &Set, goals: &mut Goals) {
 /// Loads a set into each system, lets it settle, and asks.
 fn compare(root: &Path, kinds: &[Kind], set: &Set, goals: &mut Goals) {
     println!("\n{}: {}", set.name, set.about);
-    let questions = set.questions();
+    let mut questions = set.questions();
+    if let Ok(only) = std::env::var("WEIR_BENCH_QUERIES") {
+        questions
+            .retain(|question| format!("{} {}", question.name, question.range).contains(&only));
+    }
     let runs = number("WEIR_BENCH_RUNS", 5).max(1) as usize;
     let mut all = Vec::new();
     for kind in kinds {
