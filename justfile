@@ -27,6 +27,10 @@ bpf:
 bench:
     cargo bench --bench history
 
+# The same samples in Weir, Prometheus and VictoriaMetrics.
+bench-compare:
+    cargo bench --bench compare
+
 # What a change must pass.
 ci:
     bash .ci/run

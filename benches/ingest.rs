@@ -12,6 +12,7 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark fails by panicking")]
 
+mod cost;
 mod generator;
 mod load;
 mod process;
@@ -69,7 +70,7 @@ fn rates(data: &Path, lanes: &[std::sync::Arc<load::Lane>], length: Duration) {
     let mut full = None;
     for run in 0..2 {
         let pace = full.map_or(Pace::Closed, |rate: f64| Pace::Open(rate / 2.0));
-        let (cpu, own) = (server.cpu(), process::cpu_of(std::process::id()));
+        let (cpu, own) = (server.cpu(), cost::cpu_of(std::process::id()));
         let done = load::send(&server.address, lanes, run, pace, Until::Elapsed(length));
         let million = done.rows as f64 / 1e6;
         let per_million = |cpu: Duration| cpu.as_secs_f64() / million;
@@ -87,7 +88,7 @@ fn rates(data: &Path, lanes: &[std::sync::Arc<load::Lane>], length: Duration) {
             "            {:.1} B/row on the wire; CPU s per million rows: server {:.2}, generator {:.2}; server's peak memory {:.0} MiB",
             done.bytes as f64 / done.rows as f64,
             per_million(server.cpu() - cpu),
-            per_million(process::cpu_of(std::process::id()) - own),
+            per_million(cost::cpu_of(std::process::id()) - own),
             server.peak_memory() as f64 / f64::from(1 << 20),
         );
         full.get_or_insert(done.rate());
@@ -98,10 +99,10 @@ fn rates(data: &Path, lanes: &[std::sync::Arc<load::Lane>], length: Duration) {
 fn restart(data: &Path, lanes: &[std::sync::Arc<load::Lane>], wal: u64) {
     let server = Server::start(data, &["--flush-interval", "1d", "--memtable-mib", "16384"]);
     let log = data.join("wal");
-    let full = || process::size_of(&log) >= wal;
+    let full = || cost::size_of(&log) >= wal;
     let sent = load::send(&server.address, lanes, 0, Pace::Closed, Until::Reached(&full));
     server.kill();
-    let bytes = process::size_of(&log) as f64;
+    let bytes = cost::size_of(&log) as f64;
     let server = Server::start(data, &[]);
     println!(
         "  restart   ready {:.1?} after kill -9 with {:.0} MiB of log, {} rows ({:.0} B/row); peak memory {:.0} MiB",

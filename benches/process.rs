@@ -1,10 +1,11 @@
 //! A `weir serve` process, and what it costs.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::cost::{cpu_of, memory_of};
 
 /// A server; killed when dropped.
 pub(crate) struct Server {
@@ -59,11 +60,7 @@ impl Server {
 
     /// Largest resident set so far, bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .expect("the process is there");
-        let line = status.lines().find(|l| l.starts_with("VmHWM:")).expect("VmHWM");
-        let kib = line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok());
-        kib.expect("a number") * 1024
+        memory_of(self.child.id(), "VmHWM")
     }
 
     /// kill -9.
@@ -78,27 +75,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// CPU time of a process, user and system (proc_pid_stat(5), fields 14 and 15).
-pub(crate) fn cpu_of(pid: u32) -> Duration {
-    const TICKS_PER_SECOND: u64 = 100;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
-    let (_, fields) = stat.rsplit_once(") ").expect("a command name");
-    let ticks: u64 =
-        fields.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("ticks")).sum();
-    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
-}
-
-/// Bytes of all files below a folder.
-pub(crate) fn size_of(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries
-        .filter_map(Result::ok)
-        .map(|entry| match entry.metadata() {
-            Ok(m) if m.is_dir() => size_of(&entry.path()),
-            Ok(m) => m.len(),
-            Err(_) => 0,
-        })
-        .sum()
 }
