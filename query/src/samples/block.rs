@@ -53,7 +53,6 @@ impl Block for Series {
         let mut texts = Texts::default();
         let mut decoder = Decoder::default();
         let (mut times, mut values) = (Vec::new(), Vec::new());
-        let mut samples: Vec<(i64, f64)> = Vec::new();
         for series in &self.series {
             times.clear();
             values.clear();
@@ -61,7 +60,8 @@ impl Block for Series {
                 let before = times.len();
                 match part {
                     Part::Chunk(chunk) => {
-                        decoder.decode(chunk, &mut times, &mut values).map_err(|e| {
+                        let span = (self.after, self.until);
+                        decoder.decode(chunk, span, &mut times, &mut values).map_err(|e| {
                             let path = &chunk.file.path;
                             Error::Internal(format!("samples in {path} cannot be read: {e}"))
                         })?;
@@ -69,7 +69,7 @@ impl Block for Series {
                             hide(&chunk.file.hidden, series, before, &mut times, &mut values);
                         }
                     }
-                    // Without what is hidden.
+                    // Of that time, without what is hidden.
                     Part::Points(points) => {
                         times.extend_from_slice(&points.times);
                         values.extend_from_slice(&points.values);
@@ -77,12 +77,8 @@ impl Block for Series {
                 }
             }
             settle(&mut times, &mut values);
-            samples.clear();
-            let from = times.partition_point(|time| *time <= self.after);
-            let points = times.iter().copied().zip(values.iter().copied()).skip(from);
-            samples.extend(points.take_while(|(time, _)| *time <= self.until));
-            if !samples.is_empty() {
-                each(texts.labels(&series.name, &series.labels)?, &samples)?;
+            if !times.is_empty() {
+                each(texts.labels(&series.name, &series.labels)?, &times, &values)?;
             }
         }
         Ok(())
@@ -97,10 +93,11 @@ struct Decoder {
 }
 
 impl Decoder {
-    /// Appends the points of a chunk.
+    /// Appends the points of a chunk with times in `(after, until]`.
     fn decode(
         &mut self,
         chunk: &Chunk,
+        (after, until): (i64, i64),
         times: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<(), ChunkError> {
@@ -112,8 +109,10 @@ impl Decoder {
             chunk::decode_times(&chunk.times, chunk.count, last)?;
             bytes.clone_from(&chunk.times);
         }
-        chunk::decode_values(&chunk.values, chunk.count, values)?;
-        times.extend_from_slice(last);
+        let from = last.partition_point(|time| *time <= after);
+        let to = last.partition_point(|time| *time <= until).max(from);
+        chunk::decode_values_in(&chunk.values, chunk.count, from..to, values)?;
+        times.extend_from_slice(last.get(from..to).unwrap_or_default());
         Ok(())
     }
 }
