@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::stream;
 
 use crate::promql::source::{Labels, Series, StepSeries, Steps};
-use crate::promql::{Query, Value, Values, write_value};
+use crate::promql::{Query, Value, Values, format_plain, write_value};
 
 /// Bytes that make a part full.
 const PART: usize = 64 << 10;
@@ -74,7 +74,9 @@ impl Parts {
             }
             Value::Scalar(values) if query.instant => {
                 let value = values.first().copied().unwrap_or(f64::NAN);
-                point(steps.start, value, &mut text);
+                seconds(steps.start, &mut text);
+                // Never with an exponent, unlike the values of series.
+                text.extend_from_slice(format!(",\"{}\"", format_plain(value)).as_bytes());
                 Rest::Nothing
             }
             Value::Scalar(values) => {

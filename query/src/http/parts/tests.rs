@@ -76,6 +76,16 @@ fn small_answers_are_one_part() {
         (Value::Str("x\"".into()), None, r#"{"resultType":"string","result":[1.500,"x\""]}"#),
         (Value::Scalar(vec![2.0]), None, r#"{"resultType":"scalar","result":[1.500,"2"]}"#),
         (
+            Value::Scalar(vec![-2.5e-9]),
+            None,
+            r#"{"resultType":"scalar","result":[1.500,"-0.0000000025"]}"#,
+        ),
+        (
+            Value::Vector(vec![one(-2.5e-9)]),
+            None,
+            r#"{"resultType":"vector","result":[{"metric":{"a":"b","c":"d"},"value":[1.500,"-2.5e-09"]}]}"#,
+        ),
+        (
             Value::Vector(vec![one(f64::NAN), one(0.5)]),
             Some(&stats),
             r#"{"resultType":"vector","result":[{"metric":{"a":"b","c":"d"},"value":[1.500,"NaN"]},{"metric":{"a":"b","c":"d"},"value":[1.500,"0.5"]}],"stats":{"samples":1}}"#,
