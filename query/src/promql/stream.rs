@@ -2,7 +2,7 @@
 //! samples are let go of.
 //!
 //! ```text
-//! Source::blocks -> up to one block a core at a time: read, window function -> in their order again
+//! Source::blocks -> some blocks at a time: read, window function -> in their order again
 //!   -> kept as a vector, or folded into an aggregation's groups
 //! ```
 //!
@@ -22,6 +22,9 @@ use super::stop::Stop;
 use super::values::Values;
 use super::vector;
 use super::window::{Frame, is_stale};
+
+/// Blocks under way for each core: while the first of them is not done, the cores have others.
+const PER_CORE: usize = 2;
 
 /// Which part of its latest sample an instant selector yields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ pub(crate) struct Done {
 }
 
 impl Work {
-    /// Reads blocks on as many threads as there are cores and gives what became of them to `each`, in the
+    /// Reads blocks on all cores and gives what became of them to `each`, in the
     /// order of the blocks.
     ///
     /// # Errors
@@ -88,11 +91,12 @@ impl Work {
         mut each: impl FnMut(Done) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let most = cores * PER_CORE;
         let mut running = FuturesOrdered::new();
         let mut blocks = Some(blocks);
         loop {
             while let Some(more) = &mut blocks
-                && running.len() < cores
+                && running.len() < most
             {
                 match more.next().await {
                     None => blocks = None,

@@ -85,11 +85,16 @@ impl Block for Series {
     }
 }
 
+/// Times that are kept: a series has some chunks, and the next series of the target the same again.
+const KEPT_TIMES: usize = 16;
+
 /// Reads chunks one after the other. Series of one target have the same times.
 #[derive(Default)]
 struct Decoder {
-    /// The bytes of the times that were read last, and those times.
-    last: (Bytes, Vec<i64>),
+    /// The bytes of times that were read last, and those times.
+    known: Vec<(Bytes, Vec<i64>)>,
+    /// The one to be replaced next.
+    oldest: usize,
 }
 
 impl Decoder {
@@ -101,19 +106,39 @@ impl Decoder {
         times: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<(), ChunkError> {
-        let (bytes, last) = &mut self.last;
-        let length = usize::try_from(chunk.count).ok();
-        if *bytes != chunk.times || length != Some(last.len()) {
-            last.clear();
-            bytes.clear();
-            chunk::decode_times(&chunk.times, chunk.count, last)?;
-            bytes.clone_from(&chunk.times);
-        }
-        let from = last.partition_point(|time| *time <= after);
-        let to = last.partition_point(|time| *time <= until).max(from);
+        let all = self.times(chunk)?;
+        let from = all.partition_point(|time| *time <= after);
+        let to = all.partition_point(|time| *time <= until).max(from);
         chunk::decode_values_in(&chunk.values, chunk.count, from..to, values)?;
-        times.extend_from_slice(last.get(from..to).unwrap_or_default());
+        times.extend_from_slice(all.get(from..to).unwrap_or_default());
         Ok(())
+    }
+
+    /// The times of a chunk.
+    fn times(&mut self, chunk: &Chunk) -> Result<&[i64], ChunkError> {
+        let count = usize::try_from(chunk.count).unwrap_or(usize::MAX);
+        let same =
+            |(bytes, times): &(Bytes, Vec<i64>)| times.len() == count && *bytes == chunk.times;
+        let place = match self.known.iter().position(same) {
+            Some(place) => place,
+            None => {
+                let place = self.oldest;
+                let mut room = match self.known.get_mut(place) {
+                    Some((_, times)) => std::mem::take(times),
+                    None => Vec::new(),
+                };
+                room.clear();
+                chunk::decode_times(&chunk.times, chunk.count, &mut room)?;
+                let entry = (chunk.times.clone(), room);
+                match self.known.get_mut(place) {
+                    Some(known) => *known = entry,
+                    None => self.known.push(entry),
+                }
+                self.oldest = (place + 1) % KEPT_TIMES;
+                place
+            }
+        };
+        Ok(self.known.get(place).map(|(_, times)| times.as_slice()).unwrap_or_default())
     }
 }
 

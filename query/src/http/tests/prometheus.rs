@@ -1,6 +1,7 @@
 //! Statuses, messages and headers as a Prometheus 3.5 gave them.
 
 use axum::http::{HeaderMap, Method};
+use flate2::read::GzDecoder;
 
 use super::*;
 use crate::{Description, Descriptions};
@@ -253,6 +254,30 @@ async fn senders_describe_samples() {
         assert_eq!(found.keys().collect::<Vec<_>>(), names, "{params:?}");
     }
     assert_eq!(ask(&[("limit", "-1")]).await.len(), all.len());
+}
+
+#[tokio::test]
+async fn large_answers_come_whole_compressed_or_not() {
+    let (router, _dir) = small().await;
+    let ask = async |query: &str, headers: &[(&str, &str)]| {
+        let uri = format!("/api/v1/query_range?query={query}&start=0&end=10999&step=1");
+        let (status, headers, body) = raw(&router, Method::GET, &uri, headers).await;
+        assert_eq!(status, StatusCode::OK);
+        (headers, body)
+    };
+    let (headers, plain) = ask("vector(0.5)", &[]).await;
+    assert!(plain.len() > 100_000 && headers.get("content-length").is_none());
+    let answer: Value = serde_json::from_slice(&plain).expect("JSON");
+    let values = answer["data"]["result"][0]["values"].as_array().expect("values");
+    assert!(values.len() == 11_000 && values[10_999] == json!([10_999, "0.5"]), "{answer}");
+    let (headers, packed) = ask("vector(0.5)", &[("accept-encoding", "gzip")]).await;
+    assert_eq!(headers.get("content-encoding").map(|v| v.as_bytes()), Some(b"gzip".as_slice()));
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(&mut GzDecoder::new(&packed[..]), &mut unpacked).expect("gzip");
+    assert!(unpacked == plain && packed.len() < plain.len() / 4);
+    let (headers, short) = ask("absent(vector(1))", &[]).await;
+    let length = headers.get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
+    assert_eq!(length, Some(short.len()));
 }
 
 #[tokio::test]
