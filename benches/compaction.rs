@@ -24,6 +24,10 @@ const HOUR: i64 = 3_600_000_000;
 /// Rows of a flush: ten seconds of a cluster of about 100 nodes.
 const NODES: usize = 100;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let part = std::env::var("WEIR_BENCH_PART").ok();
     let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);

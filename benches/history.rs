@@ -23,6 +23,10 @@ use generator::{Cluster, Shape};
 
 const RUNS: usize = 7;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let hours: u64 = match std::env::var("WEIR_BENCH_HOURS") {
         Ok(text) => text.parse().expect("WEIR_BENCH_HOURS is a number of hours"),

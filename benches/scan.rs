@@ -33,6 +33,10 @@ use generator::{Cluster, Shape};
 const RUNS: usize = 9;
 const DAY: i64 = 86_400_000_000;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let rows: u64 = match std::env::var("WEIR_BENCH_ROWS") {
         Ok(text) => text.parse().expect("WEIR_BENCH_ROWS is a number of rows"),

@@ -110,7 +110,7 @@ pub(crate) struct ServerOptions {
     /// history's folder; 0 for none.
     #[arg(long, value_name = "MIB", default_value_t = 8192)]
     pub(crate) query_spill_mib: u64,
-    /// Samples and values that one PromQL query may hold at a time, 16 bytes each.
+    /// Samples and values that one PromQL query may hold at a time, at most 16 bytes each.
     #[arg(long, value_name = "SAMPLES", default_value_t = 50_000_000)]
     pub(crate) query_max_samples: usize,
 }

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_ingest::{Receiver, SampleSettings, SamplesReceiver};
-use weir_query::Database;
+use weir_query::{Database, Description, Descriptions};
 use weir_storage::{ObjectStorage, Store};
 
 use crate::auth::{self, Tokens};
@@ -151,9 +151,18 @@ fn router(
     let samples = SamplesReceiver::beside(&receiver, samples);
     let metrics =
         IngestMetrics { flows: receiver.metrics().clone(), samples: samples.metrics().clone() };
+    let known = samples.metadata().clone();
+    let descriptions = Descriptions::new(move |only, tell| {
+        known.each(only, |name, metadata| {
+            let kind = metadata.metric_type.as_str().to_owned();
+            let (unit, help) = (metadata.unit.clone(), metadata.help.clone());
+            tell(name, Description { kind, unit, help });
+        });
+    });
+    let queries = weir_query::Settings { descriptions, ..queries.clone() };
     let router = weir_ingest::router(receiver)
         .merge(weir_ingest::samples_router(samples))
-        .merge(weir_query::router_over(database.clone(), queries))
+        .merge(weir_query::router_over(database.clone(), &queries))
         .merge(own_metrics::router(store.clone(), metrics, database));
     let router =
         if admin_api { router.merge(weir_query::admin_router(store.clone())) } else { router };

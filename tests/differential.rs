@@ -28,8 +28,6 @@ mod outcome;
 mod prometheus;
 #[path = "differential/shrink.rs"]
 mod shrink;
-#[path = "differential/write.rs"]
-mod write;
 
 use std::fmt::Write as _;
 

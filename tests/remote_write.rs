@@ -224,6 +224,8 @@ fn prometheus_writes(message: &str) {
             .arg(format!("--storage.tsdb.path={}", dir.path().join("tsdb").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--log.level=warn")
+            // Without, it has no metadata to send in version 2.
+            .arg("--enable-feature=metadata-wal-records")
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap(),
@@ -241,6 +243,18 @@ fn prometheus_writes(message: &str) {
     };
     let patience = Duration::from_secs(60);
     eventually("some scrapes", patience, || scrapes("1"));
+    for (metric, kind, help) in [
+        ("test_requests_total", "counter", "Requests."),
+        ("test_level", "gauge", ""),
+        ("test_seconds", "histogram", ""),
+    ] {
+        let path = format!("/api/v1/metadata?metric={metric}");
+        let wanted = serde_json::json!({metric: [{"type": kind, "help": help, "unit": ""}]});
+        eventually(metric, patience, || {
+            let answer: Value = serde_json::from_str(&server.get(&path).1).unwrap();
+            answer["data"] == wanted
+        });
+    }
     target.fails.store(true, Ordering::Relaxed);
     eventually("failed scrapes", patience, || scrapes("0"));
     let known = [known_to(&url, "target"), known_to(&url, "weir")].concat();

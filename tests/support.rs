@@ -17,6 +17,7 @@ use weir_wire::Header;
 pub(crate) mod peers;
 pub(crate) mod seaweed;
 pub(crate) mod sender;
+pub(crate) mod write;
 
 /// The `weir` binary of this build.
 pub(crate) const WEIR: &str = env!("CARGO_BIN_EXE_weir");

@@ -29,7 +29,9 @@ mod cors;
 mod envelope;
 mod federate;
 mod labels;
+mod metadata;
 mod params;
+mod parts;
 mod promql;
 mod routes;
 mod sql;
@@ -39,6 +41,7 @@ mod syntax;
 mod tests;
 
 pub use self::admin::admin_router;
+pub use self::metadata::{Description, Descriptions, Tell};
 
 /// Bytes of a request body; an expression or statement longer than this is refused (413).
 const MAX_BODY: usize = 1 << 20;
@@ -56,6 +59,8 @@ pub struct Settings {
     pub engine: Engine,
     /// What `/api/v1/status` tells of the server.
     pub about: About,
+    /// What `/api/v1/metadata` tells of metrics that are no flow metrics.
+    pub descriptions: Descriptions,
 }
 
 /// How a server is set up, for `/api/v1/status`. Nothing secret belongs here: whoever may ask reads it.
@@ -78,6 +83,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(120),
             engine: Engine::default(),
             about: About::default(),
+            descriptions: Descriptions::default(),
         }
     }
 }
@@ -101,6 +107,7 @@ pub fn router_over(database: Database, settings: &Settings) -> Router {
         timeout: settings.timeout,
         engine: settings.engine.clone(),
         about: Arc::new(settings.about.clone()),
+        descriptions: settings.descriptions.clone(),
         started: Timestamp::now(),
     };
     let mut router = Router::new();
@@ -132,6 +139,7 @@ struct Api {
     timeout: Duration,
     engine: Engine,
     about: Arc<About>,
+    descriptions: Descriptions,
     /// When the server began to answer.
     started: Timestamp,
 }

@@ -34,5 +34,8 @@ mod testing;
 
 pub use database::{Database, Resources};
 pub use error::{Error, ErrorKind};
-pub use http::{About, Settings, admin_router, router, router_over, router_with};
+pub use http::{
+    About, Description, Descriptions, Settings, Tell, admin_router, router, router_over,
+    router_with,
+};
 pub use matchers::row_matchers;

@@ -30,6 +30,7 @@ mod plan;
 mod stop;
 mod stream;
 mod time;
+mod values;
 mod vector;
 mod window;
 
@@ -37,7 +38,9 @@ pub use engine::{Answer, Engine, Parsed, Query, Value};
 pub use functions::function_names;
 pub use number::format_value;
 pub(crate) use number::go::shortest as format_shortest;
+pub(crate) use number::{format_plain, write_value};
 pub use parse::{formatted, parse_selector, syntax_tree};
 pub use stop::Stop;
 pub use time::parse_duration;
+pub use values::Values;
 pub use window::is_stale;

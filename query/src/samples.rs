@@ -13,6 +13,7 @@
 mod block;
 mod catalog;
 mod files;
+mod input;
 mod label;
 mod merge;
 mod rows;

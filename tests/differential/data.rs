@@ -4,19 +4,14 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+pub(crate) use crate::support::write::Series;
+
 /// When the series begin, milliseconds.
 pub(crate) const START: i64 = 1_700_000_000_000;
 /// How long they last, milliseconds.
 pub(crate) const SPAN: i64 = 100 * 60_000;
 /// The NaN that ends a series.
 const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
-
-/// A series: labels in order, samples in order of time.
-#[derive(Debug, Clone)]
-pub(crate) struct Series {
-    pub(crate) labels: Vec<(String, String)>,
-    pub(crate) samples: Vec<(i64, f64)>,
-}
 
 /// All series, in the order of their labels.
 pub(crate) fn series() -> Vec<Series> {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::Side;
 use crate::data::Series;
 use crate::grammar::Question;
 use crate::outcome::Outcome;
-use crate::{Side, write};
+use crate::support::write;
 
 pub(crate) struct Http {
     url: String,

@@ -130,7 +130,8 @@ fn result(value: Value, steps: Steps, instant: bool) -> Result_ {
             let series = all
                 .into_iter()
                 .map(|one| {
-                    let points = steps.iter().zip(one.values).filter_map(|(t, v)| Some((t, v?)));
+                    let points =
+                        steps.iter().zip(one.values.iter()).filter_map(|(t, v)| Some((t, v?)));
                     (labelled(one.labels), points.collect())
                 })
                 .collect();

@@ -79,7 +79,10 @@ pub(crate) async fn window_sums(
             }
         });
         for (slot, values) in shape.slots.iter().zip(series) {
-            result.push(StepSeries { labels: name_labels(&labels, &group.labels, slot), values });
+            result.push(StepSeries {
+                labels: name_labels(&labels, &group.labels, slot),
+                values: values.as_slice().into(),
+            });
         }
     }
     Ok(result)

@@ -1,15 +1,24 @@
 //! Prometheus' response envelope, and the only place where an error becomes a status.
 
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::parts::Parts;
 use crate::error::{Error, ErrorKind};
 
-/// An answer: `data` is JSON already.
-#[derive(Debug)]
+/// What was asked for.
+pub(super) enum Data {
+    /// JSON.
+    Text(String),
+    /// JSON that is written while it is sent.
+    Parts(Parts),
+}
+
+/// An answer.
 pub(super) struct Success {
-    pub(super) data: String,
+    pub(super) data: Data,
     pub(super) warnings: Vec<String>,
     pub(super) infos: Vec<String>,
     /// Tables of flows that answered.
@@ -20,7 +29,13 @@ pub(super) struct Success {
 const TIER: HeaderName = HeaderName::from_static("weir-tier");
 
 impl Success {
+    /// `data` is JSON.
     pub(super) fn new(data: String) -> Self {
+        Self::from(Data::Text(data))
+    }
+
+    /// [`Success`] of data without remarks.
+    pub(super) fn from(data: Data) -> Self {
         Self { data, warnings: Vec::new(), infos: Vec::new(), tiers: Vec::new() }
     }
 
@@ -51,15 +66,18 @@ impl From<crate::promql::error::Error> for Failure {
 
 impl IntoResponse for Success {
     fn into_response(self) -> Response {
-        // Answers can be large: they are not copied.
-        let mut body = self.data;
-        body.insert_str(0, "{\"status\":\"success\",\"data\":");
+        let head = "{\"status\":\"success\",\"data\":";
+        let mut tail = String::new();
         for (name, notes) in [("warnings", &self.warnings), ("infos", &self.infos)] {
             if !notes.is_empty() {
-                body.push_str(&format!(",\"{name}\":{}", serde_json::json!(notes)));
+                tail.push_str(&format!(",\"{name}\":{}", serde_json::json!(notes)));
             }
         }
-        body.push('}');
+        tail.push('}');
+        let body = match self.data {
+            Data::Text(data) => Body::from([head, &data, &tail].concat()),
+            Data::Parts(parts) => parts.between(head, &tail).into_body(),
+        };
         let mut response = json(StatusCode::OK, body);
         if !self.tiers.is_empty()
             && let Ok(tiers) = HeaderValue::from_str(&self.tiers.join(","))
@@ -89,11 +107,11 @@ impl IntoResponse for Failure {
         let body = serde_json::json!({
             "status": "error", "errorType": name, "error": error.to_string(),
         });
-        json(status, body.to_string())
+        json(status, Body::from(body.to_string()))
     }
 }
 
-fn json(status: StatusCode, body: String) -> Response {
+fn json(status: StatusCode, body: Body) -> Response {
     let json = HeaderValue::from_static("application/json");
     (status, [(header::CONTENT_TYPE, json)], body).into_response()
 }

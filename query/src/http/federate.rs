@@ -63,11 +63,12 @@ async fn read(
 ) -> Result<(), Error> {
     let mut blocks = source.blocks(selector, after, until).await?;
     while let Some(block) = blocks.try_next().await? {
-        block.read(&mut |labels, samples| {
+        block.read(&mut |labels, times, values| {
             stop.check()?;
-            let last = samples.last().filter(|(_, value)| !is_stale(*value));
-            if let Some(last) = last {
-                found.insert(labels, *last);
+            if let (Some(time), Some(value)) = (times.last(), values.last())
+                && !is_stale(*value)
+            {
+                found.insert(labels, (*time, *value));
             }
             Ok(())
         })?;

@@ -7,9 +7,9 @@ use axum::extract::{Path, State};
 use futures::FutureExt;
 
 use super::Api;
-use super::envelope::{Failure, Success};
+use super::envelope::{Data, Failure, Success};
 use super::params::{Params, invalid};
-use super::promql::metric;
+use super::parts::Parts;
 use crate::error::Error;
 use crate::flows::catalog::{self, Period};
 use crate::promql::Stop;
@@ -53,9 +53,9 @@ pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Suc
     let owned = api.clone();
     let work = |stop: Stop| async move {
         let found = owned.source()?.label_sets(&selectors, period, most, &stop).await?;
-        let items: Vec<String> = found.iter().take(limit).map(metric).collect();
-        let mut success = Success::new(format!("[{}]", items.join(",")));
-        if found.len() > limit {
+        let more = found.len() > limit;
+        let mut success = Success::from(Data::Parts(Parts::label_sets(found, limit)));
+        if more {
             success.warnings.push("results truncated due to limit".into());
         }
         Ok(success)

@@ -3,7 +3,7 @@
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::{Api, federate, labels, promql, sql, status, syntax};
+use super::{Api, federate, labels, metadata, promql, sql, status, syntax};
 
 /// A path and what answers there.
 pub(super) struct Route {
@@ -40,7 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
         route("/api/v1/labels", GET_POST, by(labels::names)),
         route("/api/v1/label/{name}/values", GET, by(labels::values)),
         route("/api/v1/series", GET_POST, by(labels::series)),
-        route("/api/v1/metadata", GET, by(status::metadata)),
+        route("/api/v1/metadata", GET, by(metadata::metadata)),
         route("/api/v1/query_exemplars", GET_POST, by(syntax::exemplars)),
         route("/api/v1/format_query", GET_POST, by(syntax::format)),
         route("/api/v1/parse_query", GET_POST, by(syntax::parse)),

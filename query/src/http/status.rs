@@ -10,26 +10,12 @@ use super::envelope::{Failure, Success};
 use super::params::{Params, invalid};
 use crate::error::Error;
 use crate::flows::catalog::Period;
-use crate::flows::metrics::FAMILIES;
 use crate::promql::Stop;
 
 /// Entries of each list of `status/tsdb` unless `limit` says otherwise.
 const TOP: usize = 10;
 /// The time that `status/tsdb` looks back, microseconds: that of Prometheus' newest block.
 const HEAD: i64 = 2 * 3600 * 1_000_000;
-
-/// Types and help texts of metrics: `metric` for one of them, `limit`, `limit_per_metric`.
-pub(super) async fn metadata(params: Params) -> Result<Success, Failure> {
-    let wanted = params.get("metric");
-    let limit = params.number("limit")?.unwrap_or(usize::MAX);
-    params.number("limit_per_metric")?;
-    let families = FAMILIES.iter().filter(|f| wanted.is_none_or(|name| name == f.name));
-    let metadata: serde_json::Map<String, serde_json::Value> = families
-        .take(limit)
-        .map(|f| (f.name.to_owned(), json!([{"type": f.kind, "help": f.help, "unit": f.unit}])))
-        .collect();
-    Success::of(&metadata)
-}
 
 /// What answers here: the fields that clients look at to learn Prometheus' version.
 pub(super) async fn build_info() -> Result<Success, Failure> {

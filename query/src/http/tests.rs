@@ -475,6 +475,7 @@ async fn computing_delays_nobody_and_ends() {
         timeout: Duration::from_secs(60),
         engine: super::Engine::default(),
         about: Arc::default(),
+        descriptions: super::Descriptions::default(),
         started: jiff::Timestamp::UNIX_EPOCH,
     };
     let endless = |stop: super::Stop| async move {

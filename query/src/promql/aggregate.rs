@@ -148,14 +148,7 @@ fn reduce(
 }
 
 fn value(series: &[StepSeries], member: usize, step: usize) -> Option<f64> {
-    series.get(member)?.values.get(step).copied().flatten()
-}
-
-/// The value that none other beats; NaN only if there is nothing else.
-pub(crate) fn extreme(values: &[f64], beats: impl Fn(f64, f64) -> bool) -> f64 {
-    values.iter().copied().fold(f64::NAN, |best, value| {
-        if best.is_nan() || beats(value, best) { value } else { best }
-    })
+    series.get(member)?.values.get(step)
 }
 
 /// Counts how often each value occurs, as one series for each value.
@@ -175,10 +168,9 @@ fn count_values(
     let mut counts: HashMap<(usize, usize), f64> = HashMap::new();
     let mut out = Collector::new(steps);
     for one in series {
-        for (step, value) in one.values.iter().enumerate() {
-            let Some(value) = value else { continue };
+        for (step, value) in one.values.present() {
             let mut labels = one.labels.clone();
-            labels.set(label, &number::format_plain(*value));
+            labels.set(label, &number::format_plain(value));
             let slot = out.slot(labels.grouped(&grouping));
             if slot.saturating_mul(steps) > MAX_COUNTED {
                 return Err(Error::Execution(format!(

@@ -55,18 +55,18 @@ fn with_scalar(
         if drops_name {
             one.labels = one.labels.nameless();
         }
-        for (value, scalar) in one.values.iter_mut().zip(scalars) {
-            let Some(of_series) = *value else { continue };
-            let (l, r) = if scalar_first { (*scalar, of_series) } else { (of_series, *scalar) };
+        one.values.update(|step, of_series| {
+            let scalar = *scalars.get(step)?;
+            let (l, r) = if scalar_first { (scalar, of_series) } else { (of_series, scalar) };
             // A filter keeps the series' own value, on whichever side it stands.
-            *value = element(operation, l, r).map(|result| {
+            element(operation, l, r).map(|result| {
                 if operation.op.is_comparison() && !operation.returns_bool {
                     of_series
                 } else {
                     result
                 }
-            });
-        }
+            })
+        });
     }
     vector::drop_empty(&mut series);
     Ok(Data::Vector(vector::joined(series)?))

@@ -25,7 +25,7 @@ pub struct Engine {
     pub lookback_ms: i64,
     /// Resolution of subqueries that give none, milliseconds; positive.
     pub subquery_step_ms: i64,
-    /// Most samples and values that one query holds at a time, 16 bytes each. What is read and not kept
+    /// Most samples and values that one query holds at a time, 16 and 8 bytes each. What is read and not kept
     /// does not count.
     pub max_samples: usize,
 }

@@ -21,6 +21,7 @@ use super::plan::{self, Sums};
 use super::source::{Selector, Series, Source, StepSeries, Steps, Window};
 use super::stop::Stop;
 use super::stream::{Ask, Unique, Work, Yield};
+use super::values::Values;
 use super::vector::Data;
 use super::window::{Frame, Windows, is_stale};
 use super::{aggregate, binary, vector};
@@ -74,7 +75,7 @@ impl Evaluator<'_> {
                 None => self.node(expr, steps).await?,
             };
             self.stop.check()?;
-            self.hold(data.values(&steps))?;
+            self.hold(data.values())?;
             Ok(data)
         }
         .boxed()
@@ -91,7 +92,7 @@ impl Evaluator<'_> {
             Expr::Subquery(subquery) => Ok(Data::Matrix(self.subquery(subquery, &steps).await?)),
             Expr::Negate(inner) => {
                 let inner = self.eval(inner, steps).await?;
-                self.release(inner.values(&steps));
+                self.release(inner.values());
                 match inner {
                     Data::Scalar(values) => Ok(Data::Scalar(values.iter().map(|v| -v).collect())),
                     Data::Vector(series) => Ok(Data::Vector(negated(series)?)),
@@ -100,7 +101,7 @@ impl Evaluator<'_> {
             }
             Expr::Keep(inner) => {
                 let inner = self.eval(inner, steps).await?;
-                self.release(inner.values(&steps));
+                self.release(inner.values());
                 Ok(inner)
             }
             Expr::Binary(operation) => self.binary(operation, steps).await,
@@ -112,7 +113,7 @@ impl Evaluator<'_> {
     async fn binary(&self, operation: &Binary, steps: Steps) -> Result<Data, Error> {
         let sides =
             try_join(self.eval(&operation.lhs, steps), self.eval(&operation.rhs, steps)).await?;
-        let held = sides.0.values(&steps) + sides.1.values(&steps);
+        let held = sides.0.values() + sides.1.values();
         let result = binary::apply(operation, sides.0, sides.1, steps.len());
         self.release(held);
         result
@@ -130,7 +131,7 @@ impl Evaluator<'_> {
             return Ok(Data::Vector(series));
         }
         let inner = self.eval(&aggregate.expr, steps).await?;
-        let held = inner.values(&steps) + param.as_ref().map_or(0, |param| param.values(&steps));
+        let held = inner.values() + param.as_ref().map_or(0, |param| param.values());
         let Data::Vector(series) = inner else {
             return Err(Error::Internal("aggregation of something but a vector".to_owned()));
         };
@@ -184,7 +185,7 @@ impl Evaluator<'_> {
                 scalars.push(self.eval(arg, *steps).await?);
             }
         }
-        let held = scalars.iter().map(|scalar| scalar.values(steps)).sum();
+        let held = scalars.iter().map(|scalar| scalar.values()).sum();
         let function = Windowed::of(call, scalars)?;
         let frame = Frame { range: *range, offset: pick.when.offset, at: self.at(pick.when) };
         let ask = Ask::Function(function);
@@ -214,7 +215,7 @@ impl Evaluator<'_> {
             }
             unique.check(&done.series)?;
             keep.add(done.series);
-            self.check_room(keep.len().saturating_mul(steps.len()))
+            self.check_room(keep.values(steps))
         })
         .await?;
         Ok(keep.finish())
@@ -239,7 +240,7 @@ impl Evaluator<'_> {
             None => {
                 for arg in &call.args {
                     let arg = self.eval(arg, steps).await?;
-                    held += arg.values(&steps);
+                    held += arg.values();
                     if let Data::Matrix(windows) = &arg {
                         self.check_room(windows.views(&steps) / VIEWED_PER_VALUE)?;
                     }
@@ -277,19 +278,16 @@ impl Evaluator<'_> {
                 )));
             }
             if sums.per_second {
-                for value in one.values.iter_mut().flatten() {
-                    *value /= factor;
-                }
+                one.values.update(|_, value| Some(value / factor));
             }
             if asked.len() != steps.len() {
-                let value = one.values.first().copied().flatten();
-                one.values = vec![value; steps.len()];
+                one.values = Values::repeated(one.values.first(), steps.len());
             }
         }
         vector::drop_empty(&mut series);
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         // What the store summed up is its own; what it gave was read.
-        let sums = series.iter().map(|one| one.values.iter().flatten().count()).sum();
+        let sums = series.iter().map(|one| one.values.present().count()).sum();
         self.read.fetch_add(sums, Ordering::Relaxed);
         Ok(Some(series))
     }
@@ -347,7 +345,7 @@ impl Evaluator<'_> {
             .map(|one| Series {
                 samples: inner
                     .iter()
-                    .zip(one.values)
+                    .zip(one.values.iter())
                     .filter_map(|(time, value)| value.map(|value| (time, value)))
                     .collect(),
                 labels: one.labels,
@@ -390,7 +388,7 @@ impl Evaluator<'_> {
             Data::Vector(mut series) => {
                 self.hold(series.len().saturating_mul(steps.saturating_sub(1)))?;
                 for one in &mut series {
-                    one.values = vec![one.values.first().copied().flatten(); steps];
+                    one.values = Values::repeated(one.values.first(), steps);
                 }
                 Ok(Data::Vector(series))
             }
@@ -427,15 +425,15 @@ impl Evaluator<'_> {
 
 /// What becomes of series that are read one by one.
 enum Keep {
-    /// All are kept.
-    All(Vec<StepSeries>),
+    /// All are kept; how many values that is.
+    All(Vec<StepSeries>, usize),
     /// They are aggregated at once.
     Folded(Fold),
 }
 
 impl Keep {
     fn all() -> Self {
-        Self::All(Vec::new())
+        Self::All(Vec::new(), 0)
     }
 
     fn folded(fold: Fold) -> Self {
@@ -444,16 +442,19 @@ impl Keep {
 
     fn add(&mut self, series: Vec<StepSeries>) {
         match self {
-            Self::All(kept) => kept.extend(series),
+            Self::All(kept, values) => {
+                *values = values.saturating_add(vector::held(&series));
+                kept.extend(series);
+            }
             Self::Folded(fold) => series.iter().for_each(|one| fold.add(one)),
         }
     }
 
-    /// Series and groups so far.
-    fn len(&self) -> usize {
+    /// Values that are held so far.
+    fn values(&self, steps: &Steps) -> usize {
         match self {
-            Self::All(kept) => kept.len(),
-            Self::Folded(fold) => fold.len(),
+            Self::All(_, values) => *values,
+            Self::Folded(fold) => fold.len().saturating_mul(steps.len()),
         }
     }
 
@@ -464,7 +465,7 @@ impl Keep {
 
     fn finish(self) -> Vec<StepSeries> {
         match self {
-            Self::All(mut kept) => {
+            Self::All(mut kept, _) => {
                 kept.sort_by(|a, b| a.labels.cmp(&b.labels));
                 kept
             }
@@ -477,7 +478,7 @@ impl Keep {
 fn negated(mut series: Vec<StepSeries>) -> Result<Vec<StepSeries>, Error> {
     for one in &mut series {
         one.labels = one.labels.nameless();
-        one.values.iter_mut().flatten().for_each(|value| *value = -*value);
+        one.values.update(|_, value| Some(-value));
     }
     vector::unique(series.iter().map(|one| &one.labels))?;
     Ok(series)

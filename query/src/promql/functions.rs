@@ -7,6 +7,7 @@ use super::expr::{Call, Kind};
 use super::notes::Notes;
 use super::number::{go, seconds};
 use super::source::{Labels, StepSeries, Steps};
+use super::values::Values;
 use super::vector::{self, Data};
 use super::window::View;
 
@@ -338,7 +339,7 @@ pub(crate) fn apply(
     Ok(Data::Vector(series))
 }
 
-fn unlabelled(values: Vec<Option<f64>>) -> StepSeries {
+fn unlabelled(values: Values) -> StepSeries {
     StepSeries { labels: Labels::default(), values }
 }
 
@@ -346,8 +347,7 @@ fn unlabelled(values: Vec<Option<f64>>) -> StepSeries {
 fn only_value(series: &[StepSeries], steps: usize) -> Vec<f64> {
     (0..steps)
         .map(|step| {
-            let mut present =
-                series.iter().filter_map(|one| one.values.get(step).copied().flatten());
+            let mut present = series.iter().filter_map(|one| one.values.get(step));
             match (present.next(), present.next()) {
                 (Some(value), None) => value,
                 _ => f64::NAN,

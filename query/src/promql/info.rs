@@ -191,7 +191,7 @@ fn combine(
 ) -> Result<Vec<StepSeries>, Error> {
     let mut out = Collector::new(steps.len());
     for step in 0..steps.len() {
-        let present = |one: &StepSeries| one.values.get(step).copied().flatten();
+        let present = |one: &StepSeries| one.values.get(step);
         if base.iter().all(|one| present(one).is_none()) {
             continue;
         }

@@ -1,39 +1,53 @@
 //! Numbers as Prometheus writes them.
 
+mod decimal;
 pub(crate) mod go;
 
 /// A sample value as the Prometheus HTTP API writes it: the shortest decimal that reads back as the
 /// same number, with an exponent below 1e-6 and from 1e21 on; `NaN`, `+Inf`, `-Inf`.
 #[must_use]
 pub fn format_value(value: f64) -> String {
+    text(|out| write_value(value, out))
+}
+
+/// Appends what [`format_value`] gives.
+pub(crate) fn write_value(value: f64, out: &mut Vec<u8>) {
     let size = value.abs();
-    if value.is_finite() && size != 0.0 && !(1e-6..1e21).contains(&size) {
-        return with_exponent(value);
+    if (1e-6..1e21).contains(&size) || size == 0.0 {
+        decimal::write_plain(value, out);
+    } else if value.is_finite() {
+        decimal::write_scientific(value, out);
+    } else {
+        out.extend_from_slice(not_finite(value).as_bytes());
     }
-    format_plain(value)
 }
 
 /// Like [`format_value`] but never with an exponent: the form of label values made from numbers
 /// (`count_values`).
 pub(crate) fn format_plain(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
-    } else {
-        format!("{value}")
+    if !value.is_finite() {
+        return not_finite(value).to_owned();
     }
+    text(|out| decimal::write_plain(value, out))
 }
 
 /// Scientific notation with a signed exponent of at least two digits.
 fn with_exponent(value: f64) -> String {
-    let text = format!("{value:e}");
-    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ('-', digits),
-        None => ('+', exponent),
-    };
-    format!("{mantissa}e{sign}{digits:0>2}")
+    text(|out| decimal::write_scientific(value, out))
+}
+
+fn not_finite(value: f64) -> &'static str {
+    match (value.is_nan(), value > 0.0) {
+        (true, _) => "NaN",
+        (false, true) => "+Inf",
+        (false, false) => "-Inf",
+    }
+}
+
+fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::with_capacity(24);
+    write(&mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// Reads a number as PromQL's `le` labels hold it: decimal or scientific, `Inf` with any sign, `NaN`.

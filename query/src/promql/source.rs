@@ -11,6 +11,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use regex::Regex;
 
 use super::error::Error;
+use super::values::Values;
 
 /// Label names and values of a series, sorted by name, without empty values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -112,7 +113,7 @@ pub struct StepSeries {
     /// Labels.
     pub labels: Labels,
     /// As long as the steps are.
-    pub values: Vec<Option<f64>>,
+    pub values: Values,
 }
 
 /// Which labels survive an aggregation.
@@ -140,8 +141,8 @@ pub struct Window {
 
 /// Some series that have not been read yet.
 pub trait Block: Send {
-    /// Reads the series one by one: labels, and samples as in [`Series`], which are good for that call.
-    /// It runs on whichever thread has time.
+    /// Reads the series one by one: labels, and times and values of samples as in [`Series`], which are good
+    /// for that call. It runs on whichever thread has time.
     ///
     /// # Errors
     /// What is wrong with the stored bytes, and what `each` returns.
@@ -149,7 +150,7 @@ pub trait Block: Send {
 }
 
 /// What is done with a series.
-pub type EachSeries<'a> = &'a mut dyn FnMut(Labels, &[(i64, f64)]) -> Result<(), Error>;
+pub type EachSeries<'a> = &'a mut dyn FnMut(Labels, &[i64], &[f64]) -> Result<(), Error>;
 
 /// The series of a selector, block by block.
 pub type Blocks = BoxStream<'static, Result<Box<dyn Block>, Error>>;
@@ -163,7 +164,10 @@ pub fn blocks_of(series: Vec<Series>) -> Blocks {
     struct Read(Vec<Series>);
     impl Block for Read {
         fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error> {
-            self.0.into_iter().try_for_each(|one| each(one.labels, &one.samples))
+            self.0.into_iter().try_for_each(|one| {
+                let (times, values): (Vec<i64>, Vec<f64>) = one.samples.into_iter().unzip();
+                each(one.labels, &times, &values)
+            })
         }
     }
     stream::iter(series)

@@ -2,7 +2,7 @@
 //! samples are let go of.
 //!
 //! ```text
-//! Source::blocks -> up to one block a core at a time: read, window function -> in their order again
+//! Source::blocks -> some blocks at a time: read, window function -> in their order again
 //!   -> kept as a vector, or folded into an aggregation's groups
 //! ```
 //!
@@ -19,8 +19,12 @@ use super::functions::Windowed;
 use super::number::seconds;
 use super::source::{Block, Blocks, StepSeries, Steps};
 use super::stop::Stop;
+use super::values::Values;
 use super::vector;
 use super::window::{Frame, is_stale};
+
+/// Blocks under way for each core: while the first of them is not done, the cores have others.
+const PER_CORE: usize = 2;
 
 /// Which part of its latest sample an instant selector yields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +80,7 @@ pub(crate) struct Done {
 }
 
 impl Work {
-    /// Reads blocks on as many threads as there are cores and gives what became of them to `each`, in the
+    /// Reads blocks on all cores and gives what became of them to `each`, in the
     /// order of the blocks.
     ///
     /// # Errors
@@ -87,11 +91,12 @@ impl Work {
         mut each: impl FnMut(Done) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let most = cores * PER_CORE;
         let mut running = FuturesOrdered::new();
         let mut blocks = Some(blocks);
         loop {
             while let Some(more) = &mut blocks
-                && running.len() < cores
+                && running.len() < most
             {
                 match more.next().await {
                     None => blocks = None,
@@ -116,28 +121,32 @@ impl Work {
     fn block(&self, block: Box<dyn Block>) -> Result<Done, Error> {
         let windows = vec![false; self.steps.len()];
         let mut done = Done { windows, ..Done::default() };
-        let mut without_marks = Vec::new();
-        block.read(&mut |mut labels, samples| {
+        let mut without_marks = (Vec::new(), Vec::new());
+        let mut values = vec![None; self.steps.len()];
+        block.read(&mut |mut labels, times, samples| {
             self.stop.check()?;
-            done.samples += samples.len();
-            let mut values = vec![None; self.steps.len()];
+            done.samples += times.len();
+            values.fill(None);
             match &self.ask {
-                Ask::Latest { what, seen } => self.latest(*what, *seen, samples, &mut values),
+                Ask::Latest { what, seen } => {
+                    self.latest(*what, *seen, (times, samples), &mut values)
+                }
                 Ask::Function(function) => {
-                    let marked = samples.iter().any(|(_, value)| is_stale(*value));
+                    let marked = samples.iter().fold(false, |any, value| any | is_stale(*value));
                     let samples = if marked {
-                        without_marks.clear();
-                        let real = samples.iter().filter(|(_, value)| !is_stale(*value));
-                        without_marks.extend(real.copied());
-                        without_marks.as_slice()
+                        let real =
+                            times.iter().zip(samples).filter(|(_, value)| !is_stale(**value));
+                        without_marks = real.map(|(time, value)| (*time, *value)).unzip();
+                        (without_marks.0.as_slice(), without_marks.1.as_slice())
                     } else {
-                        samples
+                        (times, samples)
                     };
                     let (steps, windows) = (&self.steps, &mut done.windows);
                     function.apply(samples, self.frame, steps, &self.stop, &mut values, windows);
                 }
             }
-            if values.iter().all(Option::is_none) {
+            let values = Values::from(values.as_slice());
+            if !values.any() {
                 return Ok(());
             }
             if !self.ask.keeps_name() {
@@ -156,23 +165,32 @@ impl Work {
         &self,
         what: Yield,
         seen: Option<(i64, i64)>,
-        samples: &[(i64, f64)],
+        (times, values): (&[i64], &[f64]),
         out: &mut [Option<f64>],
     ) {
-        self.frame.each(samples, &self.steps, &self.stop, |step, _, view| {
-            let last = match seen {
-                None => view.samples.last(),
-                Some((after, until)) => view
-                    .samples
-                    .iter()
-                    .rfind(|(time, _)| *time <= until)
-                    .filter(|(time, _)| *time > after),
-            };
-            let last = last.filter(|(_, value)| !is_stale(*value));
-            if let (Some(place), Some((time, value))) = (out.get_mut(step), last) {
-                *place = Some(if what == Yield::Time { seconds(*time) } else { *value });
-            }
-        });
+        self.frame.places(
+            times,
+            |time| *time,
+            &self.steps,
+            &self.stop,
+            |step, window| {
+                let places = window.low..window.high;
+                let last = match seen {
+                    None => places.last(),
+                    Some((after, until)) => {
+                        let is_seen = |time: &i64| *time > after && *time <= until;
+                        places.rev().find(|at| times.get(*at).is_some_and(is_seen))
+                    }
+                };
+                let Some(last) = last else { return };
+                if let (Some(place), Some(time), Some(value)) =
+                    (out.get_mut(step), times.get(last), values.get(last))
+                    && !is_stale(*value)
+                {
+                    *place = Some(if what == Yield::Time { seconds(*time) } else { *value });
+                }
+            },
+        );
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::Error;
-use super::source::{Labels, StepSeries, Steps};
+use super::source::{Labels, StepSeries};
+use super::values::Values;
 
 /// What an expression has evaluated to.
 #[derive(Debug)]
@@ -20,13 +21,18 @@ pub(crate) enum Data {
 
 impl Data {
     /// Values and samples that are held for it.
-    pub(crate) fn values(&self, steps: &Steps) -> usize {
+    pub(crate) fn values(&self) -> usize {
         match self {
             Self::Scalar(_) | Self::Text(_) => 0,
-            Self::Vector(series) => series.len().saturating_mul(steps.len()),
+            Self::Vector(series) => held(series),
             Self::Matrix(windows) => windows.series.iter().map(|one| one.samples.len()).sum(),
         }
     }
+}
+
+/// Values that are held for some series; a series counts even without any.
+pub(crate) fn held(series: &[StepSeries]) -> usize {
+    series.iter().map(|one| one.values.held().max(1)).sum()
 }
 
 /// Builds a vector out of single values.
@@ -48,17 +54,16 @@ impl Collector {
         let steps = self.steps;
         let out = &mut self.out;
         *self.index.entry(labels).or_insert_with_key(|labels| {
-            out.push(StepSeries { labels: labels.clone(), values: vec![None; steps] });
+            out.push(StepSeries { labels: labels.clone(), values: Values::none(steps) });
             out.len() - 1
         })
     }
 
     /// Sets a value; false if there was one already.
     pub(crate) fn put(&mut self, slot: usize, step: usize, value: f64) -> bool {
-        let place = self.out.get_mut(slot).and_then(|series| series.values.get_mut(step));
-        match place {
-            Some(place @ None) => {
-                *place = Some(value);
+        match self.out.get_mut(slot) {
+            Some(series) if step < series.values.len() && series.values.get(step).is_none() => {
+                series.values.set(step, Some(value));
                 true
             }
             _ => false,
@@ -74,7 +79,7 @@ impl Collector {
 
 /// Removes series without any value.
 pub(crate) fn drop_empty(series: &mut Vec<StepSeries>) {
-    series.retain(|series| series.values.iter().any(Option::is_some));
+    series.retain(|series| series.values.any());
 }
 
 /// Joins series that a change of labels has made equal.
@@ -90,10 +95,8 @@ pub(crate) fn joined(series: Vec<StepSeries>) -> Result<Vec<StepSeries>, Error> 
     let mut collector = Collector::new(steps);
     for one in series {
         let slot = collector.slot(one.labels);
-        for (step, value) in one.values.into_iter().enumerate() {
-            if value.is_some_and(|value| !collector.put(slot, step, value)) {
-                return Err(same_labels());
-            }
+        if !one.values.present().all(|(step, value)| collector.put(slot, step, value)) {
+            return Err(same_labels());
         }
     }
     Ok(collector.finish())
@@ -123,9 +126,7 @@ pub(crate) fn map(
 ) -> Result<Vec<StepSeries>, Error> {
     for one in &mut series {
         one.labels = one.labels.nameless();
-        for (step, value) in one.values.iter_mut().enumerate() {
-            *value = value.and_then(|value| f(step, value));
-        }
+        one.values.update(&mut f);
     }
     drop_empty(&mut series);
     joined(series)

@@ -38,38 +38,90 @@ impl Frame {
         (self.end(steps.start) - self.range, self.end(last))
     }
 
-    /// Calls `f` with the number of the step, that of the window's first sample and the window, for every
-    /// window that has samples. It returns early when the query is given up: see [`Stop::check`].
+    /// Calls `f` with the number of the step and the window, for every window that has samples. It returns
+    /// early when the query is given up: see [`Stop::check`].
     pub(crate) fn each<'a>(
         &self,
         samples: &'a [(i64, f64)],
         steps: &Steps,
         stop: &Stop,
-        mut f: impl FnMut(usize, usize, View<'a>),
+        mut f: impl FnMut(usize, View<'a>),
     ) {
-        let (mut low, mut high) = (0, 0);
+        self.places(
+            samples,
+            |(time, _)| *time,
+            steps,
+            stop,
+            |step, window| {
+                let Window { low, high, start, end, time } = window;
+                if let Some(samples) = samples.get(low..high) {
+                    f(step, View { samples, start, end, time });
+                }
+            },
+        );
+    }
+
+    /// The same with the places of the windows' samples, whose times `time_of` tells.
+    pub(crate) fn places<T>(
+        &self,
+        samples: &[T],
+        time_of: impl Fn(&T) -> i64,
+        steps: &Steps,
+        stop: &Stop,
+        mut f: impl FnMut(usize, Window),
+    ) {
+        let (mut low, mut high) = (Bound::default(), Bound::default());
         for (step, time) in steps.iter().enumerate() {
             if stop.is_stopped() {
                 return;
             }
             let end = self.end(time);
             let start = end - self.range;
-            // Window ends never go back, so both bounds only move forward.
-            while samples.get(low).is_some_and(|(at, _)| *at <= start) {
-                low += 1;
-            }
-            high = high.max(low);
-            while samples.get(high).is_some_and(|(at, _)| *at <= end) {
-                high += 1;
-            }
-            match samples.get(low..high) {
-                Some(samples) if !samples.is_empty() => {
-                    f(step, low, View { samples, start, end, time });
-                }
-                _ => {}
+            low.advance(samples, |sample| time_of(sample) <= start);
+            high.advance(samples, |sample| time_of(sample) <= end);
+            if low.at < high.at {
+                f(step, Window { low: low.at, high: high.at, start, end, time });
             }
         }
     }
+}
+
+/// Where one of the two bounds of windows lies among samples. Windows never go back, so it only moves
+/// forward, mostly as far as the last time.
+#[derive(Debug, Default)]
+struct Bound {
+    at: usize,
+    moved: usize,
+}
+
+impl Bound {
+    /// Moves on to the first sample that is not `before` it.
+    fn advance<T>(&mut self, samples: &[T], before: impl Fn(&T) -> bool) {
+        let mut at = (self.at + self.moved).min(samples.len());
+        while at > self.at && samples.get(at - 1).is_some_and(|sample| !before(sample)) {
+            at -= 1;
+        }
+        while samples.get(at).is_some_and(&before) {
+            at += 1;
+        }
+        self.moved = at - self.at;
+        self.at = at;
+    }
+}
+
+/// Where the samples of a window are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    /// The first of its samples; there is at least one.
+    pub(crate) low: usize,
+    /// The one after its last.
+    pub(crate) high: usize,
+    /// The window is `(start, end]`.
+    pub(crate) start: i64,
+    /// See `start`.
+    pub(crate) end: i64,
+    /// The evaluation time.
+    pub(crate) time: i64,
 }
 
 /// Series with their windows.
@@ -112,9 +164,9 @@ impl Windows {
         &self,
         series: &'a Series,
         steps: &Steps,
-        mut f: impl FnMut(usize, View<'a>),
+        f: impl FnMut(usize, View<'a>),
     ) {
-        self.frame.each(&series.samples, steps, &self.stop, |step, _, view| f(step, view));
+        self.frame.each(&series.samples, steps, &self.stop, f);
     }
 
     /// A vector of what `f` makes of each window.
@@ -139,8 +191,9 @@ impl Windows {
         note: impl Fn(&str),
     ) -> Result<Vec<StepSeries>, Error> {
         let mut out = Vec::with_capacity(self.series.len());
+        let mut values = vec![None; steps.len()];
         for series in &self.series {
-            let mut values = vec![None; steps.len()];
+            values.fill(None);
             self.each(series, steps, |step, view| {
                 if let Some(place) = values.get_mut(step) {
                     *place = f(step, view);
@@ -150,7 +203,7 @@ impl Windows {
                 note(series.labels.metric());
             }
             let labels = if keep_name { series.labels.clone() } else { series.labels.nameless() };
-            out.push(StepSeries { labels, values });
+            out.push(StepSeries { labels, values: values.as_slice().into() });
         }
         self.stop.check()?;
         vector::drop_empty(&mut out);

@@ -53,7 +53,6 @@ impl Block for Series {
         let mut texts = Texts::default();
         let mut decoder = Decoder::default();
         let (mut times, mut values) = (Vec::new(), Vec::new());
-        let mut samples: Vec<(i64, f64)> = Vec::new();
         for series in &self.series {
             times.clear();
             values.clear();
@@ -61,7 +60,8 @@ impl Block for Series {
                 let before = times.len();
                 match part {
                     Part::Chunk(chunk) => {
-                        decoder.decode(chunk, &mut times, &mut values).map_err(|e| {
+                        let span = (self.after, self.until);
+                        decoder.decode(chunk, span, &mut times, &mut values).map_err(|e| {
                             let path = &chunk.file.path;
                             Error::Internal(format!("samples in {path} cannot be read: {e}"))
                         })?;
@@ -69,7 +69,7 @@ impl Block for Series {
                             hide(&chunk.file.hidden, series, before, &mut times, &mut values);
                         }
                     }
-                    // Without what is hidden.
+                    // Of that time, without what is hidden.
                     Part::Points(points) => {
                         times.extend_from_slice(&points.times);
                         values.extend_from_slice(&points.values);
@@ -77,44 +77,68 @@ impl Block for Series {
                 }
             }
             settle(&mut times, &mut values);
-            samples.clear();
-            let from = times.partition_point(|time| *time <= self.after);
-            let points = times.iter().copied().zip(values.iter().copied()).skip(from);
-            samples.extend(points.take_while(|(time, _)| *time <= self.until));
-            if !samples.is_empty() {
-                each(texts.labels(&series.name, &series.labels)?, &samples)?;
+            if !times.is_empty() {
+                each(texts.labels(&series.name, &series.labels)?, &times, &values)?;
             }
         }
         Ok(())
     }
 }
 
+/// Times that are kept: a series has some chunks, and the next series of the target the same again.
+const KEPT_TIMES: usize = 16;
+
 /// Reads chunks one after the other. Series of one target have the same times.
 #[derive(Default)]
 struct Decoder {
-    /// The bytes of the times that were read last, and those times.
-    last: (Bytes, Vec<i64>),
+    /// The bytes of times that were read last, and those times.
+    known: Vec<(Bytes, Vec<i64>)>,
+    /// The one to be replaced next.
+    oldest: usize,
 }
 
 impl Decoder {
-    /// Appends the points of a chunk.
+    /// Appends the points of a chunk with times in `(after, until]`.
     fn decode(
         &mut self,
         chunk: &Chunk,
+        (after, until): (i64, i64),
         times: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<(), ChunkError> {
-        let (bytes, last) = &mut self.last;
-        let length = usize::try_from(chunk.count).ok();
-        if *bytes != chunk.times || length != Some(last.len()) {
-            last.clear();
-            bytes.clear();
-            chunk::decode_times(&chunk.times, chunk.count, last)?;
-            bytes.clone_from(&chunk.times);
-        }
-        chunk::decode_values(&chunk.values, chunk.count, values)?;
-        times.extend_from_slice(last);
+        let all = self.times(chunk)?;
+        let from = all.partition_point(|time| *time <= after);
+        let to = all.partition_point(|time| *time <= until).max(from);
+        chunk::decode_values_in(&chunk.values, chunk.count, from..to, values)?;
+        times.extend_from_slice(all.get(from..to).unwrap_or_default());
         Ok(())
+    }
+
+    /// The times of a chunk.
+    fn times(&mut self, chunk: &Chunk) -> Result<&[i64], ChunkError> {
+        let count = usize::try_from(chunk.count).unwrap_or(usize::MAX);
+        let same =
+            |(bytes, times): &(Bytes, Vec<i64>)| times.len() == count && *bytes == chunk.times;
+        let place = match self.known.iter().position(same) {
+            Some(place) => place,
+            None => {
+                let place = self.oldest;
+                let mut room = match self.known.get_mut(place) {
+                    Some((_, times)) => std::mem::take(times),
+                    None => Vec::new(),
+                };
+                room.clear();
+                chunk::decode_times(&chunk.times, chunk.count, &mut room)?;
+                let entry = (chunk.times.clone(), room);
+                match self.known.get_mut(place) {
+                    Some(known) => *known = entry,
+                    None => self.known.push(entry),
+                }
+                self.oldest = (place + 1) % KEPT_TIMES;
+                place
+            }
+        };
+        Ok(self.known.get(place).map(|(_, times)| times.as_slice()).unwrap_or_default())
     }
 }
 

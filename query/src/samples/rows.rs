@@ -1,31 +1,28 @@
 //! The rows of one file that a selector wants, in their order, page by page.
 
-use std::io::{self, Read};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowFilter, RowSelection,
 };
 use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
 use tokio::runtime::Handle;
 use weir_storage::DataFile;
 
+use super::input::Input;
 use super::wanted::Wanted;
 use crate::promql::error::Error;
 
 /// Rows that are decoded together. Their chunks may be some kilobytes each.
 const BATCH_ROWS: usize = 256;
-/// Bytes that are fetched together where the length of what is read is not known.
-const READ_AHEAD: usize = 64 << 10;
 
 /// The columns of a row, in the order in which they are read.
 const COLUMNS: [&str; 7] = ["name", "labels", "start", "end", "count", "times", "values"];
@@ -91,7 +88,7 @@ impl Rows {
         let asked = ProjectionMask::columns(schema, ASKED);
         let filter =
             ArrowPredicateFn::new(asked, move |batch| Ok(choose(&wanted, after, until, &batch)?));
-        let input = Input { store, file: file.clone(), runtime: runtime.clone() };
+        let input = Input::new(store, file.clone(), runtime.clone());
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, meta)
             .with_batch_size(if labels_only { BATCH_ROWS * 16 } else { BATCH_ROWS })
             .with_projection(projection)
@@ -230,67 +227,4 @@ async fn footer(
     crate::scan::indexes::footer(store, footers, file)
         .await
         .map_err(|error| ParquetError::External(Box::new(error)))
-}
-
-/// A file as the reader of Parquet sees it. Only for threads that may wait.
-struct Input {
-    store: Arc<dyn ObjectStore>,
-    file: Arc<DataFile>,
-    runtime: Handle,
-}
-
-impl Input {
-    fn fetch(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let end = start.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-        let bytes = self.store.get_range(&self.file.path, start..end.min(self.file.size));
-        self.runtime.block_on(bytes).map_err(|error| ParquetError::External(Box::new(error)))
-    }
-}
-
-impl Length for Input {
-    fn len(&self) -> u64 {
-        self.file.size
-    }
-}
-
-impl ChunkReader for Input {
-    type T = Ahead;
-
-    fn get_read(&self, start: u64) -> Result<Ahead, ParquetError> {
-        let input = Self {
-            store: self.store.clone(),
-            file: self.file.clone(),
-            runtime: self.runtime.clone(),
-        };
-        Ok(Ahead { input, next: start, read: Bytes::new() })
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes = self.fetch(start, length)?;
-        if bytes.len() < length {
-            return Err(ParquetError::EOF(format!("{} ends too early", self.file.path)));
-        }
-        Ok(bytes)
-    }
-}
-
-/// Reads on from some place.
-pub(super) struct Ahead {
-    input: Input,
-    next: u64,
-    read: Bytes,
-}
-
-impl Read for Ahead {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.read.is_empty() && self.next < self.input.file.size {
-            self.read = self.input.fetch(self.next, READ_AHEAD).map_err(io::Error::other)?;
-            self.next += u64::try_from(self.read.len()).map_err(io::Error::other)?;
-        }
-        let length = into.len().min(self.read.len());
-        if let Some(into) = into.get_mut(..length) {
-            self.read.copy_to_slice(into);
-        }
-        Ok(length)
-    }
 }

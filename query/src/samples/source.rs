@@ -132,8 +132,9 @@ impl Source for SampleSource {
         let mut all = Vec::new();
         let mut blocks = self.blocks(selector, after, until).await?;
         while let Some(block) = blocks.try_next().await? {
-            block.read(&mut |labels, samples| {
-                all.push(Series { labels, samples: samples.to_vec() });
+            block.read(&mut |labels, times, values| {
+                let samples = times.iter().copied().zip(values.iter().copied()).collect();
+                all.push(Series { labels, samples });
                 Ok(())
             })?;
         }

@@ -266,13 +266,14 @@ fn expand(schema: &SchemaRef, block: Box<dyn Block>) -> Result<Vec<RecordBatch>>
     let mut rows = Rows::new(schema);
     let mut failed = None;
     block
-        .read(&mut |labels, samples| {
+        .read(&mut |labels, times, values| {
             let (name, text) = texts(&labels);
-            for part in samples.chunks(BATCH_ROWS) {
-                let added = rows.add(&name, &text, part).and_then(|()| match rows.times.len() {
-                    BATCH_ROWS.. => rows.finish().map(|batch| batches.push(batch)),
-                    _ => Ok(()),
-                });
+            for (times, values) in times.chunks(BATCH_ROWS).zip(values.chunks(BATCH_ROWS)) {
+                let added =
+                    rows.add(&name, &text, times, values).and_then(|()| match rows.times.len() {
+                        BATCH_ROWS.. => rows.finish().map(|batch| batches.push(batch)),
+                        _ => Ok(()),
+                    });
                 if let Err(error) = added {
                     failed.get_or_insert(error);
                 }
@@ -325,22 +326,22 @@ impl Rows {
         }
     }
 
-    fn add(&mut self, name: &str, labels: &str, samples: &[(i64, f64)]) -> Result<()> {
+    fn add(&mut self, name: &str, labels: &str, times: &[i64], values: &[f64]) -> Result<()> {
         // The text is in the batch once, and a view of it in each row.
         for (builder, text) in [(&mut self.names, name), (&mut self.labels, labels)] {
             let length = u32::try_from(text.len())
                 .map_err(|_| DataFusionError::Execution("labels are too long".to_owned()))?;
             if text.len() > 12 {
                 let block = builder.append_block(text.as_bytes().to_vec().into());
-                for _ in samples {
+                for _ in times {
                     builder.try_append_view(block, 0, length)?;
                 }
             } else {
-                samples.iter().for_each(|_| builder.append_value(text));
+                times.iter().for_each(|_| builder.append_value(text));
             }
         }
-        self.times.extend(samples.iter().map(|(time, _)| time.saturating_mul(1000)));
-        self.values.extend(samples.iter().map(|(_, value)| *value));
+        self.times.extend(times.iter().map(|time| time.saturating_mul(1000)));
+        self.values.extend_from_slice(values);
         Ok(())
     }
 

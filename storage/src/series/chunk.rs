@@ -28,6 +28,8 @@
 //!
 //! What is left for a file's compression is little, and it looks for it across many chunks.
 
+use std::ops::Range;
+
 use thiserror::Error;
 
 mod block;
@@ -72,7 +74,7 @@ pub fn encode_values(values: &[f64], out: &mut Vec<u8>) {
 pub fn decode_times(bytes: &[u8], count: i32, to: &mut Vec<i64>) -> Result<(), ChunkError> {
     let (count, body) = begin(bytes, count)?;
     let start = to.len();
-    let done = numbers::decode(body, count, to, |n| n).and_then(|rest| match rest {
+    let done = numbers::decode(body, count, count, to, |n| n).and_then(|rest| match rest {
         [] => Ok(()),
         _ => Err(ChunkError::Damaged("more bytes than times")),
     });
@@ -87,9 +89,24 @@ pub fn decode_times(bytes: &[u8], count: i32, to: &mut Vec<i64>) -> Result<(), C
 /// # Errors
 /// [`ChunkError`] when these are not that many values; `to` is as it was then.
 pub fn decode_values(bytes: &[u8], count: i32, to: &mut Vec<f64>) -> Result<(), ChunkError> {
+    decode_values_in(bytes, count, 0..MAX_POINTS, to)
+}
+
+/// [`decode_values`] of the points at some places only. What comes after them is passed over without
+/// being decoded.
+///
+/// # Errors
+/// Those of [`decode_values`], as far as what is looked at shows them.
+pub fn decode_values_in(
+    bytes: &[u8],
+    count: i32,
+    places: Range<usize>,
+    to: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
     let (count, body) = begin(bytes, count)?;
     let start = to.len();
-    let done = values::decode(body, count, to);
+    let places = places.start.min(count)..places.end.min(count);
+    let done = values::decode(body, count, places, to);
     if done.is_err() {
         to.truncate(start);
     }

@@ -62,7 +62,7 @@ pub(super) async fn sums(
 ) -> Vec<(Labels, Vec<Option<f64>>)> {
     let sums = source.window_sums(selector, window, steps, grouping).await;
     let sums = sums.expect("an answer").expect("a metric of deltas");
-    sums.into_iter().map(|s| (s.labels, s.values)).collect()
+    sums.into_iter().map(|s| (s.labels, s.values.iter().collect())).collect()
 }
 
 /// The labels of [`random_grouping`] and [`random_matchers`] that are all in tiers.

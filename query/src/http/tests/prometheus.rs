@@ -1,8 +1,10 @@
 //! Statuses, messages and headers as a Prometheus 3.5 gave them.
 
 use axum::http::{HeaderMap, Method};
+use flate2::read::GzDecoder;
 
 use super::*;
+use crate::{Description, Descriptions};
 
 async fn raw(
     router: &Router,
@@ -92,6 +94,7 @@ async fn malformed_requests_are_told_in_the_same_words() {
         ),
         ("labels", vec![("match[]", "{}")], "match[] must contain at least one non-empty matcher"),
         ("metadata", vec![("limit", "x")], "limit must be a number"),
+        ("metadata", vec![("limit_per_metric", "x")], "limit_per_metric must be a number"),
         ("targets/metadata", vec![("limit", "x")], "limit must be a number"),
         ("status/tsdb", vec![("limit", "0")], "limit must be a positive number"),
         ("rules", vec![("type", "x")], "invalid parameter \"type\": not supported value \"x\""),
@@ -218,6 +221,63 @@ async fn answers_are_compressed_for_those_who_ask() {
     let (_, headers, packed) = raw(&router, Method::GET, uri, &gzip).await;
     assert_eq!(headers.get("content-encoding").map(|v| v.as_bytes()), Some(b"gzip".as_slice()));
     assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() < plain.len());
+}
+
+#[tokio::test]
+async fn senders_describe_samples() {
+    let (store, _dir) = store(&[row(1, "web", "api", 1)]).await;
+    let known = [("a_total", "counter"), ("flow_tx_bytes_total", "gauge"), ("z", "gauge")];
+    let descriptions = Descriptions::new(move |only, tell| {
+        for (name, kind) in known.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+            let text = |text: &str| text.to_owned();
+            tell(name, Description { kind: text(kind), unit: text("s"), help: text("It is.") });
+        }
+    });
+    let router = router_with(store, &Settings { descriptions, ..Settings::default() });
+    let ask = async |params: &[(&str, &str)]| {
+        let (status, answer) = get(&router, "/api/v1/metadata", params).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["data"].as_object().cloned().unwrap_or_default()
+    };
+    let all = ask(&[]).await;
+    assert_eq!(all["z"], json!([{"type": "gauge", "unit": "s", "help": "It is."}]));
+    assert_eq!(all["flow_tx_bytes_total"][0]["type"], "counter", "flows tell of themselves");
+    assert_eq!(all["flow_tx_bytes_total"].as_array().map(Vec::len), Some(1));
+    for (params, names) in [
+        (vec![("metric", "a_total")], vec!["a_total"]),
+        (vec![("metric", "a_total"), ("limit_per_metric", "1")], vec!["a_total"]),
+        (vec![("metric", "none")], vec![]),
+        (vec![("limit", "1")], vec!["a_total"]),
+        (vec![("limit", "0")], vec![]),
+    ] {
+        let found = ask(&params).await;
+        assert_eq!(found.keys().collect::<Vec<_>>(), names, "{params:?}");
+    }
+    assert_eq!(ask(&[("limit", "-1")]).await.len(), all.len());
+}
+
+#[tokio::test]
+async fn large_answers_come_whole_compressed_or_not() {
+    let (router, _dir) = small().await;
+    let ask = async |query: &str, headers: &[(&str, &str)]| {
+        let uri = format!("/api/v1/query_range?query={query}&start=0&end=10999&step=1");
+        let (status, headers, body) = raw(&router, Method::GET, &uri, headers).await;
+        assert_eq!(status, StatusCode::OK);
+        (headers, body)
+    };
+    let (headers, plain) = ask("vector(0.5)", &[]).await;
+    assert!(plain.len() > 100_000 && headers.get("content-length").is_none());
+    let answer: Value = serde_json::from_slice(&plain).expect("JSON");
+    let values = answer["data"]["result"][0]["values"].as_array().expect("values");
+    assert!(values.len() == 11_000 && values[10_999] == json!([10_999, "0.5"]), "{answer}");
+    let (headers, packed) = ask("vector(0.5)", &[("accept-encoding", "gzip")]).await;
+    assert_eq!(headers.get("content-encoding").map(|v| v.as_bytes()), Some(b"gzip".as_slice()));
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(&mut GzDecoder::new(&packed[..]), &mut unpacked).expect("gzip");
+    assert!(unpacked == plain && packed.len() < plain.len() / 4);
+    let (headers, short) = ask("absent(vector(1))", &[]).await;
+    let length = headers.get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
+    assert_eq!(length, Some(short.len()));
 }
 
 #[tokio::test]

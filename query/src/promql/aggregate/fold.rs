@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::promql::expr::Aggregator;
 use crate::promql::number::{Mean, Sum, to_f64};
 use crate::promql::source::{Grouping, Labels, StepSeries};
+use crate::promql::values::Values;
 use crate::promql::vector;
 
 /// Groups of an aggregation over series that come one by one.
@@ -78,7 +79,7 @@ impl Cells {
         })
     }
 
-    fn add(&mut self, values: &[Option<f64>]) {
+    fn add(&mut self, values: &Values) {
         match self {
             Self::Sum(cells) => each(cells, values, |cell, v| cell.get_or_insert_default().add(v)),
             Self::Mean(cells) => each(cells, values, |cell, v| cell.get_or_insert_default().add(v)),
@@ -94,11 +95,11 @@ impl Cells {
         }
     }
 
-    fn finish(self) -> Vec<Option<f64>> {
+    fn finish(self) -> Values {
         match self {
             Self::Sum(cells) => cells.into_iter().map(|cell| Some(cell?.value())).collect(),
             Self::Mean(cells) => cells.into_iter().map(|cell| Some(cell?.value())).collect(),
-            Self::Extreme(cells, _) => cells,
+            Self::Extreme(cells, _) => cells.as_slice().into(),
             Self::Count(cells) => {
                 cells.into_iter().map(|count| (count > 0).then(|| to_f64(count))).collect()
             }
@@ -110,10 +111,10 @@ impl Cells {
     }
 }
 
-fn each<C>(cells: &mut [C], values: &[Option<f64>], mut add: impl FnMut(&mut C, f64)) {
-    for (cell, value) in cells.iter_mut().zip(values) {
-        if let Some(value) = value {
-            add(cell, *value);
+fn each<C>(cells: &mut [C], values: &Values, mut add: impl FnMut(&mut C, f64)) {
+    for (step, value) in values.present() {
+        if let Some(cell) = cells.get_mut(step) {
+            add(cell, value);
         }
     }
 }

@@ -34,8 +34,10 @@ pub(super) fn apply(
     }
     let mut matters = vec![false; steps];
     for series in many {
-        for (matters, value) in matters.iter_mut().zip(&series.values) {
-            *matters |= value.is_some();
+        for (step, _) in series.values.present() {
+            if let Some(matters) = matters.get_mut(step) {
+                *matters = true;
+            }
         }
     }
     for (key, group) in &mut groups {
@@ -46,8 +48,8 @@ pub(super) fn apply(
         let Some(group) = groups.get_mut(&matching.key(&series.labels)) else { continue };
         // The result's place for each partner that this series meets over time.
         let mut slots: Vec<Option<usize>> = vec![None; group.one.len()];
-        for (step, value) in series.values.iter().enumerate() {
-            let (Some(value), Some((partner, other))) = (*value, group.at(step)) else { continue };
+        for (step, value) in series.values.present() {
+            let Some((partner, other)) = group.at(step) else { continue };
             let (l, r) = if swapped { (other, value) } else { (value, other) };
             let Some(result) = element(operation, l, r) else { continue };
             if matching.many == Many::Neither && group.is_taken(step) {
@@ -99,11 +101,9 @@ impl Group<'_> {
         self.present = vec![None; matters.len()];
         self.taken = vec![false; matters.len()];
         for (index, series) in self.one.iter().enumerate() {
-            let places = self.present.iter_mut().zip(matters);
-            for ((place, matters), value) in places.zip(&series.values) {
-                if value.is_none() {
-                    continue;
-                }
+            for (step, _) in series.values.present() {
+                let places = (self.present.get_mut(step), matters.get(step));
+                let (Some(place), Some(matters)) = places else { continue };
                 if let (Some(first), true) = (*place, *matters) {
                     let first = self.one.get(first).map_or(&series.labels, |first| &first.labels);
                     return Err(Error::Execution(format!(
@@ -122,7 +122,7 @@ impl Group<'_> {
     /// The series that has a value at a step, and the value.
     fn at(&self, step: usize) -> Option<(usize, f64)> {
         let index = self.present.get(step).copied().flatten()?;
-        let value = self.one.get(index)?.values.get(step).copied().flatten()?;
+        let value = self.one.get(index)?.values.get(step)?;
         Some((index, value))
     }
 

@@ -42,8 +42,10 @@ fn presence(matching: &Matching, side: &[StepSeries], steps: usize) -> HashMap<L
     for series in side {
         let group =
             groups.entry(matching.key(&series.labels)).or_insert_with(|| vec![false; steps]);
-        for (present, value) in group.iter_mut().zip(&series.values) {
-            *present |= value.is_some();
+        for (step, _) in series.values.present() {
+            if let Some(present) = group.get_mut(step) {
+                *present = true;
+            }
         }
     }
     groups
@@ -57,10 +59,8 @@ fn mask(
     wanted: bool,
 ) {
     let group = present.get(&matching.key(&series.labels));
-    for (step, value) in series.values.iter_mut().enumerate() {
+    series.values.update(|step, value| {
         let is_present = group.and_then(|group| group.get(step)).copied().unwrap_or(false);
-        if is_present != wanted {
-            *value = None;
-        }
-    }
+        (is_present == wanted).then_some(value)
+    });
 }

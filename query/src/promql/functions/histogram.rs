@@ -13,6 +13,7 @@ use crate::promql::labels::BUCKET_BOUND;
 use crate::promql::notes::Notes;
 use crate::promql::number::{go, parse_bound};
 use crate::promql::source::{Labels, StepSeries};
+use crate::promql::values::Values;
 use crate::promql::vector;
 
 /// `histogram_quantile`
@@ -107,7 +108,7 @@ fn each(
                     .buckets
                     .iter()
                     .filter_map(|(bound, values)| {
-                        let count = values.get(step).copied().flatten()?;
+                        let count = values.get(step)?;
                         Some(Bucket { bound: *bound, count })
                     })
                     .collect();
@@ -125,5 +126,5 @@ fn each(
 struct Histogram {
     labels: Labels,
     /// Upper bound and cumulative counts by step.
-    buckets: Vec<(f64, Vec<Option<f64>>)>,
+    buckets: Vec<(f64, Values)>,
 }

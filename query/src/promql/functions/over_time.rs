@@ -1,6 +1,5 @@
 //! Aggregations of one series over a window.
 
-use crate::promql::aggregate::extreme;
 use crate::promql::number::{self, Mean, Sum, Variance, seconds, to_f64};
 use crate::promql::window::View;
 
@@ -29,11 +28,18 @@ pub(super) fn present(_: View<'_>, _: &[f64]) -> Option<f64> {
 }
 
 pub(super) fn min(view: View<'_>, _: &[f64]) -> Option<f64> {
-    Some(extreme(&values(view), |value, best| value < best))
+    Some(extreme(view, |value, best| value < best))
 }
 
 pub(super) fn max(view: View<'_>, _: &[f64]) -> Option<f64> {
-    Some(extreme(&values(view), |value, best| value > best))
+    Some(extreme(view, |value, best| value > best))
+}
+
+/// The value that none other beats; NaN only if there is nothing else.
+fn extreme(view: View<'_>, beats: impl Fn(f64, f64) -> bool) -> f64 {
+    view.samples.iter().fold(f64::NAN, |best, (_, value)| {
+        if best.is_nan() || beats(*value, best) { *value } else { best }
+    })
 }
 
 pub(super) fn first(view: View<'_>, _: &[f64]) -> Option<f64> {

@@ -15,9 +15,7 @@ pub(super) fn absent(call: &Call, args: &Args, steps: &Steps) -> Vec<StepSeries>
         }
     };
     for series in args.vector.iter().flatten() {
-        for (step, _) in series.values.iter().enumerate().filter(|(_, value)| value.is_some()) {
-            occupy(step);
-        }
+        series.values.present().for_each(|(step, _)| occupy(step));
     }
     if let Some(windows) = &args.windows {
         for series in &windows.series {
@@ -27,7 +25,7 @@ pub(super) fn absent(call: &Call, args: &Args, steps: &Steps) -> Vec<StepSeries>
     if values.iter().all(Option::is_none) {
         return Vec::new();
     }
-    vec![StepSeries { labels: labels(call.args.first()), values }]
+    vec![StepSeries { labels: labels(call.args.first()), values: values.as_slice().into() }]
 }
 
 /// The labels that a selector demands by a single equality matcher each: the first sets a label, every

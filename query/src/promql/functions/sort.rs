@@ -7,7 +7,7 @@ use crate::promql::source::StepSeries;
 /// `sort`, `sort_desc`: by the value at the last evaluation time, NaN last.
 pub(super) fn by_value(mut series: Vec<StepSeries>, descending: bool) -> Vec<StepSeries> {
     series.sort_by(|a, b| {
-        let [a, b] = [a, b].map(|one| one.values.last().copied().flatten().unwrap_or(f64::NAN));
+        let [a, b] = [a, b].map(|one| one.values.last().unwrap_or(f64::NAN));
         let order = if descending { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
         order.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
     });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::rate::Ends;
 use super::{Args, Function, OverWindow, Scalars, check_window_args, over_time, rate};
 use crate::promql::error::Error;
 use crate::promql::expr::Call;
@@ -12,7 +13,7 @@ use crate::promql::notes::Notes;
 use crate::promql::source::Steps;
 use crate::promql::stop::Stop;
 use crate::promql::vector::Data;
-use crate::promql::window::Frame;
+use crate::promql::window::{Frame, Window};
 
 /// A window function with its scalar arguments.
 #[derive(Debug, Clone)]
@@ -89,11 +90,11 @@ impl Windowed {
         }
     }
 
-    /// Puts the value of each window into its place, and marks the windows that there are; `samples` has
-    /// no stale markers.
+    /// Puts the value of each window into its place, and marks the windows that there are; among the samples
+    /// are no stale markers.
     pub(crate) fn apply(
         &self,
-        samples: &[(i64, f64)],
+        (times, values): (&[i64], &[f64]),
         frame: Frame,
         steps: &Steps,
         stop: &Stop,
@@ -103,30 +104,48 @@ impl Windowed {
         match &self.what {
             What::Increase { per_second } => {
                 // Windows overlap; resets are looked for once.
-                let resets = rate::resets(samples);
+                let resets = rate::resets(values);
                 let mut passed = 0;
-                frame.each(samples, steps, stop, |step, low, view| {
-                    // A reset counts if both of its samples are in the window.
-                    while resets.get(passed).is_some_and(|(at, _)| *at <= low) {
-                        passed += 1;
-                    }
-                    let high = low + view.samples.len();
-                    let within = resets
-                        .iter()
-                        .skip(passed)
-                        .take_while(|(at, _)| *at < high)
-                        .map(|(_, before)| *before);
-                    if let Some(place) = out.get_mut(step) {
-                        *place = rate::extrapolated_over(view, within, true, *per_second);
+                let sample = |at: usize| Some((*times.get(at)?, *values.get(at)?));
+                frame.places(
+                    times,
+                    |time| *time,
+                    steps,
+                    stop,
+                    |step, window| {
+                        let Window { low, high, start, end, .. } = window;
+                        // A reset counts if both of its samples are in the window.
+                        while resets.get(passed).is_some_and(|(at, _)| *at <= low) {
+                            passed += 1;
+                        }
+                        let within = resets
+                            .iter()
+                            .skip(passed)
+                            .take_while(|(at, _)| *at < high)
+                            .map(|(_, before)| *before);
+                        let gaps = high - low - 1;
+                        if let (Some(place), Some(first), Some(last)) =
+                            (out.get_mut(step), sample(low), sample(high - 1))
+                            && gaps > 0
+                        {
+                            let ends = Ends { first, last, gaps };
+                            *place =
+                                Some(ends.extrapolated((start, end), within, true, *per_second));
+                        }
+                    },
+                );
+            }
+            What::Other { f, scalars } => {
+                let samples: Vec<(i64, f64)> =
+                    times.iter().copied().zip(values.iter().copied()).collect();
+                frame.each(&samples, steps, stop, |step, view| {
+                    if let (Some(place), Some(window)) = (out.get_mut(step), windows.get_mut(step))
+                    {
+                        *place = f(view, &scalars.at(step));
+                        *window = true;
                     }
                 });
             }
-            What::Other { f, scalars } => frame.each(samples, steps, stop, |step, _, view| {
-                if let (Some(place), Some(window)) = (out.get_mut(step), windows.get_mut(step)) {
-                    *place = f(view, &scalars.at(step));
-                    *window = true;
-                }
-            }),
         }
     }
 }

@@ -167,6 +167,29 @@ pub(super) fn decode<'a>(
     Ok(rest)
 }
 
+/// The bytes after a block of `length` numbers, which is not looked into.
+pub(super) fn pass(bytes: &[u8], length: usize) -> Result<&[u8], ChunkError> {
+    let mut rest = bytes;
+    let head = take_byte(&mut rest)?;
+    let width = head & !PATCHED;
+    let width = match width.checked_sub(ZIGZAG) {
+        None => {
+            take_varint(&mut rest)?;
+            width
+        }
+        Some(width) => width,
+    };
+    let size = (usize::from(width) * length).div_ceil(8);
+    let (_, mut rest) = rest.split_at_checked(size).ok_or(CUT_OFF)?;
+    if head & PATCHED != 0 {
+        for _ in 0..take_byte(&mut rest)? {
+            take_byte(&mut rest)?;
+            take_varint(&mut rest)?;
+        }
+    }
+    Ok(rest)
+}
+
 /// Sets `to` to the numbers of `width` bits each in `packed`; zero where there are none.
 fn unpack(packed: &[u8], width: u8, to: &mut [u64; BLOCK]) {
     // A width that the compiler knows makes every shift a constant.

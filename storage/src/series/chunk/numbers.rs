@@ -79,10 +79,11 @@ fn common(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// Appends what `count` numbers become; returns the bytes after them.
+/// Appends what the first `until` of `count` numbers become; returns the bytes after all of them.
 pub(super) fn decode<'a, T: Copy>(
     bytes: &'a [u8],
     count: usize,
+    until: usize,
     to: &mut Vec<T>,
     made: impl Fn(i64) -> T,
 ) -> Result<&'a [u8], ChunkError> {
@@ -99,10 +100,10 @@ pub(super) fn decode<'a, T: Copy>(
         step = unzigzag(take_varint(&mut rest)?).wrapping_mul(divisor);
     }
     let second = first.wrapping_add(step);
-    to.reserve(count);
-    to.extend([first, second].into_iter().take(order.min(count)).map(&made));
+    to.reserve(until);
+    to.extend([first, second].into_iter().take(order.min(until)).map(&made));
     let mut last = second;
-    let left = count.saturating_sub(order);
+    let (left, wanted) = (count.saturating_sub(order), until.saturating_sub(order));
     let mut take = |numbers: &[i64]| match order {
         0 => to.extend(numbers.iter().map(|n| made(first.wrapping_add(n.wrapping_mul(divisor))))),
         1 => to.extend(numbers.iter().map(|n| {
@@ -119,20 +120,24 @@ pub(super) fn decode<'a, T: Copy>(
         let number = unzigzag(take_varint(&mut rest)?);
         if order == 0 {
             let all = made(first.wrapping_add(number.wrapping_mul(divisor)));
-            to.resize(to.len() + count, all);
+            to.resize(to.len() + until, all);
             return Ok(rest);
         }
         let number = [number; BLOCK];
-        for at in (0..left).step_by(BLOCK) {
-            take(number.get(..left - at).unwrap_or(&number));
+        for at in (0..wanted).step_by(BLOCK) {
+            take(number.get(..wanted - at).unwrap_or(&number));
         }
         return Ok(rest);
     }
     let mut numbers = [0; BLOCK];
     for at in (0..left).step_by(BLOCK) {
         let length = (left - at).min(BLOCK);
+        if at >= wanted {
+            rest = block::pass(rest, length)?;
+            continue;
+        }
         rest = block::decode(rest, length, &mut numbers)?;
-        take(numbers.get(..length).unwrap_or(&numbers));
+        take(numbers.get(..length.min(wanted - at)).unwrap_or(&numbers));
     }
     Ok(rest)
 }
@@ -148,7 +153,9 @@ mod tests {
             let mut out = Vec::new();
             encode(&numbers, true, &mut out);
             let mut back = Vec::new();
-            assert!(decode(&out, numbers.len(), &mut back, |n| n).unwrap().is_empty());
+            assert!(
+                decode(&out, numbers.len(), numbers.len(), &mut back, |n| n).unwrap().is_empty()
+            );
             assert_eq!(back, numbers);
             out.len()
         };

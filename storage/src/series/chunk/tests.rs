@@ -177,6 +177,20 @@ proptest! {
     }
 
     #[test]
+    fn some_places_are_read_as_all_are(values in proptest::collection::vec(value(), 0..300), steps in proptest::collection::vec(0i64..1 << 20, 0..300), a: usize, b: usize) {
+        let counter: Vec<f64> = steps.iter().scan(0, |sum, s| { *sum += s; Some(*sum as f64 / 100.0) }).collect();
+        for values in [values, counter, vec![0.25; 130], (0..200).map(f64::from).collect()] {
+            let mut bytes = Vec::new();
+            encode_values(&values, &mut bytes);
+            let (a, b) = (a % (values.len() + 1), b % (values.len() + 3));
+            let mut back = vec![1.5];
+            decode_values_in(&bytes, i32::try_from(values.len()).unwrap(), a..b, &mut back).unwrap();
+            let end = b.min(values.len());
+            prop_assert_eq!(bits(&back[1..]), bits(&values[a.min(end)..end]));
+        }
+    }
+
+    #[test]
     fn any_bytes_are_refused_or_read(mut bytes in proptest::collection::vec(any::<u8>(), 0..80), count in prop_oneof![-5i32..400, Just(65_536), Just(i32::MAX)]) {
         if let Some(first) = bytes.first_mut() {
             *first = VERSION;

@@ -1,5 +1,7 @@
 //! Values as numbers: decimals of few digits become whole ones.
 
+use std::ops::Range;
+
 use super::{ChunkError, numbers, put_varint, take_varint};
 
 /// The form whose numbers are the values' bits.
@@ -33,32 +35,52 @@ pub(super) fn encode(values: &[f64], out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn decode(bytes: &[u8], count: usize, to: &mut Vec<f64>) -> Result<(), ChunkError> {
+/// Appends the values at `places`.
+pub(super) fn decode(
+    bytes: &[u8],
+    count: usize,
+    places: Range<usize>,
+    to: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
     let (form, body) = bytes.split_first().ok_or(super::CUT_OFF)?;
     let start = to.len();
     let mut rest = match POWERS.get(usize::from(*form)) {
         Some(power) => {
-            let rest = numbers::decode(body, count, to, as_value)?;
+            let rest = numbers::decode(body, count, places.end, to, as_value)?;
+            drop_before(to, start, &places);
             if *power != 1.0 {
                 to.iter_mut().skip(start).for_each(|value| *value /= power);
             }
             rest
         }
         None if *form == BITS => {
-            numbers::decode(body, count, to, |n| f64::from_bits(ordered(n).cast_unsigned()))?
+            let value = |n| f64::from_bits(ordered(n).cast_unsigned());
+            let rest = numbers::decode(body, count, places.end, to, value)?;
+            drop_before(to, start, &places);
+            rest
         }
         None => return Err(ChunkError::Damaged("its values have no form that exists")),
     };
-    let mut place = start;
+    let mut place = 0usize;
     while !rest.is_empty() {
         let gap = usize::try_from(take_varint(&mut rest)?).unwrap_or(usize::MAX);
         let (bits, after) = rest.split_first_chunk().ok_or(super::CUT_OFF)?;
         place = place.saturating_add(gap);
-        let slot = to.get_mut(place).ok_or(ChunkError::Damaged("an exception has no place"))?;
-        *slot = f64::from_bits(u64::from_le_bytes(*bits));
+        if place >= count {
+            return Err(ChunkError::Damaged("an exception has no place"));
+        }
+        let wanted = place.checked_sub(places.start).and_then(|at| to.get_mut(start + at));
+        if let Some(slot) = wanted {
+            *slot = f64::from_bits(u64::from_le_bytes(*bits));
+        }
         (place, rest) = (place.saturating_add(1), after);
     }
     Ok(())
+}
+
+/// Removes the values before those at `places`, which were decoded on the way to them.
+fn drop_before(to: &mut Vec<f64>, start: usize, places: &Range<usize>) {
+    to.drain(start..to.len().min(start + places.start));
 }
 
 /// Bits in an order that is that of the values, and back.

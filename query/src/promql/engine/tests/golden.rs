@@ -68,7 +68,7 @@ fn samples(value: Value, step: usize) -> BTreeMap<Labels, f64> {
         Value::Scalar(values) => [(Labels::default(), values[step])].into(),
         Value::Vector(series) => series
             .into_iter()
-            .filter_map(|series| series.values[step].map(|value| (series.labels, value)))
+            .filter_map(|series| series.values.get(step).map(|value| (series.labels, value)))
             .collect(),
         other => panic!("{other:?}"),
     }

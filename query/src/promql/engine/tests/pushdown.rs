@@ -37,7 +37,13 @@ async fn run(expr: &str) -> (Vec<(String, Vec<Option<f64>>)>, Vec<Grouping>) {
             Request::Series { .. } => panic!("series were read: {expr}"),
         })
         .collect();
-    (series.into_iter().map(|one| (one.labels.to_string(), one.values)).collect(), asked)
+    (
+        series
+            .into_iter()
+            .map(|one| (one.labels.to_string(), one.values.iter().collect()))
+            .collect(),
+        asked,
+    )
 }
 
 fn always(labels: &str, value: f64) -> (String, Vec<Option<f64>>) {
@@ -99,7 +105,7 @@ async fn a_fixed_time_is_asked_for_once_and_offsets_are_passed_on() {
     let expr = "sum(increase(bytes_total[1m] @ 90 offset 30s))";
     let answer = memory.query(expr, STEPS, false).await.unwrap();
     let Value::Vector(series) = answer.value else { panic!("no vector") };
-    assert_eq!(series[0].values, vec![Some(60.0); 3]);
+    assert_eq!(series[0].values.iter().collect::<Vec<_>>(), vec![Some(60.0); 3]);
     let expected = Request::Sums {
         metric: Some("bytes_total".to_owned()),
         range: 60_000,
@@ -116,7 +122,7 @@ async fn other_metrics_are_read_as_series() {
     memory.load(10_000, "up_total{a=\"1\"} 0+1x60");
     let answer = memory.query("sum(increase(up_total[1m]))", STEPS, false).await.unwrap();
     let Value::Vector(series) = answer.value else { panic!("no vector") };
-    assert_eq!(series[0].values, vec![Some(6.0); 3]);
+    assert_eq!(series[0].values.iter().collect::<Vec<_>>(), vec![Some(6.0); 3]);
     let expected =
         Request::Series { metric: Some("up_total".to_owned()), after: 60_000, until: 240_000 };
     assert_eq!(*memory.requests.lock(), [expected]);

@@ -156,7 +156,7 @@ async fn first_over_time_sees_a_left_open_window_and_keeps_the_name() {
         panic!("no vector");
     };
     // The window is left-open: the sample at 0 is outside.
-    assert_eq!(series[0].values, [Some(1.0)]);
+    assert_eq!(series[0].values.iter().collect::<Vec<_>>(), [Some(1.0)]);
     assert_eq!(series[0].labels.metric(), "c_total");
 }
 

@@ -5,7 +5,12 @@
 //! Label         1: name  2: value   Sample      1: double value  2: int64 timestamp, ms
 //! ```
 
-use crate::data::Series;
+/// A series: labels in order, samples in order of time (milliseconds).
+#[derive(Debug, Clone)]
+pub(crate) struct Series {
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) samples: Vec<(i64, f64)>,
+}
 
 /// The body of a request.
 pub(crate) fn request(series: &[Series]) -> Vec<u8> {
