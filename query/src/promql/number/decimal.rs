@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn of_two_that_are_equally_near_the_even_one_is_written() {
-        assert_eq!(text(write_plain, 133_879_546_950_562.625), "133879546950562.62");
-        assert_eq!(text(write_plain, 133_879_546_950_562.875), "133879546950562.88");
+        assert_eq!(text(write_plain, 133_879_546_950_562.0 + 0.625), "133879546950562.62");
+        assert_eq!(text(write_plain, 133_879_546_950_562.0 + 0.875), "133879546950562.88");
     }
 
     #[test]
