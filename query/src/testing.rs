@@ -194,6 +194,7 @@ pub(crate) fn snapshot(dir: &Path, batch: &RecordBatch, memory: usize, files: us
         hidden_in_memory: Arc::default(),
         object_store: Arc::new(LocalFileSystem::new_with_prefix(dir).expect("directory is there")),
         object_store_url: Url::parse("file:///").expect("a constant"),
+        local: None,
     }
 }
 

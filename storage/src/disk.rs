@@ -116,6 +116,14 @@ impl dyn Disk + '_ {
         Ok(bytes)
     }
 
+    /// The same into `bytes`, in place of what it holds: one buffer for many files is cleared by the
+    /// system only once.
+    pub(crate) fn read_into(&self, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let file = self.open(path, Mode::Read)?;
+        bytes.resize(usize::try_from(file.length()?).map_err(io::Error::other)?, 0);
+        file.read_exact_at(bytes, 0)
+    }
+
     pub(crate) fn is_folder(&self, path: &Path) -> bool {
         self.metadata(path).is_ok_and(|m| m.is_folder)
     }

@@ -15,6 +15,7 @@ use crate::delta::log::{LOG_FOLDER, LogError};
 use crate::directory::DirectoryLock;
 use crate::disk::objects::DiskStore;
 use crate::durable::{self, At, FileError};
+use crate::local::LocalFiles;
 use crate::objects::upload::{UploadError, upload};
 use crate::objects::{Bucket, CheckError};
 use crate::paths::DataDir;
@@ -68,6 +69,12 @@ impl Place {
             Some(bucket) => Arc::new(bucket.cache().clone()),
             None => Arc::new(DiskStore::read_only(self.dir.disk().clone(), self.dir.tables())),
         }
+    }
+
+    /// The same, if the tables are on local disk.
+    pub(crate) fn local(&self) -> Option<LocalFiles> {
+        let on_disk = self.bucket.is_none();
+        on_disk.then(|| LocalFiles::new(self.dir.disk().clone(), self.dir.tables()))
     }
 
     /// Name of the application transaction of this directory's log.

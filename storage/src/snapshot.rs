@@ -10,6 +10,7 @@ use url::Url;
 use crate::bounds::LabelBounds;
 use crate::error::{Error, ErrorKind};
 use crate::hidden::Hidden;
+use crate::local::LocalFiles;
 use crate::part::PartId;
 use crate::rollup::{RollupError, derive::derive};
 use crate::series::{self, Run, SeriesPoints};
@@ -134,6 +135,8 @@ pub struct Snapshot {
     pub object_store: Arc<dyn ObjectStore>,
     /// Url that stands for `object_store` in a query engine's registry.
     pub object_store_url: Url,
+    /// The same store, if it is on local disk.
+    pub local: Option<LocalFiles>,
 }
 
 impl Snapshot {

@@ -378,6 +378,7 @@ impl Store {
             hidden_in_memory: self.inner.hiding.lock().in_memory(table.spec.name),
             object_store: self.inner.objects.clone(),
             object_store_url: self.object_store_url.clone(),
+            local: self.inner.place.local(),
         }
     }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use tokio::runtime::Handle;
-use weir_storage::DataFile;
+use weir_storage::{DataFile, LocalFile, LocalFiles};
 
 /// Bytes that are read at least.
 const READ_AHEAD: usize = 64 << 10;
@@ -23,16 +23,33 @@ const STRETCHES: usize = 8;
 /// A file. Only for threads that may wait.
 #[derive(Clone)]
 pub(super) struct Input {
-    store: Arc<dyn ObjectStore>,
     file: Arc<DataFile>,
-    runtime: Handle,
+    place: Place,
     /// What was read last, the newest at the end: where it begins, and the bytes.
     known: Arc<Mutex<Vec<(u64, Bytes)>>>,
 }
 
+/// Where its bytes come from.
+#[derive(Clone)]
+enum Place {
+    /// An open file: read at once, without asking another thread.
+    Local(Arc<LocalFile>),
+    Store(Arc<dyn ObjectStore>, Handle),
+}
+
 impl Input {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, file: Arc<DataFile>, runtime: Handle) -> Self {
-        Self { store, file, runtime, known: Arc::default() }
+    /// Opens a file of the store, or of the folder that it is on local disk.
+    pub(super) fn open(
+        store: Arc<dyn ObjectStore>,
+        local: Option<&LocalFiles>,
+        file: Arc<DataFile>,
+        runtime: &Handle,
+    ) -> Result<Self, ParquetError> {
+        let place = match local {
+            Some(local) => Place::Local(Arc::new(local.open(&file.path)?)),
+            None => Place::Store(store, runtime.clone()),
+        };
+        Ok(Self { file, place, known: Arc::default() })
     }
 
     /// Up to `length` bytes from `start` on; fewer at the end of the file.
@@ -55,8 +72,14 @@ impl Input {
 
     fn fetch(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let end = start.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-        let bytes = self.store.get_range(&self.file.path, start..end.min(self.file.size));
-        self.runtime.block_on(bytes).map_err(|error| ParquetError::External(Box::new(error)))
+        let range = start..end.min(self.file.size);
+        match &self.place {
+            Place::Local(file) => Ok(file.read(range)?),
+            Place::Store(store, runtime) => {
+                let bytes = store.get_range(&self.file.path, range);
+                runtime.block_on(bytes).map_err(|error| ParquetError::External(Box::new(error)))
+            }
+        }
     }
 }
 
@@ -127,7 +150,7 @@ mod tests {
         let put = store.put(&path, PutPayload::from(content.clone()));
         runtime.block_on(put).expect("the file is written");
         let file = Arc::new(DataFile::unknown(path, size));
-        let input = Input::new(store, file, runtime.handle().clone());
+        let input = Input::open(store, None, file, runtime.handle()).expect("it is opened");
         // Columns in turn, short and long, across the ends of stretches and of the file.
         for round in 0..40 {
             for column in 0..11 {

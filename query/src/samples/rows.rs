@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 use tokio::runtime::Handle;
-use weir_storage::DataFile;
+use weir_storage::{DataFile, LocalFiles};
 
 use super::input::Input;
 use super::wanted::Wanted;
@@ -56,6 +56,8 @@ pub(super) struct Chunk {
 pub(super) struct Request {
     pub(super) file: Arc<DataFile>,
     pub(super) store: Arc<dyn ObjectStore>,
+    /// The same store, if it is on local disk.
+    pub(super) local: Option<LocalFiles>,
     pub(super) footers: Arc<FileMetadataCache>,
     /// Rows that can be wanted, if the file's index tells.
     pub(super) selection: Option<RowSelection>,
@@ -75,8 +77,8 @@ impl Rows {
     }
 
     fn try_open(request: Request, runtime: &Handle) -> Result<Option<Self>, ParquetError> {
-        let Request { file, store, footers, selection, wanted, after, until, labels_only } =
-            request;
+        let Request { file, store, local, footers, selection, wanted, .. } = request;
+        let Request { after, until, labels_only, .. } = request;
         let meta = runtime.block_on(footer(&store, &footers, &file))?;
         let meta = ArrowReaderMetadata::try_new(
             meta,
@@ -88,7 +90,7 @@ impl Rows {
         let asked = ProjectionMask::columns(schema, ASKED);
         let filter =
             ArrowPredicateFn::new(asked, move |batch| Ok(choose(&wanted, after, until, &batch)?));
-        let input = Input::new(store, file.clone(), runtime.clone());
+        let input = Input::open(store, local.as_ref(), file.clone(), runtime)?;
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, meta)
             .with_batch_size(if labels_only { BATCH_ROWS * 16 } else { BATCH_ROWS })
             .with_projection(projection)

@@ -62,6 +62,7 @@ impl SampleSource {
                 Some(Request {
                     file,
                     store: self.snapshot.object_store.clone(),
+                    local: self.snapshot.local.clone(),
                     footers: self.reader.footers.clone(),
                     selection,
                     wanted,

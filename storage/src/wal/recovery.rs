@@ -80,6 +80,7 @@ pub(crate) fn recover<E: std::error::Error>(
     let mut reached = known.trimmed.saturating_add(1);
     let mut end_lsn = None;
     let mut rest = paths.iter().peekable();
+    let mut buffer = Vec::new();
     while let Some((first_lsn, path)) = rest.next() {
         let next = rest.peek().map(|(lsn, _)| *lsn);
         if *first_lsn > reached {
@@ -90,7 +91,8 @@ pub(crate) fn recover<E: std::error::Error>(
             });
         }
         let part = Part { path, first_lsn: *first_lsn, next, known };
-        let Some(end) = read_segment(disk, part, &mut segments, &mut replay)? else {
+        disk.read_into(path, &mut buffer).at("read", path)?;
+        let Some(end) = read_segment(disk, part, &buffer, &mut segments, &mut replay)? else {
             continue;
         };
         end_lsn = Some(end);
@@ -121,18 +123,18 @@ impl Part<'_> {
     }
 }
 
-/// Reads one segment; returns the LSN after its last valid entry, or `None` if it had none and was
+/// Reads one segment, given its bytes; returns the LSN after its last valid entry, or `None` if it had none and was
 /// removed.
 fn read_segment<E: std::error::Error>(
     disk: &dyn Disk,
     part: Part<'_>,
+    bytes: &[u8],
     segments: &mut Segments,
     replay: &mut impl FnMut(&[(u64, StoredEntry<'_>)]) -> Result<(), (u64, E)>,
 ) -> Result<Option<u64>, RecoveryError<E>> {
     let Part { path, first_lsn, next, known } = part;
-    let bytes = disk.read(path).at("read", path)?;
     let damaged = |offset, reason| RecoveryError::Damaged { path: path.to_owned(), offset, reason };
-    let header = match format::decode_header(&bytes) {
+    let header = match format::decode_header(bytes) {
         Ok(header) if header.first_lsn == first_lsn => header,
         // The header is synced before the first frame: without frames nothing can be lost.
         Err(_) if part.may_be_torn(first_lsn) && bytes.len() <= HEADER => {
@@ -185,7 +187,7 @@ fn read_segment<E: std::error::Error>(
         return Ok(None);
     }
     if next.is_none() {
-        settle(disk, path, bytes.get(..offset).unwrap_or(&bytes))?;
+        settle(disk, path, bytes.get(..offset).unwrap_or(bytes))?;
     }
     let bytes = u64::try_from(offset).unwrap_or(u64::MAX);
     segments.set(first_lsn, lsn, bytes, true);
