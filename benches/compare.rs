@@ -21,9 +21,11 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark fails by panicking")]
 
+mod answer;
 #[path = "compare/ask.rs"]
 mod ask;
 mod cost;
+mod protobuf;
 #[path = "compare/random.rs"]
 mod random;
 #[path = "compare/remote_write.rs"]

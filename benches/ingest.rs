@@ -12,6 +12,7 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark fails by panicking")]
 
+mod answer;
 mod cost;
 mod generator;
 mod load;

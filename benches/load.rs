@@ -5,13 +5,14 @@
 //! its old sequence would be acknowledged without being stored. It travels in a zstd frame of its
 //! own, which costs some bytes that agents do not send.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_wire::Header;
 
+use super::answer::answer;
 use super::generator::{Cluster, Shape};
 
 /// Wait after a refusal for lack of room. Agents wait longer.
@@ -244,27 +245,4 @@ fn one(
         }
     }
     outcome
-}
-
-/// Status and body of the next answer.
-fn answer(from: &mut impl BufRead) -> (u16, String) {
-    let mut line = String::new();
-    let mut status = 0;
-    let mut length = 0;
-    loop {
-        line.clear();
-        from.read_line(&mut line).expect("the server answers");
-        assert!(!line.is_empty(), "the server hung up");
-        let text = line.trim_end().to_ascii_lowercase();
-        if let Some(rest) = text.strip_prefix("http/1.1 ") {
-            status = rest.get(..3).and_then(|s| s.parse().ok()).expect("a status");
-        } else if let Some(n) = text.strip_prefix("content-length: ") {
-            length = n.parse().expect("a length");
-        } else if text.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    from.read_exact(&mut body).expect("the whole answer");
-    (status, String::from_utf8_lossy(&body).into_owned())
 }

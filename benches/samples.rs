@@ -12,6 +12,8 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark fails by panicking")]
 
+mod protobuf;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use protobuf::{field, varint};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rustix::time::{ClockId, clock_gettime};
@@ -153,21 +156,6 @@ impl Series {
         }
         field(request, 1, &message);
     }
-}
-
-/// A field of bytes with its length.
-fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    out.push(number << 3 | 2);
-    varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 /// CPU time of this process.

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::protobuf::{field, varint};
 use super::targets::Target;
 
 /// A body that is ready to be sent.
@@ -31,21 +32,6 @@ pub(crate) fn encoded_labels(labels: &[(&str, &str)]) -> Vec<u8> {
         field(&mut out, 1, &label);
     }
     out
-}
-
-/// A field of bytes with its length.
-fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    out.push(number << 3 | 2);
-    varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 fn sample(out: &mut Vec<u8>, time: i64, value: f64) {

@@ -1,10 +1,11 @@
 //! Senders of remote write: a keep-alive connection for each lane, one request at a time.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::answer::answer;
 use super::remote_write::Lane;
 
 /// No lane is further ahead of the slowest one, milliseconds of data: Prometheus refuses what is an
@@ -102,27 +103,4 @@ fn one(
 /// How far the slowest lane is; 0 until each has sent something.
 fn slowest(reached: &[AtomicI64]) -> i64 {
     reached.iter().map(|at| at.load(Ordering::Relaxed)).min().unwrap_or(i64::MAX)
-}
-
-/// Status and body of the next answer.
-fn answer(from: &mut impl BufRead) -> (u16, String) {
-    let mut line = String::new();
-    let mut status = 0;
-    let mut length = 0;
-    loop {
-        line.clear();
-        from.read_line(&mut line).expect("the server answers");
-        assert!(!line.is_empty(), "the server hung up");
-        let text = line.trim_end().to_ascii_lowercase();
-        if let Some(rest) = text.strip_prefix("http/1.1 ") {
-            status = rest.get(..3).and_then(|s| s.parse().ok()).expect("a status");
-        } else if let Some(n) = text.strip_prefix("content-length: ") {
-            length = n.parse().expect("a length");
-        } else if text.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    from.read_exact(&mut body).expect("the whole answer");
-    (status, String::from_utf8_lossy(&body).into_owned())
 }
