@@ -117,14 +117,14 @@ impl Shipper {
             }
             let stop = self.stop.clone();
             let Some(outgoing) = self.spool.next(|| stop.deadline().is_some()) else { return };
+            let was_stopping = self.stop.deadline().is_some();
             if let Some(wait) = self.one(&outgoing) {
                 self.spool.returned();
-                let was_stopping = self.stop.deadline().is_some();
                 let mut until = Instant::now() + wait;
                 if let Some(deadline) = self.stop.deadline() {
                     until = until.min(deadline);
                 }
-                // A stop cuts the wait short, for one more attempt at once.
+                // A stop since the attempt began cuts the wait short, for one more at once.
                 self.spool.sleep(until, || !was_stopping && stop.deadline().is_some());
             }
         }
