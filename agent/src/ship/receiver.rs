@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ pub(crate) enum Answer {
     Status(u16, &'static str),
     /// 429 with a Retry-After in seconds.
     Busy(u64),
+    /// The same, once the test comes to the barrier.
+    BusyAt(Arc<Barrier>, u64),
     /// The request is read, and the connection closed without an answer.
     HangUp,
     /// The request is read and not answered while the test runs.
@@ -131,9 +133,15 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
         reader.read_exact(&mut body)?;
         let answer = shared.script.lock().pop_front().unwrap_or(Answer::Status(204, ""));
         let silent = matches!(answer, Answer::Silence);
+        let gate = match &answer {
+            Answer::BusyAt(gate, _) => Some(Arc::clone(gate)),
+            _ => None,
+        };
         let (status, extra, text) = match answer {
             Answer::Status(status, text) => (status, String::new(), text),
-            Answer::Busy(seconds) => (429, format!("retry-after: {seconds}\r\n"), "busy"),
+            Answer::Busy(seconds) | Answer::BusyAt(_, seconds) => {
+                (429, format!("retry-after: {seconds}\r\n"), "busy")
+            }
             Answer::HangUp | Answer::Silence => (0, String::new(), ""),
         };
         shared.requests.lock().push(Request { head, body, at: Instant::now(), status });
@@ -143,6 +151,10 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
                 std::thread::sleep(Duration::from_millis(20));
             }
             return Ok(());
+        }
+        if let Some(gate) = gate {
+            shared.arrived.notify_all();
+            gate.wait();
         }
         let length = match status {
             204 => String::new(),

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::Barrier;
 use std::thread::JoinHandle;
 
 use super::receiver::{Answer, Receiver, Request};
@@ -156,6 +157,19 @@ fn a_wrong_token_keeps_batches_until_it_is_put_right() {
     assert!(requests[0].head.contains("authorization: bearer old\r\n"));
     assert!(requests.last().unwrap().head.contains("authorization: bearer new\r\n"));
     assert!(shipping.spool.undeclared_losses().is_empty());
+}
+
+#[test]
+fn a_stop_while_an_answer_is_under_way_is_followed_by_one_more_attempt() {
+    let answered = Arc::new(Barrier::new(2));
+    let receiver = Receiver::start([Answer::BusyAt(answered.clone(), 200)]);
+    let mut shipping = Shipping::start(receiver.url(), None);
+    shipping.push(1);
+    receiver.wait(|r| r.len() == 1);
+    shipping.stop.by(Instant::now() + Duration::from_secs(10), &shipping.spool);
+    answered.wait();
+    shipping.thread.take().unwrap().join().unwrap();
+    assert_eq!(taken(&receiver.requests()), ["1"]);
 }
 
 #[test]
