@@ -143,6 +143,9 @@ impl Run {
             after,
             until,
         };
+        // A tier that is made later never gets what its source lost before.
+        let later = self.lacks_tiers && tables.contains(&0);
+        tables.extend((0..TIERS.len()).filter(|_| later).map(|tier| TABLES.len() + tier));
         let number = self.model.erase(&tables, Range { workload, after, until });
         let deleted = self.running().delete(deletion).await;
         let fate = match &deleted {
