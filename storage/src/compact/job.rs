@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::CompactError;
 use super::merge::{Combine, MergeError, Merged, Setting, merge};
-use super::plan::SETTLE;
+use super::plan::is_quiet;
 use super::throttle::Throttle;
 use crate::apart::apart;
 use crate::durable::{self, At, Taken};
@@ -108,11 +108,10 @@ fn write_at(
     tmp: &std::path::Path,
 ) -> Result<Replacement, CompactError> {
     let disk = inner.dir.disk().as_ref();
-    let settle = i64::try_from(SETTLE.as_micros()).unwrap_or(i64::MAX);
     let now = inner.clock.now();
-    let over = job.spec.window.end(job.window).saturating_add(settle) <= now;
+    let over = is_quiet(job.spec.window.end(job.window), now);
     // Late rows may go on to arrive in a window that is over: what is made of them is not to be kept.
-    let quiet = job.inputs.iter().all(|file| file.committed.saturating_add(settle) <= now);
+    let quiet = job.inputs.iter().all(|file| is_quiet(file.committed, now));
     let combine: Option<Box<dyn Combine>> = if job.spec.series {
         Some(Box::new(series::Combiner::new(job.spec.window)))
     } else {

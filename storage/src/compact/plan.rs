@@ -125,9 +125,14 @@ fn fill(policy: &Policy, members: &[(usize, Candidate)]) -> Option<Vec<usize>> {
 }
 
 fn settled(policy: &Policy, members: &[(usize, Candidate)], now: i64) -> bool {
-    let settle = i64::try_from(SETTLE.as_micros()).unwrap_or(i64::MAX);
-    let quiet = |since: i64| now.saturating_sub(since) >= settle;
-    members.iter().all(|(_, file)| quiet(policy.window.end(file.window)) && quiet(file.committed))
+    members.iter().all(|(_, file)| {
+        is_quiet(policy.window.end(file.window), now) && is_quiet(file.committed, now)
+    })
+}
+
+/// Whether nothing has happened for [`SETTLE`].
+pub(crate) fn is_quiet(since: i64, now: i64) -> bool {
+    now.saturating_sub(since) >= i64::try_from(SETTLE.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn class(rows: u64) -> u32 {

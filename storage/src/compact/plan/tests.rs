@@ -199,3 +199,23 @@ fn what_lags_behind_is_caught_up_with_in_large_jobs() {
     let jobs = table.compact();
     assert!(jobs < 60 && table.files.len() < 28, "{jobs} jobs, {} files", table.files.len());
 }
+
+#[test]
+fn large_files_wait_until_they_fill_one() {
+    let mut table = Table::new(Window::TWO_HOURS);
+    let add = |table: &mut Table, mib: u64, rows: u64| {
+        table.flush(0, rows);
+        table.files.last_mut().unwrap().size = mib * MIB;
+    };
+    // Rows of one class, and of several.
+    (0..15).for_each(|n| add(&mut table, 8, 300_000 << (n % 3 * 3)));
+    assert_eq!(next(&table.policy, &table.files, 0), None, "eight of a class are not enough");
+    add(&mut table, 8, 300_000);
+    assert_eq!(next(&table.policy, &table.files, 0).unwrap().len(), MAX_FAN_IN);
+
+    table.files.clear();
+    (0..2).for_each(|_| add(&mut table, 60, 5_000_000));
+    assert_eq!(next(&table.policy, &table.files, 0), None);
+    add(&mut table, 9, 700_000);
+    assert_eq!(next(&table.policy, &table.files, 0).unwrap().len(), 2, "at most a full file");
+}
