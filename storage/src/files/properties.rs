@@ -5,7 +5,8 @@
 //!                 would make readers restore our dictionaries.
 //! times, numbers  DELTA_BINARY_PACKED, or a dictionary where it is smaller, see `numbers`
 //! chunks          of series: times a large dictionary, since all series of a target share them; values
-//!                 plain, they are encoded already; small pages and row groups, since rows are large
+//!                 plain, they are encoded already; small row groups and pages, since rows are large and
+//!                 most queries want few of them
 //! statistics      of each page for times and for the labels that rows are first sorted by (another
 //!                 label's pages are found by the label index; in tables of series, of every label),
 //!                 of each row group for other labels and numbers, none for lists
@@ -31,6 +32,9 @@ const LABELS_WITH_PAGES: usize = 4;
 /// The same for a table of series, whose rows are chunks of many points.
 const SERIES_ROW_GROUP: usize = 32 * 1024;
 const SERIES_PAGE_ROWS: usize = 512;
+/// Bytes of a page of chunks, and rows after which a writer looks whether it is full.
+const CHUNK_PAGE: usize = 16 << 10;
+const CHUNK_BATCH: usize = 8;
 /// Bytes of a dictionary of chunks' times.
 const TIMES_DICTIONARY: usize = 4 << 20;
 
@@ -62,16 +66,16 @@ impl Effort {
 pub fn writer_properties(spec: &TableSpec, effort: Effort) -> WriterProperties {
     let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default());
     let (labels, numbers) = effort.levels();
-    let (row_group, page_rows, statistics) = if spec.series {
-        (SERIES_ROW_GROUP, SERIES_PAGE_ROWS, EnabledStatistics::Page)
+    let (row_group, page_rows, batch_rows, statistics) = if spec.series {
+        (SERIES_ROW_GROUP, SERIES_PAGE_ROWS, CHUNK_BATCH, EnabledStatistics::Page)
     } else {
-        (ROW_GROUP, PAGE_ROWS, EnabledStatistics::Chunk)
+        (ROW_GROUP, PAGE_ROWS, PAGE_ROWS, EnabledStatistics::Chunk)
     };
     let mut properties = WriterProperties::builder()
         .set_compression(zstd(labels))
         .set_max_row_group_row_count(Some(row_group))
         .set_data_page_row_count_limit(page_rows)
-        .set_write_batch_size(page_rows)
+        .set_write_batch_size(batch_rows)
         .set_statistics_enabled(statistics)
         .set_coerce_types(true)
         .set_created_by(concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned());
@@ -106,6 +110,7 @@ pub fn writer_properties(spec: &TableSpec, effort: Effort) -> WriterProperties {
                 properties
                     .set_column_dictionary_enabled(column.clone(), spec.series && name == "times")
                     .set_column_dictionary_page_size_limit(column.clone(), TIMES_DICTIONARY)
+                    .set_column_data_page_size_limit(column.clone(), CHUNK_PAGE)
                     .set_column_statistics_enabled(column, EnabledStatistics::None)
             }
             _ => properties,
