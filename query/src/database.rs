@@ -16,10 +16,11 @@ use weir_storage::{Snapshot, Store};
 use crate::budget::{self, Budget, Space, SpaceOf, Spill};
 use crate::error::Error;
 use crate::flows::{Tiers, bucket_sum};
-use crate::samples::{SampleSource, SampleTable, label};
+use crate::samples::{HeadCache, SampleSource, SampleTable, label};
 use crate::scan::SnapshotTable;
 use crate::scan::indexes::Indexes;
 use crate::series::AllSeries;
+use crate::session::LazySession;
 use crate::sql::bounded::Bounded;
 
 /// Name of the table of flows.
@@ -65,12 +66,14 @@ pub struct Resources {
     pub footer_cache_bytes: usize,
     /// Bytes of label indexes kept between queries.
     pub index_cache_bytes: usize,
+    /// Bytes of what is known of rows of series, without their values, kept between queries.
+    pub head_cache_bytes: usize,
     /// Parallel parts of one query; 0 stands for the number of cores.
     pub parallelism: usize,
 }
 
 impl Default for Resources {
-    /// 1 GiB for results and nothing on disk, 64 MiB each of footers and label indexes, every core.
+    /// 1 GiB for results and nothing on disk, 64 MiB each of footers and label indexes, 32 MiB of heads of series, every core.
     fn default() -> Self {
         Self {
             memory_bytes: 1 << 30,
@@ -78,6 +81,7 @@ impl Default for Resources {
             spill_bytes: 8 << 30,
             footer_cache_bytes: 64 << 20,
             index_cache_bytes: 64 << 20,
+            head_cache_bytes: 32 << 20,
             parallelism: 0,
         }
     }
@@ -115,11 +119,11 @@ impl Database {
     }
 
     /// All series that are acknowledged now.
-    pub(crate) fn series(&self) -> Result<AllSeries, Error> {
+    pub(crate) fn series(&self) -> AllSeries {
         let snapshots = self.snapshots();
         let samples = snapshots.iter().find(|s| s.spec.name == SAMPLES).cloned();
         let samples = samples.map(|snapshot| self.runtime.samples(snapshot));
-        Ok(AllSeries::new(self.runtime.session(snapshots)?, samples))
+        AllSeries::new(LazySession::new(self.runtime.clone(), snapshots), samples)
     }
 
     fn snapshots(&self) -> Vec<Snapshot> {
@@ -134,6 +138,7 @@ impl Database {
 pub(crate) struct Runtime {
     env: Arc<RuntimeEnv>,
     indexes: Arc<Indexes>,
+    heads: Arc<HeadCache>,
     config: SessionConfig,
 }
 
@@ -175,7 +180,8 @@ impl Runtime {
             config = config.with_target_partitions(resources.parallelism);
         }
         let indexes = Arc::new(Indexes::new(resources.index_cache_bytes));
-        Self { env, indexes, config }
+        let heads = Arc::new(HeadCache::new(resources.head_cache_bytes));
+        Self { env, indexes, heads, config }
     }
 
     pub(crate) fn index_failures(&self) -> u64 {
@@ -185,7 +191,7 @@ impl Runtime {
     /// The series of a snapshot of the table of samples.
     pub(crate) fn samples(&self, snapshot: Snapshot) -> SampleSource {
         let footers = self.env.cache_manager.get_file_metadata_cache();
-        SampleSource::new(snapshot, footers, self.indexes.clone())
+        SampleSource::new(snapshot, footers, self.indexes.clone(), self.heads.clone())
     }
 
     /// A session over the given snapshots.

@@ -146,7 +146,7 @@ struct Api {
 
 impl Api {
     /// All series at this moment.
-    fn source(&self) -> Result<AllSeries, Error> {
+    fn source(&self) -> AllSeries {
         self.database.series()
     }
 

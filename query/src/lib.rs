@@ -28,6 +28,7 @@ pub mod promql;
 mod samples;
 mod scan;
 mod series;
+mod session;
 mod sql;
 #[cfg(test)]
 mod testing;

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::prelude::SessionContext;
 use futures::stream::StreamExt;
 
 use crate::cardinality::Cardinality;
@@ -21,10 +20,11 @@ use crate::promql::source::{
     Blocks, Grouping, Labels, Selector, Series, Source, StepSeries, Steps, Window,
 };
 use crate::samples::{SampleSource, Span};
+use crate::session::LazySession;
 
 /// Flows and samples of one moment.
 pub(crate) struct AllSeries {
-    session: SessionContext,
+    session: Arc<LazySession>,
     flows: FlowSource,
     /// A store may have no table of samples.
     samples: Option<SampleSource>,
@@ -47,7 +47,8 @@ fn owner(selector: &Selector) -> Owner {
 }
 
 impl AllSeries {
-    pub(crate) fn new(session: SessionContext, samples: Option<SampleSource>) -> Self {
+    pub(crate) fn new(session: LazySession, samples: Option<SampleSource>) -> Self {
+        let session = Arc::new(session);
         Self { flows: FlowSource::new(session.clone()), session, samples }
     }
 
@@ -87,8 +88,10 @@ impl AllSeries {
         stop: &Stop,
     ) -> Result<BTreeSet<Labels>, ApiError> {
         let flows = Self::of_flows(selectors);
-        let found = catalog::series(&self.session, &flows, period, most).await?;
-        let mut all: BTreeSet<Labels> = found.into_iter().collect();
+        let mut all = BTreeSet::new();
+        if !flows.is_empty() {
+            all.extend(catalog::series(self.session.get()?, &flows, period, most).await?);
+        }
         if let Some((samples, selectors)) = self.of_samples(selectors)
             && all.len() < most
         {
@@ -105,7 +108,10 @@ impl AllSeries {
         stop: &Stop,
     ) -> Result<BTreeSet<Arc<str>>, ApiError> {
         let flows = Self::of_flows(selectors);
-        let mut all = catalog::label_names(&self.session, &flows, period).await?;
+        let mut all = BTreeSet::new();
+        if !flows.is_empty() {
+            all.extend(catalog::label_names(self.session.get()?, &flows, period).await?);
+        }
         if let Some((samples, selectors)) = self.of_samples(selectors) {
             all.extend(samples.label_names(&selectors, span(period), stop).await?);
         }
@@ -121,7 +127,10 @@ impl AllSeries {
         stop: &Stop,
     ) -> Result<BTreeSet<Arc<str>>, ApiError> {
         let flows = Self::of_flows(selectors);
-        let mut all = catalog::label_values(&self.session, name, &flows, period).await?;
+        let mut all = BTreeSet::new();
+        if !flows.is_empty() {
+            all.extend(catalog::label_values(self.session.get()?, name, &flows, period).await?);
+        }
         if let Some((samples, selectors)) = self.of_samples(selectors) {
             all.extend(samples.label_values(name, &selectors, span(period), stop).await?);
         }
@@ -135,7 +144,7 @@ impl AllSeries {
         stop: &Stop,
     ) -> Result<Cardinality, ApiError> {
         let mut counts = Cardinality::default();
-        cardinality::count_series(&self.session, period, &mut counts).await?;
+        cardinality::count_series(self.session.get()?, period, &mut counts).await?;
         match &self.samples {
             None => Ok(counts),
             Some(samples) => {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::prelude::SessionContext;
 use parking_lot::Mutex;
 
 use super::metrics::{METRICS, Metric, metric_named};
@@ -15,10 +14,11 @@ use super::{counters, sums};
 use crate::database::FLOWS;
 use crate::promql::error::Error;
 use crate::promql::source::{Grouping, Selector, Series, Source, StepSeries, Steps, Window};
+use crate::session::LazySession;
 
 /// The flow metrics of one session, which is one moment of the store.
 pub(crate) struct FlowSource {
-    session: SessionContext,
+    session: Arc<LazySession>,
     /// Names that selectors gave and that begin like a flow metric, but are none.
     unknown: Mutex<BTreeSet<Arc<str>>>,
     tiers: Arc<Tiers>,
@@ -42,8 +42,8 @@ impl Used {
 }
 
 impl FlowSource {
-    pub(crate) fn new(session: SessionContext) -> Self {
-        let tiers = Tiers::of(&session);
+    pub(crate) fn new(session: Arc<LazySession>) -> Self {
+        let tiers = session.tiers().clone();
         Self { session, unknown: Mutex::default(), tiers, used: Mutex::default() }
     }
 
@@ -107,7 +107,9 @@ impl Source for FlowSource {
             self.table(&Need { columns: &columns, after, until, strides: &[] }, true);
         }
         for metric in metrics_of(selector) {
-            all.extend(counters::series(&self.session, metric, selector, after, until).await?);
+            all.extend(
+                counters::series(self.session.get()?, metric, selector, after, until).await?,
+            );
         }
         Ok(all)
     }
@@ -134,6 +136,6 @@ impl Source for FlowSource {
         let strides = [windows.step, windows.rest];
         let columns = read.columns();
         let table = self.table(&Need { columns: &columns, after, until, strides: &strides }, false);
-        Ok(Some(sums::window_sums(&self.session, table, &read, steps).await?))
+        Ok(Some(sums::window_sums(self.session.get()?, table, &read, steps).await?))
     }
 }

@@ -12,6 +12,7 @@ use super::metrics::{Columns, Metric, metric_named};
 use super::shape::bounds;
 use crate::database::{Resources, Runtime};
 use crate::promql::source::{Grouping, Labels, MatchOp, Matcher, Selector, Source, Steps, Window};
+use crate::session::LazySession;
 use crate::testing::{Row, dense, flow_batch, snapshot};
 
 pub(super) const BASE_MS: i64 = 1_790_000_000_000;
@@ -176,7 +177,7 @@ fn source(rows: &[Row], dir: &std::path::Path, rng: &mut StdRng) -> FlowSource {
     let files = rng.random_range(1..4);
     let snapshot = snapshot(dir, &flow_batch(rows), memory, files);
     let runtime = Runtime::new(&Resources::default());
-    FlowSource::new(runtime.session(vec![snapshot]).expect("a session"))
+    FlowSource::new(Arc::new(LazySession::new(runtime, vec![snapshot])))
 }
 
 pub(super) const TESTED: [&str; 6] = [

@@ -42,7 +42,7 @@ async fn newest(api: &Api, params: &Params) -> Result<String, Error> {
     let most = api.engine.max_samples;
     let owned = api.clone();
     let work = move |stop: Stop| async move {
-        let source = owned.source()?;
+        let source = owned.source();
         let mut found = BTreeMap::new();
         for selector in &selectors {
             read(&source, selector, (after, now), most, &stop, &mut found).await?;
@@ -63,9 +63,9 @@ async fn read(
 ) -> Result<(), Error> {
     let mut blocks = source.blocks(selector, after, until).await?;
     while let Some(block) = blocks.try_next().await? {
-        block.read(&mut |labels, times, values| {
+        block.read(&mut |labels, points| {
             stop.check()?;
-            if let (Some(time), Some(value)) = (times.last(), values.last())
+            if let (Some(time), Some(value)) = (points.times.last(), points.values.last())
                 && !is_stale(*value)
             {
                 found.insert(labels, (*time, *value));

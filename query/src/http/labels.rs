@@ -19,7 +19,7 @@ pub(super) async fn names(State(api): State<Api>, params: Params) -> Result<Succ
     let (selectors, period) = (selectors_or_all(&params)?, period(&params)?);
     let owned = api.clone();
     let work =
-        |stop: Stop| async move { owned.source()?.label_names(&selectors, period, &stop).await };
+        |stop: Stop| async move { owned.source().label_names(&selectors, period, &stop).await };
     let names = api.within(params.timeout()?, |stop| work(stop).boxed()).await?;
     texts(names, &params)
 }
@@ -34,7 +34,7 @@ pub(super) async fn values(
     let name = label_name(&name)?;
     let owned = api.clone();
     let work = |stop: Stop| async move {
-        owned.source()?.label_values(&name, &selectors, period, &stop).await
+        owned.source().label_values(&name, &selectors, period, &stop).await
     };
     let values = api.within(params.timeout()?, |stop| work(stop).boxed()).await?;
     texts(values, &params)
@@ -52,7 +52,7 @@ pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Suc
     let most = limit.saturating_add(1);
     let owned = api.clone();
     let work = |stop: Stop| async move {
-        let found = owned.source()?.label_sets(&selectors, period, most, &stop).await?;
+        let found = owned.source().label_sets(&selectors, period, most, &stop).await?;
         let more = found.len() > limit;
         let mut success = Success::from(Data::Parts(Parts::label_sets(found, limit)));
         if more {

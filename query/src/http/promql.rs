@@ -51,7 +51,7 @@ async fn evaluate(
     let owned = api.clone();
     let work = |stop: Stop| async move {
         let begun = Instant::now();
-        let source = owned.source()?;
+        let source = owned.source();
         let prepared = Instant::now();
         let evaluated = owned.engine.evaluate_until(&source, &query, &stop).await;
         let mut answer = evaluated.map_err(Error::from)?;

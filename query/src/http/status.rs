@@ -84,7 +84,7 @@ pub(super) async fn tsdb(State(api): State<Api>, params: Params) -> Result<Succe
     let period = Period { after: until.saturating_sub(HEAD), until: i64::MAX };
     let owned = api.clone();
     let work = |stop: Stop| async move {
-        Ok(owned.source()?.cardinality(period, &stop).await?.status(limit).to_string())
+        Ok(owned.source().cardinality(period, &stop).await?.status(limit).to_string())
     };
     Ok(Success::new(api.within(params.timeout()?, |stop| work(stop).boxed()).await?))
 }

@@ -22,7 +22,7 @@ mod regression;
 mod sort;
 mod windowed;
 
-pub(crate) use windowed::Windowed;
+pub(crate) use windowed::{Placed, Windowed};
 
 /// What a window function makes of a window and its scalar arguments at that evaluation time.
 type OverWindow = fn(View<'_>, &[f64]) -> Option<f64>;

@@ -141,16 +141,27 @@ pub struct Window {
 
 /// Some series that have not been read yet.
 pub trait Block: Send {
-    /// Reads the series one by one: labels, and times and values of samples as in [`Series`], which are good
-    /// for that call. It runs on whichever thread has time.
+    /// Reads the series one by one. It runs on whichever thread has time.
     ///
     /// # Errors
     /// What is wrong with the stored bytes, and what `each` returns.
     fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error>;
 }
 
+/// The samples of a series of a block; good for one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Points<'a> {
+    /// Milliseconds since the Unix epoch, strictly increasing.
+    pub times: &'a [i64],
+    /// As many values.
+    pub values: &'a [f64],
+    /// Whether these are known to be the times of the series before: all series of a target have the
+    /// same, and what was made of them can be used again. Never true of a block's first series.
+    pub times_again: bool,
+}
+
 /// What is done with a series.
-pub type EachSeries<'a> = &'a mut dyn FnMut(Labels, &[i64], &[f64]) -> Result<(), Error>;
+pub type EachSeries<'a> = &'a mut dyn FnMut(Labels, Points<'_>) -> Result<(), Error>;
 
 /// The series of a selector, block by block.
 pub type Blocks = BoxStream<'static, Result<Box<dyn Block>, Error>>;
@@ -166,7 +177,7 @@ pub fn blocks_of(series: Vec<Series>) -> Blocks {
         fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error> {
             self.0.into_iter().try_for_each(|one| {
                 let (times, values): (Vec<i64>, Vec<f64>) = one.samples.into_iter().unzip();
-                each(one.labels, &times, &values)
+                each(one.labels, Points { times: &times, values: &values, times_again: false })
             })
         }
     }

@@ -15,9 +15,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::error::Error;
-use super::functions::Windowed;
+use super::functions::{Placed, Windowed};
 use super::number::seconds;
-use super::source::{Block, Blocks, StepSeries, Steps};
+use super::source::{Block, Blocks, Points, StepSeries, Steps};
 use super::stop::Stop;
 use super::values::Values;
 use super::vector;
@@ -121,30 +121,13 @@ impl Work {
     fn block(&self, block: Box<dyn Block>) -> Result<Done, Error> {
         let windows = vec![false; self.steps.len()];
         let mut done = Done { windows, ..Done::default() };
-        let mut without_marks = (Vec::new(), Vec::new());
         let mut values = vec![None; self.steps.len()];
-        block.read(&mut |mut labels, times, samples| {
+        let mut windows = Windows::default();
+        block.read(&mut |mut labels, points| {
             self.stop.check()?;
-            done.samples += times.len();
+            done.samples += points.times.len();
             values.fill(None);
-            match &self.ask {
-                Ask::Latest { what, seen } => {
-                    self.latest(*what, *seen, (times, samples), &mut values)
-                }
-                Ask::Function(function) => {
-                    let marked = samples.iter().fold(false, |any, value| any | is_stale(*value));
-                    let samples = if marked {
-                        let real =
-                            times.iter().zip(samples).filter(|(_, value)| !is_stale(**value));
-                        without_marks = real.map(|(time, value)| (*time, *value)).unzip();
-                        (without_marks.0.as_slice(), without_marks.1.as_slice())
-                    } else {
-                        (times, samples)
-                    };
-                    let (steps, windows) = (&self.steps, &mut done.windows);
-                    function.apply(samples, self.frame, steps, &self.stop, &mut values, windows);
-                }
-            }
+            windows.apply(self, points, &mut values, &mut done.windows);
             let values = Values::from(values.as_slice());
             if !values.any() {
                 return Ok(());
@@ -160,37 +143,85 @@ impl Work {
         })?;
         Ok(done)
     }
+}
 
-    fn latest(
-        &self,
-        what: Yield,
-        seen: Option<(i64, i64)>,
-        (times, values): (&[i64], &[f64]),
+/// The windows of a series, which mostly are those of the next one too.
+#[derive(Debug, Default)]
+struct Windows {
+    placed: Placed,
+    /// Whether that is of the times of the series before.
+    known: bool,
+    /// Times and values without stale markers.
+    unmarked: (Vec<i64>, Vec<f64>),
+}
+
+impl Windows {
+    fn apply(
+        &mut self,
+        work: &Work,
+        points: Points<'_>,
         out: &mut [Option<f64>],
+        windows: &mut [bool],
     ) {
-        self.frame.places(
-            times,
-            |time| *time,
-            &self.steps,
-            &self.stop,
-            |step, window| {
-                let places = window.low..window.high;
-                let last = match seen {
-                    None => places.last(),
-                    Some((after, until)) => {
-                        let is_seen = |time: &i64| *time > after && *time <= until;
-                        places.rev().find(|at| times.get(*at).is_some_and(is_seen))
-                    }
-                };
-                let Some(last) = last else { return };
-                if let (Some(place), Some(time), Some(value)) =
-                    (out.get_mut(step), times.get(last), values.get(last))
-                    && !is_stale(*value)
-                {
-                    *place = Some(if what == Yield::Time { seconds(*time) } else { *value });
+        let Points { times, values, times_again } = points;
+        let again = times_again && self.known;
+        match &work.ask {
+            Ask::Latest { what, seen } => {
+                if !again {
+                    self.placed.find(times, work.frame, &work.steps, &work.stop);
                 }
-            },
-        );
+                self.known = true;
+                latest(*what, *seen, (times, values), &self.placed, out);
+            }
+            Ask::Function(function) => {
+                let marked = values.iter().fold(false, |any, value| any | is_stale(*value));
+                let samples = if marked {
+                    let real = times.iter().zip(values).filter(|(_, value)| !is_stale(**value));
+                    self.unmarked = real.map(|(time, value)| (*time, *value)).unzip();
+                    (self.unmarked.0.as_slice(), self.unmarked.1.as_slice())
+                } else {
+                    (times, values)
+                };
+                if marked || !again {
+                    function.place(
+                        samples.0,
+                        work.frame,
+                        &work.steps,
+                        &work.stop,
+                        &mut self.placed,
+                    );
+                }
+                self.known = !marked;
+                function.apply(samples, &self.placed, out, windows);
+            }
+        }
+    }
+}
+
+/// The latest sample of each window, of those in `(after, until]` if that is given.
+fn latest(
+    what: Yield,
+    seen: Option<(i64, i64)>,
+    (times, values): (&[i64], &[f64]),
+    placed: &Placed,
+    out: &mut [Option<f64>],
+) {
+    for window in placed.windows() {
+        let places = window.low..window.high;
+        let last = match seen {
+            None => places.last(),
+            Some((after, until)) => {
+                let is_seen = |time: &i64| *time > after && *time <= until;
+                places.rev().find(|at| times.get(*at).is_some_and(is_seen))
+            }
+        };
+        let Some(last) = last else { continue };
+        if let (Some(place), Some(time), Some(value)) =
+            (out.get_mut(window.step), times.get(last), values.get(last))
+            && !is_stale(*value)
+        {
+            *place = Some(if what == Yield::Time { seconds(*time) } else { *value });
+        }
     }
 }
 
@@ -216,3 +247,6 @@ impl Unique {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

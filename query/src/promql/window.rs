@@ -6,7 +6,7 @@ use super::stop::Stop;
 use super::vector;
 
 /// Bit pattern of the NaN that marks the end of a series.
-const STALE: u64 = 0x7ff0_0000_0000_0002;
+pub(crate) const STALE: u64 = 0x7ff0_0000_0000_0002;
 
 /// Whether a value marks the end of a series.
 #[must_use]
@@ -52,10 +52,9 @@ impl Frame {
             |(time, _)| *time,
             steps,
             stop,
-            |step, window| {
-                let Window { low, high, start, end, time } = window;
-                if let Some(samples) = samples.get(low..high) {
-                    f(step, View { samples, start, end, time });
+            |window| {
+                if let Some(view) = window.view(samples) {
+                    f(window.step, view);
                 }
             },
         );
@@ -68,7 +67,7 @@ impl Frame {
         time_of: impl Fn(&T) -> i64,
         steps: &Steps,
         stop: &Stop,
-        mut f: impl FnMut(usize, Window),
+        mut f: impl FnMut(Window),
     ) {
         let (mut low, mut high) = (Bound::default(), Bound::default());
         for (step, time) in steps.iter().enumerate() {
@@ -80,7 +79,7 @@ impl Frame {
             low.advance(samples, |sample| time_of(sample) <= start);
             high.advance(samples, |sample| time_of(sample) <= end);
             if low.at < high.at {
-                f(step, Window { low: low.at, high: high.at, start, end, time });
+                f(Window { step, low: low.at, high: high.at, start, end, time });
             }
         }
     }
@@ -112,6 +111,8 @@ impl Bound {
 /// Where the samples of a window are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
+    /// The number of the evaluation time.
+    pub(crate) step: usize,
     /// The first of its samples; there is at least one.
     pub(crate) low: usize,
     /// The one after its last.
@@ -122,6 +123,14 @@ pub(crate) struct Window {
     pub(crate) end: i64,
     /// The evaluation time.
     pub(crate) time: i64,
+}
+
+impl Window {
+    /// Its samples.
+    pub(crate) fn view<'a>(&self, samples: &'a [(i64, f64)]) -> Option<View<'a>> {
+        let Self { low, high, start, end, time, .. } = *self;
+        Some(View { samples: samples.get(low..high)?, start, end, time })
+    }
 }
 
 /// Series with their windows.

@@ -1,6 +1,7 @@
 //! Series as they are stored, and what is in them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use weir_storage::series::{SeriesPoints, settle};
 use super::rows::Chunk;
 use super::wanted::hides;
 use crate::promql::error::Error;
-use crate::promql::source::{Block, EachSeries, Labels};
+use crate::promql::source::{Block, EachSeries, Labels, Points};
 
 /// A series that has not been decoded.
 pub(super) struct Undecoded {
@@ -51,95 +52,199 @@ pub(super) struct Series {
 impl Block for Series {
     fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error> {
         let mut texts = Texts::default();
-        let mut decoder = Decoder::default();
-        let (mut times, mut values) = (Vec::new(), Vec::new());
+        let mut reader = Reader { span: (self.after, self.until), ..Reader::default() };
         for series in &self.series {
-            times.clear();
-            values.clear();
-            for part in &series.parts {
-                let before = times.len();
-                match part {
-                    Part::Chunk(chunk) => {
-                        let span = (self.after, self.until);
-                        decoder.decode(chunk, span, &mut times, &mut values).map_err(|e| {
-                            let path = &chunk.file.path;
-                            Error::Internal(format!("samples in {path} cannot be read: {e}"))
-                        })?;
-                        if !chunk.file.hidden.is_empty() {
-                            hide(&chunk.file.hidden, series, before, &mut times, &mut values);
-                        }
-                    }
-                    // Of that time, without what is hidden.
-                    Part::Points(points) => {
-                        times.extend_from_slice(&points.times);
-                        values.extend_from_slice(&points.values);
-                    }
-                }
-            }
-            settle(&mut times, &mut values);
-            if !times.is_empty() {
-                each(texts.labels(&series.name, &series.labels)?, &times, &values)?;
+            let times_again = reader.read(series)?;
+            if !reader.times.is_empty() {
+                let points = Points { times: &reader.times, values: &reader.values, times_again };
+                each(texts.labels(&series.name, &series.labels)?, points)?;
             }
         }
         Ok(())
     }
 }
 
-/// Times that are kept: a series has some chunks, and the next series of the target the same again.
-const KEPT_TIMES: usize = 16;
+/// Reads series one after the other.
+#[derive(Default)]
+struct Reader {
+    /// Times `(after, until]` are read.
+    span: (i64, i64),
+    decoder: Decoder,
+    /// Of the series that was read last.
+    times: Vec<i64>,
+    values: Vec<f64>,
+    /// Which of the decoder's times these were, where that is all there is to say of them.
+    origin: Vec<Origin>,
+    /// Of the series that is being read.
+    next: Vec<Origin>,
+}
 
-/// Reads chunks one after the other. Series of one target have the same times.
+impl Reader {
+    /// Reads a series; whether its times, of which there are some, are those of the series before.
+    fn read(&mut self, series: &Undecoded) -> Result<bool, Error> {
+        self.values.clear();
+        if self.has_same_times(series)? {
+            for (part, origin) in series.parts.iter().zip(&self.origin) {
+                if let Part::Chunk(chunk) = part {
+                    let decoded = chunk.decode(origin.points.clone(), &mut self.values);
+                    decoded.map_err(|e| unreadable(chunk, &e))?;
+                }
+            }
+            return Ok(!self.times.is_empty());
+        }
+        self.times.clear();
+        let mut sorted = true;
+        for part in &series.parts {
+            let before = self.times.len();
+            match part {
+                Part::Chunk(chunk) => {
+                    sorted &= self.append(chunk).map_err(|e| unreadable(chunk, &e))?;
+                    if !chunk.file.hidden.is_empty() {
+                        hide(&chunk.file.hidden, series, before, &mut self.times, &mut self.values);
+                    }
+                }
+                // Of that time, without what is hidden; ascending.
+                Part::Points(points) => {
+                    self.times.extend_from_slice(&points.times);
+                    self.values.extend_from_slice(&points.values);
+                }
+            }
+            sorted &= follows(&self.times, before);
+        }
+        if !sorted {
+            settle(&mut self.times, &mut self.values);
+            self.origin.clear();
+        }
+        Ok(false)
+    }
+
+    /// Whether all times of a series come from where those of the series before came from. If not, it is
+    /// noted where they come from.
+    fn has_same_times(&mut self, series: &Undecoded) -> Result<bool, Error> {
+        self.next.clear();
+        for part in &series.parts {
+            match part {
+                // With more parts they would be forgotten before they are appended.
+                Part::Chunk(chunk)
+                    if chunk.file.hidden.is_empty() && series.parts.len() <= KEPT_TIMES =>
+                {
+                    let known = self.decoder.times(chunk, self.span);
+                    let Known { number, wanted, .. } = known.map_err(|e| unreadable(chunk, &e))?;
+                    self.next.push(Origin { number: *number, points: wanted.clone() });
+                }
+                _ => {
+                    self.origin.clear();
+                    return Ok(false);
+                }
+            }
+        }
+        let same = !self.origin.is_empty() && self.origin == self.next;
+        std::mem::swap(&mut self.origin, &mut self.next);
+        Ok(same)
+    }
+
+    /// Appends the points of a chunk; whether they ascend.
+    fn append(&mut self, chunk: &Chunk) -> Result<bool, ChunkError> {
+        let known = self.decoder.times(chunk, self.span)?;
+        chunk.decode(known.wanted.clone(), &mut self.values)?;
+        let times = known.times.get(known.wanted.clone()).unwrap_or_default();
+        self.times.extend_from_slice(times);
+        Ok(known.ascend)
+    }
+}
+
+impl Chunk {
+    /// Appends the values of some of its points.
+    fn decode(&self, points: Range<usize>, to: &mut Vec<f64>) -> Result<(), ChunkError> {
+        chunk::decode_values_in(&self.values, self.count, points, to)
+    }
+}
+
+fn unreadable(chunk: &Chunk, error: &ChunkError) -> Error {
+    Error::Internal(format!("samples in {} cannot be read: {error}", chunk.file.path))
+}
+
+/// Whether the times from `at` on come after those before.
+fn follows(times: &[i64], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|last| times.get(last));
+    before.zip(times.get(at)).is_none_or(|(before, next)| before < next)
+}
+
+/// Times that are kept: a series has some chunks, and the next series of the target the same again.
+const KEPT_TIMES: usize = 64;
+
+/// Where times of a series come from.
+#[derive(PartialEq, Eq)]
+struct Origin {
+    /// Of what was decoded.
+    number: u64,
+    /// The points in it that are wanted.
+    points: Range<usize>,
+}
+
+/// Decodes times. Series of one target have the same.
 #[derive(Default)]
 struct Decoder {
-    /// The bytes of times that were read last, and those times.
-    known: Vec<(Bytes, Vec<i64>)>,
+    /// What was decoded last.
+    known: Vec<Known>,
     /// The one to be replaced next.
     oldest: usize,
+    /// How many have been decoded.
+    decoded: u64,
+}
+
+/// Times, and the bytes that they were decoded from.
+struct Known {
+    number: u64,
+    bytes: Bytes,
+    times: Vec<i64>,
+    /// Whether they ascend, as they should.
+    ascend: bool,
+    /// Those that are asked for.
+    wanted: Range<usize>,
 }
 
 impl Decoder {
-    /// Appends the points of a chunk with times in `(after, until]`.
-    fn decode(
-        &mut self,
-        chunk: &Chunk,
-        (after, until): (i64, i64),
-        times: &mut Vec<i64>,
-        values: &mut Vec<f64>,
-    ) -> Result<(), ChunkError> {
-        let all = self.times(chunk)?;
-        let from = all.partition_point(|time| *time <= after);
-        let to = all.partition_point(|time| *time <= until).max(from);
-        chunk::decode_values_in(&chunk.values, chunk.count, from..to, values)?;
-        times.extend_from_slice(all.get(from..to).unwrap_or_default());
-        Ok(())
-    }
-
-    /// The times of a chunk.
-    fn times(&mut self, chunk: &Chunk) -> Result<&[i64], ChunkError> {
+    /// The times of a chunk; those in `(after, until]` are asked for.
+    fn times(&mut self, chunk: &Chunk, (after, until): (i64, i64)) -> Result<&Known, ChunkError> {
         let count = usize::try_from(chunk.count).unwrap_or(usize::MAX);
-        let same =
-            |(bytes, times): &(Bytes, Vec<i64>)| times.len() == count && *bytes == chunk.times;
-        let place = match self.known.iter().position(same) {
+        let known = |known: &Known| known.times.len() == count && same(&known.bytes, &chunk.times);
+        let place = match self.known.iter().position(known) {
             Some(place) => place,
             None => {
                 let place = self.oldest;
-                let mut room = match self.known.get_mut(place) {
-                    Some((_, times)) => std::mem::take(times),
+                let mut times = match self.known.get_mut(place) {
+                    Some(known) => std::mem::take(&mut known.times),
                     None => Vec::new(),
                 };
-                room.clear();
-                chunk::decode_times(&chunk.times, chunk.count, &mut room)?;
-                let entry = (chunk.times.clone(), room);
-                match self.known.get_mut(place) {
-                    Some(known) => *known = entry,
-                    None => self.known.push(entry),
+                times.clear();
+                chunk::decode_times(&chunk.times, chunk.count, &mut times)?;
+                let from = times.partition_point(|time| *time <= after);
+                let to = times.partition_point(|time| *time <= until).max(from);
+                self.decoded += 1;
+                let entry = Known {
+                    number: self.decoded,
+                    bytes: chunk.times.clone(),
+                    ascend: times.is_sorted_by(|a, b| a < b),
+                    times,
+                    wanted: from..to,
+                };
+                if place == self.known.len() {
+                    self.known.push(entry);
+                } else {
+                    self.known[place] = entry;
                 }
                 self.oldest = (place + 1) % KEPT_TIMES;
                 place
             }
         };
-        Ok(self.known.get(place).map(|(_, times)| times.as_slice()).unwrap_or_default())
+        Ok(&self.known[place])
     }
+}
+
+/// Whether these are the same bytes. Those of one stretch lie in the same place.
+fn same(a: &Bytes, b: &Bytes) -> bool {
+    a.len() == b.len() && (a.as_ptr() == b.as_ptr() || a == b)
 }
 
 /// Removes the points from `from` on that are hidden.

@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use parquet::arrow::arrow_reader::RowSelection;
 use roaring::RoaringBitmap;
 use weir_storage::series::column_of;
 use weir_storage::{DataFile, Snapshot};
 
 use super::wanted::Wanted;
 use crate::scan::indexes::Reader;
-use crate::scan::select;
-
-/// Files of fewer rows are read without asking their index.
-const MIN_ROWS: u64 = 4096;
 
 /// The files that can have points with times in `(after, until]`, milliseconds.
 pub(super) fn candidates(
@@ -41,10 +36,7 @@ pub(super) async fn rows(
     reader: &Reader,
     file: &Arc<DataFile>,
     wanted: &Wanted,
-) -> Option<Option<RowSelection>> {
-    if (1..MIN_ROWS).contains(&file.rows) {
-        return Some(None);
-    }
+) -> Option<Option<RoaringBitmap>> {
     let columns: Vec<String> = wanted.matchers().iter().map(|m| column_of(&m.name)).collect();
     let names: Vec<&str> =
         std::iter::once("name").chain(columns.iter().map(String::as_str)).collect();
@@ -71,9 +63,5 @@ pub(super) async fn rows(
             Err(what) => reader.indexes.fail(&file.path, &head.damaged(column, what)),
         }
     }
-    match rows {
-        None => Some(None),
-        Some(rows) if rows.is_empty() => None,
-        Some(rows) => Some(select::selection(&rows, head.rows()).map(|rows| rows.selection)),
-    }
+    if rows.as_ref().is_some_and(RoaringBitmap::is_empty) { None } else { Some(rows) }
 }

@@ -1,8 +1,8 @@
 //! A file as the reader of Parquet sees it.
 //!
 //! That reader asks for one page after the other, of several columns in turn. Pages of most columns are a few
-//! bytes long, and asking the store for each would take longer than to read it: what is short is read
-//! together with what follows it.
+//! bytes long, and asking an object store for each would take longer than to read it: there, what is short is
+//! read together with what follows it.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Input {
 
     /// Up to `length` bytes from `start` on; fewer at the end of the file.
     fn read(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        if length >= READ_AHEAD {
+        if length >= READ_AHEAD || matches!(self.place, Place::Local(_)) {
             return self.fetch(start, length);
         }
         let mut known = self.known.lock();

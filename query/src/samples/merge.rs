@@ -1,6 +1,6 @@
 //! Series out of many files and memory, each with all that there is of it.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
@@ -21,7 +21,25 @@ enum Cursor {
 struct Points(Vec<(Key, SeriesPoints)>);
 
 /// Name and labels of a series, as files are sorted by.
-type Key = (Arc<str>, Arc<str>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key(Arc<str>, Arc<str>);
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Files mostly are at the same series, whose labels are one text.
+        let text = |a: &Arc<str>, b: &Arc<str>| match Arc::ptr_eq(a, b) {
+            true => Ordering::Equal,
+            false => a.cmp(b),
+        };
+        text(&self.0, &other.0).then_with(|| text(&self.1, &other.1))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// All inputs.
 pub(super) struct Merge {
@@ -39,7 +57,7 @@ impl Merge {
             .map(|points| {
                 let mut text = String::new();
                 write_text(&points.labels, &mut text);
-                ((metric_name(&points.labels).into(), text.into()), points)
+                (Key(metric_name(&points.labels).into(), text.into()), points)
             })
             .collect();
         points.sort_unstable_by(|a, b| b.0.cmp(&a.0));
@@ -68,7 +86,11 @@ impl Merge {
         match cursor {
             Cursor::File(rows) => {
                 let mut more = true;
-                while more && rows.series() == (&*key.0, &*key.1) {
+                while more
+                    && rows
+                        .series()
+                        .is_some_and(|(name, labels)| *name == key.0 && *labels == key.1)
+                {
                     parts.push(Part::Chunk(rows.chunk()));
                     more = rows.advance()?;
                 }
@@ -89,8 +111,7 @@ impl Cursor {
     fn key(&self) -> Option<Key> {
         match self {
             Self::File(rows) => {
-                let (name, labels) = rows.series();
-                Some((name.into(), labels.into()))
+                rows.series().map(|(name, labels)| Key(name.clone(), labels.clone()))
             }
             Self::Memory(Points(points)) => points.last().map(|(key, _)| key.clone()),
         }

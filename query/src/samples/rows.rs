@@ -1,52 +1,57 @@
 //! The rows of one file that a selector wants, in their order, page by page.
+//!
+//! Of the rows that the file's index names, the heads are asked; the values of those that pass are read after
+//! that. Pages without such a row are not touched.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use bytes::Bytes;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use object_store::ObjectStore;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder, RowFilter, RowSelection,
-};
+use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use roaring::RoaringBitmap;
 use tokio::runtime::Handle;
 use weir_storage::{DataFile, LocalFiles};
 
+use super::columns::{Columns, Opening};
+use super::heads::{HeadCache, STRETCH_ROWS, Stretch};
 use super::input::Input;
 use super::wanted::Wanted;
 use crate::promql::error::Error;
 
-/// Rows that are decoded together. Their chunks may be some kilobytes each.
-const BATCH_ROWS: usize = 256;
-
-/// The columns of a row, in the order in which they are read.
-const COLUMNS: [&str; 7] = ["name", "labels", "start", "end", "count", "times", "values"];
-/// Those that tell whether a row is wanted.
-const ASKED: [&str; 4] = ["name", "labels", "start", "end"];
+/// Rows that are read together: their chunks may be some kilobytes each, in each of many files.
+const BATCH_ROWS: usize = 64;
+/// The same when only heads are asked.
+const BATCH_HEADS: usize = 4096;
 
 /// Rows of one file.
 pub(super) struct Rows {
     file: Arc<DataFile>,
-    reader: ParquetRecordBatchReader,
-    names: StringArray,
-    labels: StringArray,
-    counts: Vec<i32>,
-    times: BinaryArray,
-    values: BinaryArray,
-    /// The current one.
+    meta: Arc<ParquetMetaData>,
+    input: Arc<Input>,
+    known: Arc<HeadCache>,
+    wanted: Arc<Wanted>,
+    after: i64,
+    until: i64,
+    labels_only: bool,
+    ahead: Ahead,
+    group: Option<Group>,
+    /// The last name: most rows have that of the row before.
+    name: Option<(Arc<str>, bool)>,
+    batch: Batch,
+    /// The current one, of the batch.
     row: usize,
 }
 
 /// A row: points of one series.
 pub(super) struct Chunk {
     pub(super) file: Arc<DataFile>,
-    /// Bytes of the times, and of the values; empty if they were not asked for.
+    /// The times, encoded.
     pub(super) times: Bytes,
+    /// The values, encoded; empty if they were not asked for.
     pub(super) values: Bytes,
     /// How many points.
     pub(super) count: i32,
@@ -59,14 +64,40 @@ pub(super) struct Request {
     /// The same store, if it is on local disk.
     pub(super) local: Option<LocalFiles>,
     pub(super) footers: Arc<FileMetadataCache>,
+    pub(super) heads: Arc<HeadCache>,
     /// Rows that can be wanted, if the file's index tells.
-    pub(super) selection: Option<RowSelection>,
+    pub(super) rows: Option<RoaringBitmap>,
     pub(super) wanted: Arc<Wanted>,
     /// Points with times in `(after, until]`, milliseconds.
     pub(super) after: i64,
     pub(super) until: i64,
     /// Without chunks: only which series there are.
     pub(super) labels_only: bool,
+}
+
+/// Rows of a file that are still to be asked, ascending.
+struct Ahead {
+    /// Ranges of rows; the first of them last.
+    ranges: Vec<Range<usize>>,
+}
+
+/// The row group that is being read.
+struct Group {
+    number: usize,
+    /// Its rows, numbered within the file.
+    rows: Range<usize>,
+    columns: Columns,
+    /// The stretch that was asked last, and its number.
+    stretch: Option<(usize, Arc<Stretch>)>,
+}
+
+/// Rows that passed.
+#[derive(Default)]
+struct Batch {
+    series: Vec<(Arc<str>, Arc<str>)>,
+    /// Of each: how many points, and their times.
+    times: Vec<(i32, Bytes)>,
+    values: Vec<ByteArray>,
 }
 
 impl Rows {
@@ -77,60 +108,47 @@ impl Rows {
     }
 
     fn try_open(request: Request, runtime: &Handle) -> Result<Option<Self>, ParquetError> {
-        let Request { file, store, local, footers, selection, wanted, .. } = request;
+        let Request { file, store, local, footers, heads, rows, wanted, .. } = request;
         let Request { after, until, labels_only, .. } = request;
         let meta = runtime.block_on(footer(&store, &footers, &file))?;
-        let meta = ArrowReaderMetadata::try_new(
-            meta,
-            ArrowReaderOptions::new().with_skip_arrow_metadata(true),
-        )?;
-        let schema = meta.parquet_schema();
-        let shown = if labels_only { &COLUMNS[..5] } else { &COLUMNS[..] };
-        let projection = ProjectionMask::columns(schema, shown.iter().copied());
-        let asked = ProjectionMask::columns(schema, ASKED);
-        let filter =
-            ArrowPredicateFn::new(asked, move |batch| Ok(choose(&wanted, after, until, &batch)?));
+        let all = usize::try_from(meta.file_metadata().num_rows())?;
         let input = Input::open(store, local.as_ref(), file.clone(), runtime)?;
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, meta)
-            .with_batch_size(if labels_only { BATCH_ROWS * 16 } else { BATCH_ROWS })
-            .with_projection(projection)
-            .with_row_filter(RowFilter::new(vec![Box::new(filter)]));
-        if let Some(selection) = selection {
-            builder = builder.with_row_selection(selection);
-        }
         let mut rows = Self {
             file,
-            reader: builder.build()?,
-            names: StringArray::new_null(0),
-            labels: StringArray::new_null(0),
-            counts: Vec::new(),
-            times: BinaryArray::new_null(0),
-            values: BinaryArray::new_null(0),
+            meta,
+            input: Arc::new(input),
+            known: heads,
+            wanted,
+            after: after.saturating_mul(1000),
+            until: until.saturating_mul(1000),
+            labels_only,
+            ahead: Ahead::of(rows, all),
+            group: None,
+            name: None,
+            batch: Batch::default(),
             row: 0,
         };
         Ok(if rows.next_batch()? { Some(rows) } else { None })
     }
 
     /// Name and labels of the current row.
-    pub(super) fn series(&self) -> (&str, &str) {
-        (self.names.value(self.row), self.labels.value(self.row))
+    pub(super) fn series(&self) -> Option<&(Arc<str>, Arc<str>)> {
+        self.batch.series.get(self.row)
     }
 
     /// The chunk of the current row.
     pub(super) fn chunk(&self) -> Chunk {
-        let count = self.counts.get(self.row).copied().unwrap_or_default();
-        let bytes = |column: &BinaryArray| match column.len() {
-            0 => Bytes::new(),
-            _ => Bytes::copy_from_slice(column.value(self.row)),
-        };
-        let (times, values) = (bytes(&self.times), bytes(&self.values));
+        let (count, times) = self.batch.times.get(self.row).cloned().unwrap_or_default();
+        let values = self.batch.values.get(self.row);
+        // A copy, so that the page may go.
+        let values = values.map(|v| Bytes::copy_from_slice(v.data())).unwrap_or_default();
         Chunk { file: self.file.clone(), times, values, count }
     }
 
     /// Goes on to the next row; false at the end.
     pub(super) fn advance(&mut self) -> Result<bool, Error> {
         self.row += 1;
-        if self.row < self.names.len() {
+        if self.row < self.batch.series.len() {
             return Ok(true);
         }
         self.next_batch().map_err(|error| unreadable(&self.file, &error))
@@ -138,94 +156,168 @@ impl Rows {
 
     fn next_batch(&mut self) -> Result<bool, ParquetError> {
         self.row = 0;
-        for batch in self.reader.by_ref() {
-            let batch = batch?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            self.names = text(&batch, "name")?;
-            self.labels = text(&batch, "labels")?;
-            let counts = column(&batch, "count")?;
-            let counts = counts.as_primitive_opt::<Int32Type>().ok_or_else(|| other("count"))?;
-            self.counts = counts.values().to_vec();
-            for (name, array) in [("times", &mut self.times), ("values", &mut self.values)] {
-                if let Some(bytes) = batch.column_by_name(name) {
-                    *array = bytes.as_binary_opt().ok_or_else(|| other(name))?.clone();
+        self.batch.clear();
+        while self.batch.series.is_empty() {
+            let Some(next) = self.ahead.next() else { return Ok(false) };
+            self.enter_group_of(next)?;
+            let Some(group) = &self.group else { return Ok(false) };
+            let (begin, end) = (group.rows.start, group.rows.end);
+            let most = if self.labels_only { BATCH_HEADS } else { BATCH_ROWS };
+            let mut passing = Vec::new();
+            for row in self.ahead.take(end, most).into_iter().flatten() {
+                if self.ask(row - begin)? {
+                    passing.push(row - begin);
                 }
             }
-            return Ok(true);
+            if !self.labels_only {
+                self.read_values(passing.into_iter())?;
+            }
         }
-        self.names = StringArray::new_null(0);
-        Ok(false)
+        Ok(true)
     }
+
+    /// Opens the row group that a row is in.
+    fn enter_group_of(&mut self, row: usize) -> Result<(), ParquetError> {
+        if self.group.as_ref().is_some_and(|group| group.rows.contains(&row)) {
+            return Ok(());
+        }
+        let mut begin = 0;
+        for (number, group) in self.meta.row_groups().iter().enumerate() {
+            let rows = begin..begin + usize::try_from(group.num_rows())?;
+            if rows.contains(&row) {
+                self.group = Some(Group { number, rows, columns: Columns::new(), stretch: None });
+                return Ok(());
+            }
+            begin = rows.end;
+        }
+        Err(ParquetError::EOF(format!("there is no row {row}")))
+    }
+
+    /// Whether a row, numbered within the row group, is wanted; if so it goes to the batch.
+    fn ask(&mut self, row: usize) -> Result<bool, ParquetError> {
+        let Some(group) = &mut self.group else { return Ok(false) };
+        let (number, within) = (row / STRETCH_ROWS, row % STRETCH_ROWS);
+        let stretch = match &group.stretch {
+            Some((known, stretch)) if *known == number => stretch.clone(),
+            _ => {
+                let Self { input, meta, .. } = self;
+                let stretch = self.known.stretch(&self.file.path, group.number, number, || {
+                    let begin = number * STRETCH_ROWS;
+                    let rows = begin..(begin + STRETCH_ROWS).min(group.rows.len());
+                    group.columns.heads(&Opening { input, meta, group: group.number }, &rows)
+                })?;
+                group.stretch = Some((number, stretch.clone()));
+                stretch
+            }
+        };
+        let none = || ParquetError::EOF(format!("there is no row {row}"));
+        let head = stretch.head(within).ok_or_else(none)?;
+        let passes = head.end > self.after
+            && head.start <= self.until
+            && self.name_passes(head.name)
+            && self.wanted.labels(head.labels);
+        if passes {
+            self.batch.series.push((head.name.clone(), head.labels.clone()));
+            self.batch.times.push((head.count, head.times.clone()));
+        }
+        Ok(passes)
+    }
+
+    fn name_passes(&mut self, name: &Arc<str>) -> bool {
+        match &self.name {
+            Some((known, passes)) if Arc::ptr_eq(known, name) => *passes,
+            _ => {
+                let passes = self.wanted.name(name);
+                self.name = Some((name.clone(), passes));
+                passes
+            }
+        }
+    }
+
+    /// Reads the values of rows, numbered within the row group.
+    fn read_values(&mut self, rows: impl Iterator<Item = usize>) -> Result<(), ParquetError> {
+        let Some(group) = &mut self.group else { return Ok(()) };
+        let Self { input, meta, .. } = self;
+        let opening = Opening { input, meta, group: group.number };
+        for range in joined(rows) {
+            group.columns.values(&opening, &range, &mut self.batch.values)?;
+        }
+        Ok(())
+    }
+}
+
+impl Ahead {
+    fn of(rows: Option<RoaringBitmap>, all: usize) -> Self {
+        let mut ranges = Vec::new();
+        match rows {
+            None => ranges.push(0..all),
+            Some(rows) => {
+                let mut iter = rows.iter();
+                while let Some(range) = iter.next_range() {
+                    let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+                    ranges
+                        .push(size(*range.start())..size(*range.end()).saturating_add(1).min(all));
+                }
+            }
+        }
+        ranges.retain(|range| !range.is_empty());
+        ranges.reverse();
+        Self { ranges }
+    }
+
+    /// The first row.
+    fn next(&self) -> Option<usize> {
+        self.ranges.last().map(|range| range.start)
+    }
+
+    /// Takes up to `most` rows before `end`.
+    fn take(&mut self, end: usize, most: usize) -> Vec<Range<usize>> {
+        let (mut taken, mut count) = (Vec::new(), 0);
+        while count < most
+            && let Some(range) = self.ranges.last_mut()
+            && range.start < end
+        {
+            let until = range.end.min(end).min(range.start + most - count);
+            count += until - range.start;
+            taken.push(range.start..until);
+            range.start = until;
+            if range.start >= range.end {
+                self.ranges.pop();
+            }
+        }
+        taken
+    }
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.series.clear();
+        self.times.clear();
+        self.values.clear();
+    }
+}
+
+/// Ascending rows as ranges.
+fn joined(rows: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for row in rows {
+        match ranges.last_mut() {
+            Some(last) if last.end == row => last.end = row + 1,
+            _ => ranges.push(row..row + 1),
+        }
+    }
+    ranges
 }
 
 fn unreadable(file: &DataFile, error: &ParquetError) -> Error {
     Error::Internal(format!("samples in {} cannot be read: {error}", file.path))
 }
 
-fn other(name: &str) -> ParquetError {
-    ParquetError::General(format!("column `{name}` is not what it should be"))
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Arc<dyn Array>, ParquetError> {
-    batch.column_by_name(name).ok_or_else(|| other(name))
-}
-
-fn text(batch: &RecordBatch, name: &str) -> Result<StringArray, ParquetError> {
-    let column = column(batch, name)?;
-    let text = cast(column, &DataType::Utf8)?;
-    if text.null_count() > 0 {
-        return Err(other(name));
-    }
-    Ok(text.as_string::<i32>().clone())
-}
-
-/// The rows of a batch that can have wanted points.
-fn choose(
-    wanted: &Wanted,
-    after: i64,
-    until: i64,
-    batch: &RecordBatch,
-) -> Result<BooleanArray, ParquetError> {
-    let times = |name: &str| -> Result<_, ParquetError> {
-        Ok(cast(column(batch, name)?, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
-    };
-    let (names, labels) = (text(batch, "name")?, text(batch, "labels")?);
-    let (starts, ends) = (times("start")?, times("end")?);
-    let (after, until) = (after.saturating_mul(1000), until.saturating_mul(1000));
-    // Rows of a series lie side by side, and so do series of a metric.
-    let mut last_name: Option<(&str, bool)> = None;
-    let mut last_labels: Option<(&str, bool)> = None;
-    let mut chosen = Vec::with_capacity(batch.num_rows());
-    for row in 0..batch.num_rows() {
-        let mut passes = ends.value(row) > after && starts.value(row) <= until;
-        if passes {
-            let name = names.value(row);
-            passes = match last_name {
-                Some((last, passed)) if last == name => passed,
-                _ => wanted.name(name),
-            };
-            last_name = Some((name, passes));
-        }
-        if passes {
-            let labels = labels.value(row);
-            passes = match last_labels {
-                Some((last, passed)) if last == labels => passed,
-                _ => wanted.labels(labels),
-            };
-            last_labels = Some((labels, passes));
-        }
-        chosen.push(passes);
-    }
-    Ok(BooleanArray::from(chosen))
-}
-
 async fn footer(
     store: &Arc<dyn ObjectStore>,
     footers: &Arc<FileMetadataCache>,
     file: &DataFile,
-) -> Result<Arc<parquet::file::metadata::ParquetMetaData>, ParquetError> {
+) -> Result<Arc<ParquetMetaData>, ParquetError> {
     crate::scan::indexes::footer(store, footers, file)
         .await
         .map_err(|error| ParquetError::External(Box::new(error)))

@@ -11,6 +11,7 @@ use weir_storage::Snapshot;
 
 use super::block;
 use super::files;
+use super::heads::HeadCache;
 use super::merge::Merge;
 use super::rows::{Request, Rows};
 use super::wanted::Wanted;
@@ -21,11 +22,13 @@ use crate::promql::source::{
 use crate::scan::indexes::{Indexes, Reader};
 
 /// Points that make a block full.
-const POINTS_PER_BLOCK: usize = 128 << 10;
+const POINTS_PER_BLOCK: usize = 256 << 10;
 /// Series that make a block full.
 const SERIES_PER_BLOCK: usize = 256;
 /// Blocks that wait to be read.
 const BLOCKS_AHEAD: usize = 2;
+/// Files that one thread opens at least: for fewer, another is not worth it.
+const FILES_PER_THREAD: usize = 8;
 /// Files whose indexes are read at the same time.
 const AT_ONCE: usize = 16;
 
@@ -34,6 +37,7 @@ const AT_ONCE: usize = 16;
 pub(crate) struct SampleSource {
     pub(super) snapshot: Arc<Snapshot>,
     reader: Reader,
+    heads: Arc<HeadCache>,
 }
 
 impl SampleSource {
@@ -41,9 +45,10 @@ impl SampleSource {
         snapshot: Snapshot,
         footers: Arc<FileMetadataCache>,
         indexes: Arc<Indexes>,
+        heads: Arc<HeadCache>,
     ) -> Self {
         let reader = Reader { store: snapshot.object_store.clone(), footers, indexes };
-        Self { snapshot: Arc::new(snapshot), reader }
+        Self { snapshot: Arc::new(snapshot), reader, heads }
     }
 
     /// What has to be read, file by file.
@@ -58,13 +63,14 @@ impl SampleSource {
         let asked = candidates.into_iter().map(|file| {
             let wanted = wanted.clone();
             async move {
-                let selection = files::rows(&self.reader, &file, &wanted).await?;
+                let rows = files::rows(&self.reader, &file, &wanted).await?;
                 Some(Request {
                     file,
                     store: self.snapshot.object_store.clone(),
                     local: self.snapshot.local.clone(),
                     footers: self.reader.footers.clone(),
-                    selection,
+                    heads: self.heads.clone(),
+                    rows,
                     wanted,
                     after,
                     until,
@@ -85,8 +91,7 @@ impl SampleSource {
         until: i64,
         runtime: &Handle,
     ) -> Result<Merge, Error> {
-        let opened = requests.into_iter().map(|request| Rows::open(request, runtime));
-        let files: Vec<Rows> = opened.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        let files = opened(requests, runtime)?;
         let memory = self
             .snapshot
             .series_in_memory(after.saturating_add(1)..=until, &mut |c| wanted.canonical(c));
@@ -122,6 +127,28 @@ impl SampleSource {
     }
 }
 
+/// Opens files, on all cores if they are many. For a thread that may wait.
+fn opened(requests: Vec<Request>, runtime: &Handle) -> Result<Vec<Rows>, Error> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = requests.len().div_ceil(cores).max(FILES_PER_THREAD);
+    let open = |requests: Vec<Request>, runtime: &Handle| {
+        let opened = requests.into_iter().map(|request| Rows::open(request, runtime));
+        opened.filter_map(Result::transpose).collect::<Result<Vec<Rows>, Error>>()
+    };
+    let mut shares = Vec::new();
+    let mut rest = requests;
+    while rest.len() > share {
+        let (requests, on) = (rest.split_off(rest.len() - share), runtime.clone());
+        shares.push(runtime.spawn_blocking(move || open(requests, &on)));
+    }
+    let mut files = open(rest, runtime)?;
+    for share in shares {
+        let opened = runtime.block_on(share).map_err(|e| Error::Internal(e.to_string()))??;
+        files.extend(opened);
+    }
+    Ok(files)
+}
+
 #[async_trait]
 impl Source for SampleSource {
     async fn series(
@@ -133,8 +160,9 @@ impl Source for SampleSource {
         let mut all = Vec::new();
         let mut blocks = self.blocks(selector, after, until).await?;
         while let Some(block) = blocks.try_next().await? {
-            block.read(&mut |labels, times, values| {
-                let samples = times.iter().copied().zip(values.iter().copied()).collect();
+            block.read(&mut |labels, points| {
+                let values = points.values.iter().copied();
+                let samples = points.times.iter().copied().zip(values).collect();
                 all.push(Series { labels, samples });
                 Ok(())
             })?;

@@ -266,9 +266,10 @@ fn expand(schema: &SchemaRef, block: Box<dyn Block>) -> Result<Vec<RecordBatch>>
     let mut rows = Rows::new(schema);
     let mut failed = None;
     block
-        .read(&mut |labels, times, values| {
+        .read(&mut |labels, points| {
             let (name, text) = texts(&labels);
-            for (times, values) in times.chunks(BATCH_ROWS).zip(values.chunks(BATCH_ROWS)) {
+            let values = points.values.chunks(BATCH_ROWS);
+            for (times, values) in points.times.chunks(BATCH_ROWS).zip(values) {
                 let added =
                     rows.add(&name, &text, times, values).and_then(|()| match rows.times.len() {
                         BATCH_ROWS.. => rows.finish().map(|batch| batches.push(batch)),

@@ -7,12 +7,13 @@ use weir_storage::{Entry, Options, Part, Store};
 use weir_wire::{Header, encode};
 
 use super::*;
-use crate::database::{Database, Resources, Runtime};
+use crate::database::{Resources, Runtime};
 use crate::flows::FlowSource;
 use crate::flows::metrics::metric_named;
 pub(super) use crate::flows::tests::BASE_MS;
 use crate::flows::tests::{TESTED, random_grouping, random_matchers, random_rows};
 use crate::promql::source::{Grouping, Labels, Selector, Source, Steps, Window as Range};
+use crate::session::LazySession;
 use crate::testing::{Row, flow_batch, specs_with_tiers};
 
 const MINUTE: i64 = 60_000;
@@ -46,11 +47,12 @@ async fn store(rng: &mut StdRng, dir: &std::path::Path, span: i64) -> Arc<Store>
 
 pub(super) fn both(store: &Arc<Store>) -> (FlowSource, FlowSource) {
     let resources = Resources::default();
-    let session = Database::new(store.clone(), &resources).session().expect("a session");
-    let mut snapshots = store.snapshots();
-    snapshots.retain(|s| s.spec.name == FLOWS);
-    let rows = Runtime::new(&resources).session(snapshots).expect("a session");
-    (FlowSource::new(session), FlowSource::new(rows))
+    let source = |snapshots| {
+        FlowSource::new(Arc::new(LazySession::new(Runtime::new(&resources), snapshots)))
+    };
+    let all = store.snapshots();
+    let rows = all.iter().filter(|s| s.spec.name == FLOWS).cloned().collect();
+    (source(all), source(rows))
 }
 
 pub(super) async fn sums(

@@ -18,8 +18,9 @@ pub(super) fn extrapolated(view: View<'_>, is_counter: bool, per_second: bool) -
         [(_, before), (_, after)] if is_counter && after < before => Some(*before),
         _ => None,
     });
-    let ends = Ends { first: *first, last: *last, gaps: view.samples.len() - 1 };
-    Some(ends.extrapolated((view.start, view.end), resets, is_counter, per_second))
+    let (gaps, window) = (view.samples.len() - 1, (view.start, view.end));
+    let reach = Reach::new((first.0, last.0), gaps, window, per_second);
+    Some(reach.extrapolated((first.1, last.1), resets, is_counter))
 }
 
 /// Where a counter starts anew, and its value before that.
@@ -33,47 +34,66 @@ pub(super) fn resets(values: &[f64]) -> Vec<(usize, f64)> {
     numbered.filter(|(_, (before, after))| after < before).map(|(at, (b, _))| (at, *b)).collect()
 }
 
-/// First and last sample of a window.
-pub(super) struct Ends {
-    pub(super) first: (i64, f64),
-    pub(super) last: (i64, f64),
-    /// How many gaps between samples there are from the first to the last; positive.
-    pub(super) gaps: usize,
+/// How far an extrapolation goes: what the times of a window's samples decide. Series with the same times
+/// share it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// Seconds between the first and the last sample.
+    sampled: f64,
+    /// Seconds before the first sample, unless the counter would be below zero there.
+    to_start: f64,
+    /// Seconds after the last sample.
+    to_end: f64,
+    /// What the difference is divided by in the end: seconds of the window, or 1.
+    per: f64,
+    /// What the difference is multiplied with.
+    factor: f64,
 }
 
-impl Ends {
-    /// [`extrapolated`] over the window `(start, end]`, when the values before each reset in it are known.
-    pub(super) fn extrapolated(
-        &self,
+impl Reach {
+    /// Of the window `(start, end]` with these times, milliseconds, of its first and last sample and that many
+    /// gaps, at least one, from one to the other.
+    pub(super) fn new(
+        (first, last): (i64, i64),
+        gaps: usize,
         (start, end): (i64, i64),
-        resets: impl Iterator<Item = f64>,
-        is_counter: bool,
         per_second: bool,
-    ) -> f64 {
-        let Self { first: (first_time, first), last: (last_time, last), gaps } = *self;
-        let difference = resets.fold(last - first, |difference, before| difference + before);
-        let mut to_start = seconds(first_time - start);
-        let mut to_end = seconds(end - last_time);
-        let sampled = seconds(last_time - first_time);
+    ) -> Self {
+        let mut to_start = seconds(first - start);
+        let mut to_end = seconds(end - last);
+        let sampled = seconds(last - first);
         let average = sampled / to_f64(gaps);
         let threshold = average * EXTRAPOLATION_THRESHOLD;
         if to_start >= threshold {
             to_start = average / 2.0;
         }
-        if is_counter && difference > 0.0 && first >= 0.0 {
-            let to_zero = sampled * (first / difference);
-            if to_zero < to_start {
-                to_start = to_zero;
-            }
-        }
         if to_end >= threshold {
             to_end = average / 2.0;
         }
-        let mut factor = (sampled + to_start + to_end) / sampled;
-        if per_second {
-            factor /= seconds(end - start);
+        let per = if per_second { seconds(end - start) } else { 1.0 };
+        let reach = Self { sampled, to_start, to_end, per, factor: 0.0 };
+        Self { factor: reach.factor(to_start), ..reach }
+    }
+
+    fn factor(&self, to_start: f64) -> f64 {
+        (self.sampled + to_start + self.to_end) / self.sampled / self.per
+    }
+
+    /// [`extrapolated`], from the values of the first and last sample and those before each reset.
+    pub(super) fn extrapolated(
+        &self,
+        (first, last): (f64, f64),
+        resets: impl Iterator<Item = f64>,
+        is_counter: bool,
+    ) -> f64 {
+        let difference = resets.fold(last - first, |difference, before| difference + before);
+        if is_counter && difference > 0.0 && first >= 0.0 {
+            let to_zero = self.sampled * (first / difference);
+            if to_zero < self.to_start {
+                return difference * self.factor(to_zero);
+            }
         }
-        difference * factor
+        difference * self.factor
     }
 }
 

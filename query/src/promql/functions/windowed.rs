@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::rate::Ends;
+use super::rate::Reach;
 use super::{Args, Function, OverWindow, Scalars, check_window_args, over_time, rate};
 use crate::promql::error::Error;
 use crate::promql::expr::Call;
@@ -90,62 +90,92 @@ impl Windowed {
         }
     }
 
-    /// Puts the value of each window into its place, and marks the windows that there are; among the samples
-    /// are no stale markers.
-    pub(crate) fn apply(
+    /// Finds the windows among samples with these times.
+    pub(crate) fn place(
         &self,
-        (times, values): (&[i64], &[f64]),
+        times: &[i64],
         frame: Frame,
         steps: &Steps,
         stop: &Stop,
+        placed: &mut Placed,
+    ) {
+        placed.find(times, frame, steps, stop);
+        if let What::Increase { per_second } = self.what {
+            placed.windows.retain(|window| window.high - window.low > 1);
+            placed.reaches.extend(placed.windows.iter().filter_map(|window| {
+                let ends = (*times.get(window.low)?, *times.get(window.high - 1)?);
+                let gaps = window.high - window.low - 1;
+                Some(Reach::new(ends, gaps, (window.start, window.end), per_second))
+            }));
+        }
+    }
+
+    /// Puts the value of each window into its place, and marks the windows that there are; among the samples
+    /// are no stale markers, and `placed` is of their times.
+    pub(crate) fn apply(
+        &self,
+        (times, values): (&[i64], &[f64]),
+        placed: &Placed,
         out: &mut [Option<f64>],
         windows: &mut [bool],
     ) {
         match &self.what {
-            What::Increase { per_second } => {
-                // Windows overlap; resets are looked for once.
-                let resets = rate::resets(values);
-                let mut passed = 0;
-                let sample = |at: usize| Some((*times.get(at)?, *values.get(at)?));
-                frame.places(
-                    times,
-                    |time| *time,
-                    steps,
-                    stop,
-                    |step, window| {
-                        let Window { low, high, start, end, .. } = window;
-                        // A reset counts if both of its samples are in the window.
-                        while resets.get(passed).is_some_and(|(at, _)| *at <= low) {
-                            passed += 1;
-                        }
-                        let within = resets
-                            .iter()
-                            .skip(passed)
-                            .take_while(|(at, _)| *at < high)
-                            .map(|(_, before)| *before);
-                        let gaps = high - low - 1;
-                        if let (Some(place), Some(first), Some(last)) =
-                            (out.get_mut(step), sample(low), sample(high - 1))
-                            && gaps > 0
-                        {
-                            let ends = Ends { first, last, gaps };
-                            *place =
-                                Some(ends.extrapolated((start, end), within, true, *per_second));
-                        }
-                    },
-                );
-            }
+            What::Increase { .. } => increase(values, placed, out),
             What::Other { f, scalars } => {
                 let samples: Vec<(i64, f64)> =
                     times.iter().copied().zip(values.iter().copied()).collect();
-                frame.each(&samples, steps, stop, |step, view| {
-                    if let (Some(place), Some(window)) = (out.get_mut(step), windows.get_mut(step))
+                for window in &placed.windows {
+                    let step = window.step;
+                    if let (Some(place), Some(had), Some(view)) =
+                        (out.get_mut(step), windows.get_mut(step), window.view(&samples))
                     {
                         *place = f(view, &scalars.at(step));
-                        *window = true;
+                        *had = true;
                     }
-                });
+                }
             }
+        }
+    }
+}
+
+/// Where the windows are among samples: the same for all series with the same times.
+#[derive(Debug, Default)]
+pub(crate) struct Placed {
+    windows: Vec<Window>,
+    /// Of each of the windows, where the function asks for it.
+    reaches: Vec<Reach>,
+}
+
+impl Placed {
+    /// Finds the windows that have samples among samples with these times.
+    pub(crate) fn find(&mut self, times: &[i64], frame: Frame, steps: &Steps, stop: &Stop) {
+        self.windows.clear();
+        self.reaches.clear();
+        frame.places(times, |time| *time, steps, stop, |window| self.windows.push(window));
+    }
+
+    /// In order of time.
+    pub(crate) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+}
+
+fn increase(values: &[f64], placed: &Placed, out: &mut [Option<f64>]) {
+    // Windows overlap; resets are looked for once.
+    let resets = rate::resets(values);
+    let mut passed = 0;
+    for (window, reach) in placed.windows.iter().zip(&placed.reaches) {
+        let Window { low, high, .. } = *window;
+        // A reset counts if both of its samples are in the window.
+        while resets.get(passed).is_some_and(|(at, _)| *at <= low) {
+            passed += 1;
+        }
+        let within =
+            resets.iter().skip(passed).take_while(|(at, _)| *at < high).map(|(_, before)| *before);
+        if let (Some(place), Some(first), Some(last)) =
+            (out.get_mut(window.step), values.get(low), values.get(high - 1))
+        {
+            *place = Some(reach.extrapolated((*first, *last), within, true));
         }
     }
 }
