@@ -3,11 +3,14 @@
 //! ```text
 //! map        type           key -> value                   written by     read by
 //! SOCKETS    hash           socket cookie -> Socket        sock_ops,      agent (all open sockets,
-//!                                                          egress         each interval)
+//!                                                          packets        each interval)
 //! CLOSED     ring buffer    Socket, as it ended            sock_ops       agent (10 times a second)
-//! OWNERS     LRU hash       socket cookie -> Owner         sock_create    sock_ops
+//! DATAGRAMS  hash           DatagramKey -> Datagrams       packets        agent (all flows, each interval)
+//! ENTERED    per-CPU array  0 -> entries made in DATAGRAMS packets        agent
+//! OWNERS     LRU hash       socket cookie -> Maker         sock_create    sock_ops, packets
 //! LISTENERS  LRU hash       Listener -> Owner              sock_ops       sock_ops
-//! LOSSES     per-CPU array  Loss -> count                  sock_ops       agent
+//! LOSSES     per-CPU array  Loss -> count                  sock_ops,      agent
+//!                                                          packets
 //! ```
 //!
 //! Records are `repr(C)` without padding; both sides run on the same machine, so integers are in
@@ -16,9 +19,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod datagrams;
 mod histogram;
 mod socket;
 
+pub use datagrams::{DatagramKey, Datagrams, Maker, protocol};
 pub use histogram::{SLOTS, histogram_slot};
 pub use socket::{Reading, Socket, flag, state};
 
@@ -28,6 +33,10 @@ pub mod maps {
     pub const SOCKETS: &str = "SOCKETS";
     /// Ring buffer of sockets that closed.
     pub const CLOSED: &str = "CLOSED";
+    /// Flows of datagrams.
+    pub const DATAGRAMS: &str = "DATAGRAMS";
+    /// How many entries have been made in [`DATAGRAMS`].
+    pub const ENTERED: &str = "ENTERED";
     /// Makers of sockets by cookie.
     pub const OWNERS: &str = "OWNERS";
     /// Makers of listening sockets by port.
@@ -40,8 +49,10 @@ pub mod maps {
 pub mod programs {
     /// Life cycle of TCP sockets (`sock_ops`).
     pub const LIFE_CYCLE: &str = "weir_life_cycle";
-    /// Volume as segments leave (`cgroup_skb/egress`).
+    /// Packets that leave (`cgroup_skb/egress`).
     pub const EGRESS: &str = "weir_egress";
+    /// Packets that reach a socket (`cgroup_skb/ingress`).
+    pub const INGRESS: &str = "weir_ingress";
     /// Makers of sockets (`cgroup/sock_create`).
     pub const SOCK_CREATE: &str = "weir_sock_create";
 }
@@ -50,7 +61,11 @@ pub mod programs {
 /// machine pays 4 MiB for the hash table and a full one about 130 MiB.
 pub const MAX_SOCKETS: u32 = 262_144;
 
-/// Capacity of the map of owners; 3.3 MiB.
+/// Default capacity of the map of flows of datagrams. Entries are allocated as flows come: an idle
+/// machine pays 1 MiB for the hash table, a full one about 12 MiB more.
+pub const MAX_DATAGRAMS: u32 = 65_536;
+
+/// Capacity of the map of owners; 3.5 MiB.
 pub const MAX_OWNERS: u32 = 32_768;
 
 /// Capacity of the map of listeners; 0.5 MiB.
@@ -68,10 +83,12 @@ pub enum Loss {
     /// A closed socket's record had waited in the map for room in the ring and was overwritten
     /// because the same socket connected again.
     ClosedOverwritten = 1,
+    /// A datagram whose flow could not be entered in the map of flows.
+    DatagramsUncounted = 2,
 }
 
 /// Number of loss counters.
-pub const LOSSES: u32 = 2;
+pub const LOSSES: u32 = 3;
 
 /// The process that made a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

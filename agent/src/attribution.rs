@@ -23,11 +23,11 @@ mod listeners;
 pub mod process;
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::deltas::Delta;
-use crate::socket::{Owner, Role, SocketState};
+use crate::socket::{Owner, Protocol, Role, SocketState};
 use cgroup_path::Named;
 use cgroups::Cgroups;
 use listeners::Holders;
@@ -127,17 +127,28 @@ struct Known {
 /// network namespace; other addresses pass between namespaces unchanged.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Pair {
+    protocol: Protocol,
     netns: Option<u64>,
     local: SocketAddr,
     peer: SocketAddr,
 }
 
 impl Pair {
-    fn new(netns: u64, local: SocketAddr, peer: SocketAddr) -> Self {
+    /// As a socket sees it.
+    fn of(socket: &SocketState) -> Self {
+        let SocketState { protocol, netns, local, peer, .. } = *socket;
         let netns = (local.ip().is_loopback() || peer.ip().is_loopback()).then_some(netns);
-        Self { netns, local, peer }
+        Self { protocol, netns, local, peer }
+    }
+
+    /// As the other end sees it.
+    fn reversed(self) -> Self {
+        Self { local: self.peer, peer: self.local, ..self }
     }
 }
+
+/// Where somebody accepts: of loopback addresses in which network namespace.
+type Place = (Protocol, Option<u64>, SocketAddr);
 
 /// Who accepts at an address.
 #[derive(Debug)]
@@ -161,7 +172,7 @@ pub struct Attribution {
     /// With the collection in which it is forgotten.
     pairs: HashMap<Pair, (Arc<Workload>, u64)>,
     /// By the address that was dialled; loopback within its network namespace.
-    acceptors: HashMap<(Option<u64>, SocketAddr), Acceptor>,
+    acceptors: HashMap<Place, Acceptor>,
     host: HashSet<IpAddr>,
     unknown: Arc<Workload>,
     round: u64,
@@ -197,7 +208,8 @@ impl Attribution {
         self.cgroups.begin();
         self.looked_at.clear();
         self.host = host::addresses();
-        self.host.extend(deltas.iter().map(|d| d.socket.local.ip()));
+        self.host
+            .extend(deltas.iter().map(|d| d.socket.local.ip()).filter(|ip| is_of_one_host(*ip)));
         for delta in &deltas {
             self.resolve_by_owner(&delta.socket);
         }
@@ -310,16 +322,16 @@ impl Attribution {
         let Some(local) = self.sockets.get(&socket.cookie).and_then(|k| k.local.clone()) else {
             return;
         };
-        let pair = Pair::new(socket.netns, socket.local, socket.peer);
+        let pair = Pair::of(socket);
         // The other end of a closed connection closes soon.
         let keep = if socket.closed { KEEP_CLOSED } else { KEEP };
         if socket.role == Role::Server {
-            self.remember_acceptor((pair.netns, socket.local), &local);
+            self.remember_acceptor((pair.protocol, pair.netns, socket.local), &local);
         }
         self.pairs.insert(pair, (local, self.round + keep));
     }
 
-    fn remember_acceptor(&mut self, at: (Option<u64>, SocketAddr), workload: &Arc<Workload>) {
+    fn remember_acceptor(&mut self, at: Place, workload: &Arc<Workload>) {
         let until = self.round + KEEP;
         let fresh = || Acceptor { workload: Some(Arc::clone(workload)), until };
         let acceptor = self.acceptors.entry(at).or_insert_with(fresh);
@@ -330,18 +342,18 @@ impl Attribution {
     }
 
     /// Who accepted at the address that a client dials, if that is one workload.
-    fn acceptor(&self, netns: Option<u64>, address: SocketAddr) -> Option<Arc<Workload>> {
-        self.acceptors.get(&(netns, address))?.workload.clone()
+    fn acceptor(&self, at: &Place) -> Option<Arc<Workload>> {
+        self.acceptors.get(at)?.workload.clone()
     }
 
     fn finish(&mut self, delta: Delta) -> Attributed {
         let socket = &delta.socket;
-        let reverse = Pair::new(socket.netns, socket.peer, socket.local);
+        let reverse = Pair::of(socket).reversed();
         let at_reverse = self.pairs.get(&reverse).map(|(workload, _)| Arc::clone(workload));
         let on_host = at_reverse.is_some()
             || socket.peer.ip().is_loopback()
             || self.host.contains(&socket.peer.ip());
-        let accepted = self.acceptor(reverse.netns, socket.peer);
+        let accepted = self.acceptor(&(reverse.protocol, reverse.netns, socket.peer));
         let mut local = None;
         let mut peer = at_reverse;
         if let Some(known) = self.sockets.get_mut(&socket.cookie) {
@@ -365,6 +377,12 @@ impl Attribution {
             delta,
         }
     }
+}
+
+/// A datagram may have been sent to many.
+fn is_of_one_host(ip: IpAddr) -> bool {
+    let v4 = |ip: Ipv4Addr| ip.is_broadcast() || ip.is_unspecified();
+    !ip.is_multicast() && !matches!(ip, IpAddr::V4(ip) if v4(ip))
 }
 
 /// An accepted socket belongs to whoever listens.

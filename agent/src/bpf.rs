@@ -1,7 +1,7 @@
-//! Measures TCP sockets with the BPF programs of `weir-agent-ebpf`.
+//! Measures sockets of TCP, UDP and ICMP with the BPF programs of `weir-agent-ebpf`.
 //!
 //! ```text
-//! start         find the cgroup v2 root, load the object, attach three programs to the root
+//! start         find the cgroup v2 root, load the object, attach four programs to the root
 //! poll_closed   take the records of closed sockets out of the ring; call it about 10 times a second
 //! collect       the same, read every open socket from the map, and the ring once more (see `order`)
 //! drop          links are closed, the kernel detaches and frees everything
@@ -13,6 +13,7 @@
 
 mod batch;
 mod convert;
+mod datagrams;
 mod error;
 mod order;
 
@@ -30,6 +31,7 @@ pub use error::BpfError;
 use order::Record;
 
 use crate::cgroup_mount;
+use crate::rows::ephemeral_ports;
 use crate::socket::Collected;
 
 /// The programs, compiled. `agent-ebpf/build-bpf` makes it; its record lies beside it.
@@ -43,6 +45,8 @@ pub const OBJECT_VARIABLE: &str = "WEIR_BPF_OBJECT";
 pub struct Options {
     /// Most sockets that are measured at a time.
     pub max_sockets: u32,
+    /// Most flows of datagrams that are measured at a time.
+    pub max_datagrams: u32,
     /// Bytes of the ring of closed sockets; a power of two, at least a page.
     pub ring_bytes: u32,
     /// The cgroup to attach to; `None` is the root of the hierarchy, wherever it is mounted.
@@ -53,6 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_sockets: weir_agent_ebpf::MAX_SOCKETS,
+            max_datagrams: weir_agent_ebpf::MAX_DATAGRAMS,
             ring_bytes: weir_agent_ebpf::RING_BYTES,
             cgroup: None,
         }
@@ -65,11 +70,13 @@ pub struct BpfCollector {
     _ebpf: Ebpf,
     sockets: MapData,
     ring: RingBuf<MapData>,
+    datagrams: datagrams::Flows,
     losses: PerCpuArray<MapData, u64>,
     /// Taken from the ring since the last collection.
     closed: Vec<Record>,
     lost_inserts: u64,
     lost_closed: u64,
+    lost_datagrams: u64,
 }
 
 impl std::fmt::Debug for BpfCollector {
@@ -93,6 +100,7 @@ impl BpfCollector {
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries(maps::SOCKETS, options.max_sockets)
+            .map_max_entries(maps::DATAGRAMS, options.max_datagrams)
             .map_max_entries(maps::CLOSED, options.ring_bytes);
         let mut ebpf = match env::var_os(OBJECT_VARIABLE) {
             Some(path) => loader.load(&read_object(Path::new(&path))?),
@@ -106,11 +114,14 @@ impl BpfCollector {
         step(programs::SOCK_CREATE, sock_create.load())?;
         let attached = sock_create.attach(&cgroup, CgroupAttachMode::Single);
         step(programs::SOCK_CREATE, attached)?;
-        let egress: &mut CgroupSkb = program(&mut ebpf, programs::EGRESS)?;
-        step(programs::EGRESS, egress.load())?;
-        let attached =
-            egress.attach(&cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single);
-        step(programs::EGRESS, attached)?;
+        for (name, at) in [
+            (programs::INGRESS, CgroupSkbAttachType::Ingress),
+            (programs::EGRESS, CgroupSkbAttachType::Egress),
+        ] {
+            let packets: &mut CgroupSkb = program(&mut ebpf, name)?;
+            step(name, packets.load())?;
+            step(name, packets.attach(&cgroup, at, CgroupAttachMode::Single))?;
+        }
         let life_cycle: &mut SockOps = program(&mut ebpf, programs::LIFE_CYCLE)?;
         step(programs::LIFE_CYCLE, life_cycle.load())?;
         step(programs::LIFE_CYCLE, life_cycle.attach(&cgroup, CgroupAttachMode::Single))?;
@@ -118,6 +129,13 @@ impl BpfCollector {
         let Map::HashMap(sockets) = take_map(&mut ebpf, maps::SOCKETS)? else {
             return Err(BpfError::Object { what: maps::SOCKETS });
         };
+        let Map::HashMap(datagrams) = take_map(&mut ebpf, maps::DATAGRAMS)? else {
+            return Err(BpfError::Object { what: maps::DATAGRAMS });
+        };
+        let ephemeral = ephemeral_ports();
+        let entered = PerCpuArray::try_from(take_map(&mut ebpf, maps::ENTERED)?)
+            .map_err(|source| BpfError::Map { map: maps::ENTERED, source })?;
+        let datagrams = datagrams::Flows::new(datagrams, entered, options.max_datagrams, ephemeral);
         let ring = RingBuf::try_from(take_map(&mut ebpf, maps::CLOSED)?)
             .map_err(|source| BpfError::Map { map: maps::CLOSED, source })?;
         let losses = PerCpuArray::try_from(take_map(&mut ebpf, maps::LOSSES)?)
@@ -126,16 +144,21 @@ impl BpfCollector {
             _ebpf: ebpf,
             sockets,
             ring,
+            datagrams,
             losses,
             closed: Vec::new(),
             lost_inserts: 0,
             lost_closed: 0,
+            lost_datagrams: 0,
         })
     }
 
     /// Empties the ring of closed sockets into memory, to be given out by the next [`Self::collect`].
     /// Returns how many there were. Calling it about every 100 ms keeps the ring from filling.
     pub fn poll_closed(&mut self) -> usize {
+        if let Err(error) = self.datagrams.poll() {
+            tracing::debug!(%error, "flows of datagrams could not be read between two collections");
+        }
         let before = self.closed.len();
         while let Some(record) = self.ring.next() {
             self.closed.extend(convert::parse(&record).map(|socket| Record::new(&socket)));
@@ -154,7 +177,7 @@ impl BpfCollector {
         self.poll_closed();
         let mut open = Vec::new();
         let mut waiting = Vec::new();
-        batch::for_each(self.sockets.fd().as_fd(), |socket: &Socket| {
+        batch::for_each(self.sockets.fd().as_fd(), |_: &u64, socket: &Socket| {
             if socket.cookie == 0 {
                 // Being filled in on another CPU this very moment: complete at the next look.
             } else if socket.has(flag::CLOSED) {
@@ -171,17 +194,23 @@ impl BpfCollector {
         self.poll_closed();
         let inserts = self.loss(Loss::InsertFailed)?;
         let overwritten = self.loss(Loss::ClosedOverwritten)?;
+        let uncounted = self.loss(Loss::DatagramsUncounted)?;
+        let datagrams = self.datagrams.collect().map_err(BpfError::Lookup)?;
+        let mut sockets = order::merge(mem::take(&mut self.closed), open);
+        sockets.extend(datagrams);
         Ok(Collected {
-            sockets: order::merge(mem::take(&mut self.closed), open),
+            sockets,
             map_insert_failures: inserts - mem::replace(&mut self.lost_inserts, inserts),
             ring_drops: overwritten - mem::replace(&mut self.lost_closed, overwritten),
+            datagrams_uncounted: uncounted - mem::replace(&mut self.lost_datagrams, uncounted),
         })
     }
 
     /// Takes a closed socket, for which the ring had no room, out of the map.
     fn take_waiting(&mut self, cookie: u64, open: &mut Vec<Record>) -> Result<(), BpfError> {
         let fd = self.sockets.fd().as_fd();
-        let Some(socket) = batch::take(fd, cookie).map_err(BpfError::Lookup)? else {
+        let Some(socket) = batch::take::<u64, Socket>(fd, &cookie).map_err(BpfError::Lookup)?
+        else {
             return Ok(());
         };
         if socket.has(flag::CLOSED) {
@@ -191,7 +220,7 @@ impl BpfCollector {
             // happens to it between the two calls is carried by its counters at the next event,
             // unless it closes just then.
             open.push(Record::new(&socket));
-            batch::put_back(fd, &socket).map_err(BpfError::Lookup)?;
+            batch::put_back(fd, &socket.cookie, &socket).map_err(BpfError::Lookup)?;
         }
         Ok(())
     }

@@ -9,10 +9,11 @@
 //! its last report was lost (the source counts that).
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use weir_wire::histogram::{BUCKETS, FIRST_INDEX, upper_bound};
 
-use crate::socket::{Counters, Histogram, SocketState};
+use crate::socket::{Counters, Histogram, Protocol, SocketState};
 
 /// Collections after which a socket that nobody reports any more is forgotten. More than one: the
 /// walk over a kernel map that changes meanwhile may pass an entry by.
@@ -135,6 +136,14 @@ pub struct Delta {
     pub open: bool,
 }
 
+/// What totals belong to: a socket, and if that speaks to several, with whom.
+type Id = (u64, Option<(Protocol, SocketAddr, SocketAddr)>);
+
+fn id(socket: &SocketState) -> Id {
+    let apart = socket.protocol != Protocol::Tcp;
+    (socket.cookie, apart.then_some((socket.protocol, socket.local, socket.peer)))
+}
+
 #[derive(Debug)]
 struct Last {
     state: SocketState,
@@ -144,7 +153,7 @@ struct Last {
 /// The last report of every socket.
 #[derive(Debug, Default)]
 pub struct Deltas {
-    last: HashMap<u64, Last>,
+    last: HashMap<Id, Last>,
     round: u64,
 }
 
@@ -153,14 +162,12 @@ impl Deltas {
     pub fn advance(&mut self, sockets: Vec<SocketState>) -> Vec<Delta> {
         self.round += 1;
         let mut deltas: Vec<Delta> = Vec::with_capacity(sockets.len());
-        let mut index: HashMap<u64, usize> = HashMap::with_capacity(sockets.len());
+        let mut index: HashMap<Id, usize> = HashMap::with_capacity(sockets.len());
         for socket in sockets {
-            let cookie = socket.cookie;
+            let id = id(&socket);
             let Some(delta) = self.one(socket) else { continue };
             // Of several reports under one cookie the last says what is open.
-            if let Some(earlier) =
-                index.insert(cookie, deltas.len()).and_then(|i| deltas.get_mut(i))
-            {
+            if let Some(earlier) = index.insert(id, deltas.len()).and_then(|i| deltas.get_mut(i)) {
                 earlier.open = false;
             }
             deltas.push(delta);
@@ -185,7 +192,8 @@ impl Deltas {
     }
 
     fn one(&mut self, socket: SocketState) -> Option<Delta> {
-        let last = self.last.get(&socket.cookie).map(|l| &l.state);
+        let id = id(&socket);
+        let last = self.last.get(&id).map(|l| &l.state);
         // A record that was handed over while the map was being read comes twice. (A connection that
         // never was says too little about itself to tell its repetition from another attempt.)
         if last.is_some_and(|l| l.closed && *l == socket && socket.counters.closes > 0) {
@@ -205,7 +213,7 @@ impl Deltas {
             open: socket.open && !socket.closed,
             socket: socket.clone(),
         };
-        self.last.insert(socket.cookie, Last { state: socket, round: self.round });
+        self.last.insert(id, Last { state: socket, round: self.round });
         Some(delta)
     }
 }

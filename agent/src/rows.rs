@@ -21,7 +21,7 @@ use arrow_schema::ArrowError;
 
 use crate::attribution::{Attributed, Scope, Workload};
 use crate::deltas::{Durations, combine};
-use crate::socket::{Counters, Role};
+use crate::socket::{Counters, Protocol, Role};
 
 /// Longest time between two rows of a flow with open connections, microseconds.
 const IDLE_ROW_EVERY_US: i64 = 60_000_000;
@@ -54,6 +54,8 @@ pub struct Key {
     pub peer_port: u16,
     /// Where the peer is.
     pub scope: Scope,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Value of the column `role`.
     pub role: &'static str,
 }
@@ -167,6 +169,7 @@ impl Rows {
             peer_address: state.peer.ip().to_canonical(),
             peer_port,
             scope: socket.peer_scope,
+            protocol: state.protocol,
             role,
         }
     }

@@ -1,4 +1,4 @@
-//! What is known of one TCP socket, however it was measured.
+//! What is known of one TCP socket, or of one flow of datagrams, however it was measured.
 //!
 //! Both measuring sources (BPF and netlink `sock_diag`) report sockets in this form. Numbers are
 //! cumulative over the socket's life; `crate::deltas` turns them into what happened in an interval.
@@ -6,6 +6,29 @@
 use std::net::SocketAddr;
 
 use weir_wire::histogram::BUCKETS;
+
+/// What a flow speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP: a socket is one connection.
+    Tcp,
+    /// UDP: a socket has a flow with each peer.
+    Udp,
+    /// ICMP, for either version of IP; without ports.
+    Icmp,
+}
+
+impl Protocol {
+    /// Value of the column `protocol`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
+}
 
 /// Who opened the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,8 +95,11 @@ pub struct Owner {
 pub struct SocketState {
     /// The kernel's socket cookie, unique for the life of the machine.
     pub cookie: u64,
-    /// Network namespace: its cookie (BPF) or its inode (`sock_diag`); only compared for equality.
+    /// Network namespace: its cookie (BPF) or its inode (`sock_diag`); only compared for equality. 0 if
+    /// it is not known.
     pub netns: u64,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Who made it.
     pub owner: Owner,
     /// Who opened the connection.
@@ -88,9 +114,9 @@ pub struct SocketState {
     pub rtt: Histogram,
     /// How long the handshake took, once it is done.
     pub connect_time_us: Option<u64>,
-    /// The connection is established.
+    /// The connection is established; never so of datagrams.
     pub open: bool,
-    /// The socket is gone: this is its last report.
+    /// The socket is gone, or nothing happened in the flow for an interval: this is its last report.
     pub closed: bool,
 }
 
@@ -103,4 +129,6 @@ pub struct Collected {
     pub map_insert_failures: u64,
     /// Records that a full ring buffer dropped for good, since the last collection.
     pub ring_drops: u64,
+    /// Datagrams whose flow could not be entered in the kernel's map, since the last collection.
+    pub datagrams_uncounted: u64,
 }

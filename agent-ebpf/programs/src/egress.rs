@@ -1,15 +1,17 @@
 //! `cgroup_skb/egress`: a socket that only receives has no RTT samples and changes no state for
-//! hours, but it acknowledges; at each segment that leaves, its counters are up to date.
+//! hours, but it acknowledges; at each segment that leaves, its counters are up to date. Datagrams are
+//! counted one by one.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_sk_fullsock, bpf_tcp_sock};
 use aya_ebpf::programs::SkBuffContext;
 
+use weir_agent_ebpf::protocol;
+
+use crate::datagrams::{self, Direction};
 use crate::maps;
 use crate::read::{self, field};
-
-const IPPROTO_TCP: u32 = 6;
 
 #[inline(always)]
 pub fn handle(context: &SkBuffContext) {
@@ -19,7 +21,12 @@ pub fn handle(context: &SkBuffContext) {
     }
     // Not a full socket: a SYN-ACK of a request, or the last words of TIME-WAIT.
     let sk = unsafe { bpf_sk_fullsock(sk) };
-    if sk.is_null() || field!(sk, bpf_sock.protocol: u32) != IPPROTO_TCP {
+    if sk.is_null() {
+        return;
+    }
+    let protocol = field!(sk, bpf_sock.protocol: u32);
+    if protocol != protocol::TCP {
+        datagrams::count(context, sk, protocol, Direction::Sent);
         return;
     }
     let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };

@@ -60,7 +60,7 @@ fn connect(context: &SockOpsContext) {
     let cookie = cookie(context);
     let Some(socket) = begin(context, cookie) else { return };
     if let Some(owner) = OWNERS.get_ptr(&cookie) {
-        socket.owner = unsafe { *owner };
+        socket.owner = unsafe { (*owner).owner };
     }
     socket.flags = flag::CLIENT;
     socket.connect_begin_ns = unsafe { bpf_ktime_get_ns() };
@@ -159,8 +159,8 @@ fn rtt(context: &SockOpsContext) {
 /// `inet_listen`: remember who will own what is accepted on this port.
 #[inline(always)]
 fn listen(context: &SockOpsContext) {
-    let Some(owner) = OWNERS.get_ptr(&cookie(context)) else { return };
-    let owner: Owner = unsafe { *owner };
+    let Some(maker) = OWNERS.get_ptr(&cookie(context)) else { return };
+    let owner: Owner = unsafe { (*maker).owner };
     let netns = unsafe { bpf_get_netns_cookie(context.as_ptr()) };
     let listener =
         Listener { netns, port: field!(context.ops, bpf_sock_ops.local_port: u32), reserved: 0 };

@@ -3,7 +3,9 @@
 //! ```text
 //! weir_sock_create  cgroup/sock_create  a process makes a socket: remember who
 //! weir_life_cycle   sock_ops            connect, accept, change of state, RTO, RTT sample, listen
-//! weir_egress       cgroup_skb/egress   a segment leaves: bring the socket's volume up to date
+//! weir_egress       cgroup_skb/egress   a segment leaves: bring the socket's volume up to date;
+//!                                       a datagram leaves: count it
+//! weir_ingress      cgroup_skb/ingress  a datagram reaches a socket: count it
 //! ```
 //!
 //! Attached to the root of the cgroup v2 hierarchy they see the sockets of every namespace. Only
@@ -16,6 +18,7 @@
 // Inline assembly for BPF; building core for this target takes an unstable compiler in any case.
 #![feature(asm_experimental_arch)]
 
+mod datagrams;
 mod egress;
 mod life_cycle;
 mod maps;
@@ -36,6 +39,13 @@ pub fn weir_life_cycle(context: SockOpsContext) -> u32 {
 #[cgroup_skb(egress)]
 pub fn weir_egress(context: SkBuffContext) -> i32 {
     egress::handle(&context);
+    1
+}
+
+/// Datagrams as they reach sockets. Lets every packet pass.
+#[cgroup_skb(ingress)]
+pub fn weir_ingress(context: SkBuffContext) -> i32 {
+    datagrams::arrived(&context);
     1
 }
 

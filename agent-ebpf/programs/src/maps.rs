@@ -4,8 +4,8 @@ use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 use weir_agent_ebpf::{
-    LOSSES as LOSS_COUNT, Listener, Loss, MAX_LISTENERS, MAX_OWNERS, MAX_SOCKETS, Owner,
-    RING_BYTES, Socket, flag,
+    DatagramKey, Datagrams, LOSSES as LOSS_COUNT, Listener, Loss, MAX_DATAGRAMS, MAX_LISTENERS,
+    MAX_OWNERS, MAX_SOCKETS, Maker, Owner, RING_BYTES, Socket, flag,
 };
 
 #[map]
@@ -15,7 +15,14 @@ static SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(MAX_SOCKETS, BP
 static CLOSED: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 
 #[map]
-pub static OWNERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(MAX_OWNERS, 0);
+static DATAGRAMS: HashMap<DatagramKey, Datagrams> =
+    HashMap::with_max_entries(MAX_DATAGRAMS, BPF_F_NO_PREALLOC);
+
+#[map]
+static ENTERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub static OWNERS: LruHashMap<u64, Maker> = LruHashMap::with_max_entries(MAX_OWNERS, 0);
 
 #[map]
 pub static LISTENERS: LruHashMap<Listener, Owner> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
@@ -72,9 +79,39 @@ pub fn hand_over(socket: &Socket) {
     }
 }
 
+/// The flow with this key. Its counters are shared with other processors.
+#[inline(always)]
+pub fn datagrams(key: &DatagramKey) -> Option<*mut Datagrams> {
+    DATAGRAMS.get_ptr_mut(key)
+}
+
+/// Enters a flow, or finds it if another processor was faster; `packets` are lost if there is no room.
+#[inline(always)]
+pub fn insert_datagrams(
+    key: &DatagramKey,
+    flow: &Datagrams,
+    packets: u64,
+) -> Option<*mut Datagrams> {
+    if DATAGRAMS.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok()
+        && let Some(entered) = ENTERED.get_ptr_mut(0)
+    {
+        unsafe { *entered += 1 };
+    }
+    let entered = DATAGRAMS.get_ptr_mut(key);
+    if entered.is_none() {
+        add(Loss::DatagramsUncounted, packets);
+    }
+    entered
+}
+
 #[inline(always)]
 fn count(loss: Loss) {
+    add(loss, 1);
+}
+
+#[inline(always)]
+fn add(loss: Loss, n: u64) {
     if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
-        unsafe { *counter += 1 };
+        unsafe { *counter += n };
     }
 }

@@ -127,6 +127,6 @@ pub fn ports(context: &SockOpsContext) -> (u16, u16) {
 }
 
 #[inline(always)]
-const fn mapped(ip4: u32) -> [u32; 4] {
+pub const fn mapped(ip4: u32) -> [u32; 4] {
     [0, 0, 0xffff_u32.to_be(), ip4]
 }

@@ -3,7 +3,7 @@ use std::os::fd::AsRawFd;
 
 use super::*;
 use crate::deltas::{Deltas, Durations};
-use crate::socket::{Counters, Histogram};
+use crate::socket::{Counters, Histogram, Protocol};
 
 fn own_netns() -> u64 {
     crate::sock_diag::namespaces::own_inode().unwrap()
@@ -11,6 +11,7 @@ fn own_netns() -> u64 {
 
 fn socket(cookie: u64, role: Role, local: SocketAddr, peer: SocketAddr) -> SocketState {
     SocketState {
+        protocol: Protocol::Tcp,
         cookie,
         netns: own_netns(),
         owner: Owner::default(),

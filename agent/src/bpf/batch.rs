@@ -1,4 +1,4 @@
-//! The socket map, many entries a system call.
+//! Hash maps, many entries a system call.
 //!
 //! `BPF_MAP_LOOKUP_BATCH` (Linux 5.6) walks a hash map bucket by bucket, so it neither repeats nor
 //! skips entries while the kernel adds and removes others. Key by key (`BPF_MAP_GET_NEXT_KEY`), the
@@ -8,14 +8,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 
-use weir_agent_ebpf::Socket;
+use weir_agent_ebpf::{DatagramKey, Datagrams, Socket};
 
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const NOEXIST: u64 = 1;
 
-/// Entries read with one call: 1.8 MB. A bucket must fit, and they hold a handful.
+/// Entries read with one call: 1.8 MB of sockets. A bucket must fit, and they hold a handful.
 const BATCH: usize = 4096;
 
 /// `union bpf_attr`, member `batch` (include/uapi/linux/bpf.h).
@@ -41,13 +41,45 @@ struct ElementAttr {
     flags: u64,
 }
 
+/// What a key or a value may be.
+///
+/// # Safety
+/// Any bytes are a valid value: it consists of integers, without padding.
+pub(super) unsafe trait Record: Copy {
+    /// All zero.
+    const ZERO: Self;
+}
+
+// SAFETY: an integer.
+unsafe impl Record for u64 {
+    const ZERO: Self = 0;
+}
+
+// SAFETY: integers without padding, which the crate asserts.
+unsafe impl Record for Socket {
+    const ZERO: Self = Self::ZERO;
+}
+
+// SAFETY: integers without padding, which the crate asserts.
+unsafe impl Record for DatagramKey {
+    const ZERO: Self = Self::ZERO;
+}
+
+// SAFETY: integers without padding, which the crate asserts.
+unsafe impl Record for Datagrams {
+    const ZERO: Self = Self::ZERO;
+}
+
 /// Calls `each` for every entry of the map.
 ///
 /// # Errors
 /// What the kernel answers.
-pub(super) fn for_each(map: BorrowedFd<'_>, mut each: impl FnMut(&Socket)) -> io::Result<()> {
-    let mut keys = vec![0u64; BATCH];
-    let mut values: Vec<Socket> = vec![Socket::ZERO; BATCH];
+pub(super) fn for_each<K: Record, V: Record>(
+    map: BorrowedFd<'_>,
+    mut each: impl FnMut(&K, &V),
+) -> io::Result<()> {
+    let mut keys: Vec<K> = vec![K::ZERO; BATCH];
+    let mut values: Vec<V> = vec![V::ZERO; BATCH];
     let mut position = 0u32;
     let mut first = true;
     loop {
@@ -62,15 +94,14 @@ pub(super) fn for_each(map: BorrowedFd<'_>, mut each: impl FnMut(&Socket)) -> io
             elem_flags: 0,
             flags: 0,
         };
-        // SAFETY: the buffers hold `count` keys of 8 bytes and values of the record's size, which are
-        // the map's sizes; any bytes make a valid record.
+        // SAFETY: the buffers hold `count` keys and values of the map's sizes; any bytes make valid ones.
         let end = match unsafe { bpf(MAP_LOOKUP_BATCH, &mut attr) } {
             Ok(()) => false,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             Err(error) => return Err(error),
         };
         let count = usize::try_from(attr.count).unwrap_or(0);
-        values.iter().take(count).for_each(&mut each);
+        keys.iter().zip(&values).take(count).for_each(|(key, value)| each(key, value));
         if end {
             return Ok(());
         }
@@ -83,34 +114,38 @@ pub(super) fn for_each(map: BorrowedFd<'_>, mut each: impl FnMut(&Socket)) -> io
 ///
 /// # Errors
 /// What the kernel answers.
-pub(super) fn take(map: BorrowedFd<'_>, cookie: u64) -> io::Result<Option<Socket>> {
-    let mut socket = MaybeUninit::<Socket>::uninit();
+pub(super) fn take<K: Record, V: Record>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    let mut value = MaybeUninit::<V>::uninit();
     let mut attr = ElementAttr {
         map_fd: map.as_raw_fd(),
         padding: 0,
-        key: address(&raw const cookie),
-        value: address(socket.as_mut_ptr()),
+        key: address(key),
+        value: address(value.as_mut_ptr()),
         flags: 0,
     };
     // SAFETY: key and value have the map's sizes.
     match unsafe { bpf(MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) } {
         // SAFETY: the kernel has written the whole value, and any bytes make a valid record.
-        Ok(()) => Ok(Some(unsafe { socket.assume_init() })),
+        Ok(()) => Ok(Some(unsafe { value.assume_init() })),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Enters a socket again, unless the kernel has done so meanwhile.
+/// Makes an entry again, unless the kernel has done so meanwhile.
 ///
 /// # Errors
 /// What the kernel answers.
-pub(super) fn put_back(map: BorrowedFd<'_>, socket: &Socket) -> io::Result<()> {
+pub(super) fn put_back<K: Record, V: Record>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    value: &V,
+) -> io::Result<()> {
     let mut attr = ElementAttr {
         map_fd: map.as_raw_fd(),
         padding: 0,
-        key: address(&raw const socket.cookie),
-        value: address(socket),
+        key: address(key),
+        value: address(value),
         flags: NOEXIST,
     };
     // SAFETY: key and value have the map's sizes and are only read.

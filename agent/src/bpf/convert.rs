@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use weir_agent_ebpf::{Socket, flag};
 
-use crate::socket::{Counters, Histogram, Owner, Role, SocketState};
+use crate::socket::{Counters, Histogram, Owner, Protocol, Role, SocketState};
 
 /// A record as the ring gives it; `None` if it has another size.
 pub(super) fn parse(bytes: &[u8]) -> Option<Socket> {
@@ -22,6 +22,7 @@ pub(super) fn state(socket: &Socket) -> SocketState {
     SocketState {
         cookie: socket.cookie,
         netns: socket.netns,
+        protocol: Protocol::Tcp,
         owner: Owner {
             cgroup: socket.owner.cgroup,
             tgid: socket.owner.tgid,
@@ -57,7 +58,7 @@ pub(super) fn state(socket: &Socket) -> SocketState {
     }
 }
 
-fn address(words: [u32; 4], port: u16) -> SocketAddr {
+pub(super) fn address(words: [u32; 4], port: u16) -> SocketAddr {
     let mut octets = [0; 16];
     for (bytes, word) in octets.chunks_exact_mut(4).zip(words) {
         bytes.copy_from_slice(&word.to_ne_bytes());

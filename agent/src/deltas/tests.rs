@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::socket::{Owner, Role};
+use crate::socket::{Owner, Protocol, Role};
 
 fn socket(cookie: u64, tx_bytes: u64) -> SocketState {
     SocketState {
+        protocol: Protocol::Tcp,
         cookie,
         netns: 1,
         owner: Owner::default(),

@@ -74,7 +74,7 @@ fn label<'a>(name: &str) -> Option<Label<'a>> {
         "peer_container" => |k, _| k.peer.as_ref()?.container.as_deref().map(Borrowed),
         "peer_address" => |k, _| Some(Address(k.peer_address)),
         "peer_scope" => |k, _| Some(Borrowed(k.scope.name())),
-        "protocol" => |_, _| Some(Borrowed("tcp")),
+        "protocol" => |k, _| Some(Borrowed(k.protocol.name())),
         "role" => |k, _| Some(Borrowed(k.role)),
         _ => return None,
     })

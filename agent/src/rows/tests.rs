@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::deltas::Delta;
-use crate::socket::{Histogram, Owner, SocketState};
+use crate::socket::{Histogram, Owner, Protocol, SocketState};
 
 fn workload(name: &str) -> Arc<Workload> {
     Arc::new(Workload { name: name.into(), kind: "Process", container: None, pod: None })
@@ -19,6 +19,7 @@ fn socket(role: Role, local: &str, peer: &str, tx_bytes: u64, open: bool) -> Att
     Attributed {
         delta: Delta {
             socket: SocketState {
+                protocol: Protocol::Tcp,
                 cookie: 1,
                 netns: 1,
                 owner: Owner::default(),

@@ -114,6 +114,7 @@ impl Measure {
         self.previous = Some(ended);
         self.lost(Loss::MapInsertFailures, collected.map_insert_failures);
         self.lost(Loss::RingDrops, collected.ring_drops);
+        self.lost(Loss::UncountedDatagrams, collected.datagrams_uncounted);
         let attributed = self.attribution.attribute(self.deltas.advance(collected.sockets));
         let rows = self.rows.aggregate(&attributed, interval);
         self.spool_rows(rows::batch(&rows, &self.observer, interval), rows.len());

@@ -13,7 +13,7 @@ use weir_wire::histogram;
 use super::message::{DiagSocket, TcpInfo, state};
 use super::namespaces::{Dumped, Namespace};
 use crate::deltas::combine;
-use crate::socket::{Counters, Histogram, Owner, Role, SocketState};
+use crate::socket::{Counters, Histogram, Owner, Protocol, Role, SocketState};
 
 /// A socket is gone when this many dumps in a row lack it. One is no proof: the kernel takes a dump up
 /// again at an index into a hash bucket (net/ipv4/inet_diag.c: `inet_diag_dump_icsk`), so that an entry
@@ -154,6 +154,7 @@ impl Tracker {
             Tracked {
                 baseline: if baseline { counters(socket, info, role) } else { Counters::default() },
                 reported: SocketState {
+                    protocol: Protocol::Tcp,
                     cookie: socket.cookie,
                     netns,
                     owner: Owner { cgroup: socket.cgroup, ..Owner::default() },

@@ -25,6 +25,7 @@ pub(crate) struct Seen {
     pub(crate) collections: Vec<Vec<SocketState>>,
     pub(crate) map_insert_failures: u64,
     pub(crate) ring_drops: u64,
+    pub(crate) datagrams_uncounted: u64,
 }
 
 impl Watch {
@@ -47,12 +48,15 @@ impl Watch {
                 let collected = collector.collect().unwrap();
                 seen.map_insert_failures += collected.map_insert_failures;
                 seen.ring_drops += collected.ring_drops;
+                seen.datagrams_uncounted += collected.datagrams_uncounted;
                 for socket in &collected.sockets {
+                    // A socket of datagrams has a flow with each peer.
+                    let id = (socket.cookie, socket.protocol, socket.peer);
                     if socket.closed {
-                        open.remove(&socket.cookie);
+                        open.remove(&id);
                         seen.last.push(socket.clone());
                     } else {
-                        open.insert(socket.cookie, socket.clone());
+                        open.insert(id, socket.clone());
                     }
                 }
                 seen.collections.push(collected.sockets);

@@ -39,11 +39,13 @@ pub enum Loss {
     RefusedBatches,
     /// Sockets that existed before measuring began and are not measured.
     UnseenSockets,
+    /// Datagrams whose flow could not be entered in the kernel's map of flows.
+    UncountedDatagrams,
 }
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MapInsertFailures,
         Self::RingDrops,
         Self::SpoolRows,
@@ -51,6 +53,7 @@ impl Loss {
         Self::SpoolDamaged,
         Self::RefusedBatches,
         Self::UnseenSockets,
+        Self::UncountedDatagrams,
     ];
 
     /// The reason's name, as in the header and in `agent_loss.reason`.
@@ -64,6 +67,7 @@ impl Loss {
             Self::SpoolDamaged => "spool_damaged",
             Self::RefusedBatches => "refused_batches",
             Self::UnseenSockets => "unseen_sockets",
+            Self::UncountedDatagrams => "uncounted_datagrams",
         }
     }
 }
