@@ -133,7 +133,7 @@ impl SockDiag {
     #[must_use]
     pub fn blind_spots() -> &'static str {
         "measuring through sock_diag once a second: connections shorter than that, the last moments \
-         before a close, handshake times and resets are not seen; timeouts need Linux 6.7"
+         before a close, handshake times, resets, UDP and ICMP are not seen; timeouts need Linux 6.7"
     }
 
     fn name_owners(&mut self) {

@@ -17,7 +17,7 @@ pub(super) fn print() {
         if root { "root" } else { "not root: sockets of other users have no process name" },
     );
     match BpfCollector::start(&Options::default()) {
-        Ok(_) => line("BPF", "works: every connection is measured from its first packet"),
+        Ok(_) => line("BPF", "works: TCP, UDP and ICMP are measured from the first packet"),
         Err(error) => {
             line("BPF", &format!("refused: {}", chain(&error)));
             line("", SockDiag::blind_spots());
