@@ -11,7 +11,8 @@
 //!
 //! The answer is kept for the life of the socket, so that one connection never splits over two
 //! workloads. The peer of a conversation within the host is found by its reverse address pair among
-//! the host's own sockets. A collection can fall between the connect at one end and the accept at the
+//! the host's own sockets; where addresses are translated, by the pair that the other end sees
+//! ([`crate::conntrack`]), which is found when a flow is first seen and kept with it. A collection can fall between the connect at one end and the accept at the
 //! other: then whoever accepted at that address before names the peer, if it was one workload. Addresses that are neither this host's nor known from its sockets are
 //! `external`: a private range alone does not make them part of a cluster; the server's enrichment
 //! may know better.
@@ -22,10 +23,12 @@ mod host;
 mod listeners;
 pub mod process;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::conntrack::Translation;
 use crate::deltas::Delta;
 use crate::socket::{Owner, Protocol, Role, SocketState};
 use cgroup_path::Named;
@@ -112,6 +115,12 @@ pub struct Attributed {
     pub peer: Option<Arc<Workload>>,
     /// Where the peer is.
     pub peer_scope: Scope,
+    /// Local address and port, before any translation.
+    pub local_address: SocketAddr,
+    /// Address and port of the other end itself.
+    pub peer_address: SocketAddr,
+    /// What was dialled, where that is not the other end's own address.
+    pub service: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -136,14 +145,13 @@ struct Pair {
 impl Pair {
     /// As a socket sees it.
     fn of(socket: &SocketState) -> Self {
-        let SocketState { protocol, netns, local, peer, .. } = *socket;
-        let netns = (local.ip().is_loopback() || peer.ip().is_loopback()).then_some(netns);
-        Self { protocol, netns, local, peer }
+        Self::between(socket, socket.local, socket.peer)
     }
 
-    /// As the other end sees it.
-    fn reversed(self) -> Self {
-        Self { local: self.peer, peer: self.local, ..self }
+    fn between(socket: &SocketState, local: SocketAddr, peer: SocketAddr) -> Self {
+        let SocketState { protocol, netns, .. } = *socket;
+        let netns = (local.ip().is_loopback() || peer.ip().is_loopback()).then_some(netns);
+        Self { protocol, netns, local, peer }
     }
 }
 
@@ -159,6 +167,9 @@ struct Acceptor {
     until: u64,
 }
 
+/// Which flow: a socket has one with each peer.
+type FlowId = (u64, SocketAddr, SocketAddr);
+
 /// Remembers whose each socket is.
 #[derive(Debug)]
 pub struct Attribution {
@@ -173,6 +184,8 @@ pub struct Attribution {
     pairs: HashMap<Pair, (Arc<Workload>, u64)>,
     /// By the address that was dialled; loopback within its network namespace.
     acceptors: HashMap<Place, Acceptor>,
+    /// Of flows that are translated, with the collection in which it is forgotten.
+    translations: HashMap<FlowId, (Translation, u64)>,
     host: HashSet<IpAddr>,
     unknown: Arc<Workload>,
     round: u64,
@@ -196,14 +209,19 @@ impl Attribution {
             sockets: HashMap::new(),
             pairs: HashMap::new(),
             acceptors: HashMap::new(),
+            translations: HashMap::new(),
             host: HashSet::new(),
             unknown: Arc::new(Workload::unknown()),
             round: 0,
         }
     }
 
-    /// Attributes what one collection gave.
-    pub fn attribute(&mut self, deltas: Vec<Delta>) -> Vec<Attributed> {
+    /// Attributes what one collection gave; `translate` knows of translated addresses.
+    pub fn attribute(
+        &mut self,
+        deltas: Vec<Delta>,
+        translate: impl Fn(&SocketState) -> Option<Translation>,
+    ) -> Vec<Attributed> {
         self.round += 1;
         self.cgroups.begin();
         self.looked_at.clear();
@@ -216,6 +234,7 @@ impl Attribution {
         self.resolve_by_holder(&deltas);
         for delta in &deltas {
             self.remember_pair(&delta.socket);
+            self.remember_translation(&delta.socket, &translate);
         }
         let attributed: Vec<_> = deltas.into_iter().map(|d| self.finish(d)).collect();
         for socket in attributed.iter().map(|a| &a.delta.socket).filter(|s| s.closed) {
@@ -225,6 +244,7 @@ impl Attribution {
         self.sockets.retain(|_, known| round.saturating_sub(known.round) < KEEP);
         self.pairs.retain(|_, (_, until)| round < *until);
         self.acceptors.retain(|_, acceptor| round < acceptor.until);
+        self.translations.retain(|_, (_, until)| round < *until);
         attributed
     }
 
@@ -331,6 +351,23 @@ impl Attribution {
         self.pairs.insert(pair, (local, self.round + keep));
     }
 
+    /// A translation is looked for until it is found: the kernel forgets it with the connection.
+    fn remember_translation(
+        &mut self,
+        socket: &SocketState,
+        translate: impl Fn(&SocketState) -> Option<Translation>,
+    ) {
+        let until = self.round + if socket.closed { KEEP_CLOSED } else { KEEP };
+        match self.translations.entry((socket.cookie, socket.local, socket.peer)) {
+            Entry::Occupied(mut known) => known.get_mut().1 = until,
+            Entry::Vacant(place) => {
+                if let Some(translation) = translate(socket) {
+                    place.insert((translation, until));
+                }
+            }
+        }
+    }
+
     fn remember_acceptor(&mut self, at: Place, workload: &Arc<Workload>) {
         let until = self.round + KEEP;
         let fresh = || Acceptor { workload: Some(Arc::clone(workload)), until };
@@ -348,25 +385,34 @@ impl Attribution {
 
     fn finish(&mut self, delta: Delta) -> Attributed {
         let socket = &delta.socket;
-        let reverse = Pair::of(socket).reversed();
+        let id = (socket.cookie, socket.local, socket.peer);
+        let translation = self.translations.get(&id).map(|(translation, _)| *translation);
+        let Translation { local: local_address, peer: peer_address, known_as, service } =
+            translation.unwrap_or(Translation {
+                local: socket.local,
+                peer: socket.peer,
+                known_as: socket.local,
+                service: None,
+            });
+        let reverse = Pair::between(socket, peer_address, known_as);
         let at_reverse = self.pairs.get(&reverse).map(|(workload, _)| Arc::clone(workload));
         let on_host = at_reverse.is_some()
-            || socket.peer.ip().is_loopback()
-            || self.host.contains(&socket.peer.ip());
-        let accepted = self.acceptor(&(reverse.protocol, reverse.netns, socket.peer));
+            || peer_address.ip().is_loopback()
+            || self.host.contains(&peer_address.ip());
+        let accepted = self.acceptor(&(reverse.protocol, reverse.netns, peer_address));
         let mut local = None;
         let mut peer = at_reverse;
         if let Some(known) = self.sockets.get_mut(&socket.cookie) {
             local.clone_from(&known.local);
-            known.peer = known.peer.take().filter(|(address, _)| *address == socket.peer);
+            known.peer = known.peer.take().filter(|(address, _)| *address == peer_address);
             if known.peer.is_none() {
                 let found = peer.or_else(|| {
                     let may_listen = on_host && socket.role == Role::Client;
                     may_listen
-                        .then(|| self.holders.listener(socket.netns, socket.peer).or(accepted))
+                        .then(|| self.holders.listener(socket.netns, peer_address).or(accepted))
                         .flatten()
                 });
-                known.peer = found.map(|workload| (socket.peer, workload));
+                known.peer = found.map(|workload| (peer_address, workload));
             }
             peer = known.peer.as_ref().map(|(_, workload)| Arc::clone(workload));
         }
@@ -374,6 +420,9 @@ impl Attribution {
             local: local.unwrap_or_else(|| Arc::clone(&self.unknown)),
             peer,
             peer_scope: if on_host { Scope::Node } else { Scope::External },
+            local_address,
+            peer_address,
+            service,
             delta,
         }
     }

@@ -5,6 +5,7 @@
 //! - [`source`]: sockets with their totals, measured by [`bpf`] or through [`sock_diag`];
 //! - [`deltas`]: from totals to what happened in an interval;
 //! - [`attribution`]: whose socket it is, and who the peer is;
+//! - [`conntrack`]: who is at the other end of a translated address;
 //! - [`rows`]: sockets add up to flow rows, rows become an Arrow batch;
 //! - `spool`: batches on disk until the server has them;
 //! - `ship`: delivery, with backoff while the server is away;
@@ -14,7 +15,9 @@ pub mod attribution;
 pub mod bpf;
 pub mod cgroup_mount;
 pub mod cli;
+pub mod conntrack;
 pub mod deltas;
+mod netlink;
 pub mod rows;
 pub mod run;
 mod ship;

@@ -12,7 +12,7 @@
 mod columns;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ pub struct Key {
     pub peer_address: IpAddr,
     /// Peer port, 0 when folded.
     pub peer_port: u16,
+    /// What was dialled, where that is not the peer's own address.
+    pub service: Option<SocketAddr>,
     /// Where the peer is.
     pub scope: Scope,
     /// What it speaks.
@@ -143,7 +145,8 @@ impl Rows {
 
     fn key(&self, socket: &Attributed) -> Key {
         let state = &socket.delta.socket;
-        let (mut port, mut peer_port) = (state.local.port(), state.peer.port());
+        let (local, peer) = (socket.local_address, socket.peer_address);
+        let (mut port, mut peer_port) = (local.port(), peer.port());
         let role = match state.role {
             Role::Client => {
                 port = 0;
@@ -164,10 +167,11 @@ impl Rows {
         Key {
             local: Arc::clone(&socket.local),
             peer: socket.peer.clone(),
-            address: state.local.ip().to_canonical(),
+            address: local.ip().to_canonical(),
             port,
-            peer_address: state.peer.ip().to_canonical(),
+            peer_address: peer.ip().to_canonical(),
             peer_port,
+            service: socket.service,
             scope: socket.peer_scope,
             protocol: state.protocol,
             role,

@@ -84,19 +84,18 @@ pub fn count(
         Direction::Received => (packet.destination, packet.source),
     };
     if has_ports {
-        // Not the packet's: it may have been translated.
-        key.local_port = field!(sk, bpf_sock.src_port: u32) as u16;
         let dialled = u16::from_be(field!(sk, bpf_sock.dst_port: u32) as u16);
         if dialled != 0 {
+            key.local_port = field!(sk, bpf_sock.src_port: u32) as u16;
             key.peer_port = dialled;
             (key.local_address, key.peer_address) = connected(sk);
         } else {
-            let at = match direction {
-                Direction::Sent => 2,
-                Direction::Received => 0,
+            let Some(ports) = load::<[u16; 2]>(context, packet.header) else { return };
+            let [source, destination] = [u16::from_be(ports[0]), u16::from_be(ports[1])];
+            (key.local_port, key.peer_port) = match direction {
+                Direction::Sent => (source, destination),
+                Direction::Received => (destination, source),
             };
-            let Some(port) = load::<u16>(context, packet.header + at) else { return };
-            key.peer_port = u16::from_be(port);
         }
     }
     let flow = match maps::datagrams(&key) {

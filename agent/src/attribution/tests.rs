@@ -36,6 +36,13 @@ fn delta(socket: SocketState) -> Delta {
     }
 }
 
+impl Attribution {
+    /// Without translation.
+    fn plain(&mut self, deltas: Vec<Delta>) -> Vec<Attributed> {
+        self.attribute(deltas, |_| None)
+    }
+}
+
 fn named(name: &str) -> Owner {
     let mut comm = [0; 16];
     comm[..name.len()].copy_from_slice(name.as_bytes());
@@ -64,7 +71,7 @@ fn the_process_is_better_than_the_thread_that_made_the_socket() {
         owner: Owner { tgid: u32::MAX, ..named("worker-3") },
         ..client(u64::MAX - 1)
     };
-    let of = attribution.attribute(vec![delta(alive), delta(ended)]);
+    let of = attribution.plain(vec![delta(alive), delta(ended)]);
     // Where the tests run in a service or a container, that is the workload.
     let own = process::cgroups(std::process::id());
     let own = [own.unified, own.systemd].iter().flatten().find_map(|p| Workload::of_cgroup(p));
@@ -80,7 +87,7 @@ fn nobody_known_is_unknown_and_stays_so() {
     for _ in 0..5 {
         let nobody =
             socket(u64::MAX, Role::Client, addr("198.51.100.1:4"), addr("198.51.100.2:80"));
-        let of = attribution.attribute(vec![delta(nobody)]);
+        let of = attribution.plain(vec![delta(nobody)]);
         assert_eq!((of[0].local.name.as_str(), of[0].local.kind), ("unknown", "Unknown"));
     }
     assert_eq!(attribution.sockets[&u64::MAX].attempts, ATTEMPTS);
@@ -94,12 +101,12 @@ fn an_accepted_socket_without_owner_belongs_to_the_listening_process() {
     // Closed already, so that only its listener can tell.
     let local = SocketAddr::new([127, 0, 0, 1].into(), port);
     let accepted = socket(u64::MAX, Role::Server, local, addr("198.51.100.2:50000"));
-    let of = attribution.attribute(vec![delta(accepted)]);
+    let of = attribution.plain(vec![delta(accepted)]);
     assert_ne!(of[0].local.kind, "Unknown");
     // The client's side of such a conversation names it as its peer.
     let mut client = socket(u64::MAX - 1, Role::Client, addr("127.0.0.1:4000"), local);
     client.owner = named("curl");
-    let of_client = attribution.attribute(vec![delta(client)]);
+    let of_client = attribution.plain(vec![delta(client)]);
     assert_eq!(of_client[0].peer.as_ref(), Some(&of[0].local));
     assert_eq!(of_client[0].peer_scope, Scope::Node);
 }
@@ -124,7 +131,7 @@ fn an_open_socket_without_owner_belongs_to_who_holds_it() {
     assert_eq!(result, 0);
     let state =
         socket(cookie, Role::Client, client.local_addr().unwrap(), client.peer_addr().unwrap());
-    let of = Attribution::new().attribute(vec![delta(state)]);
+    let of = Attribution::new().plain(vec![delta(state)]);
     assert_ne!(of[0].local.kind, "Unknown");
 }
 
@@ -134,16 +141,16 @@ fn both_ends_of_a_conversation_name_each_other() {
     let client = SocketState { owner: named("curl"), ..socket(1, Role::Client, a, b) };
     let server = SocketState { owner: named("nginx"), netns: 7, ..socket(2, Role::Server, b, a) };
     let mut attribution = Attribution::new();
-    let of = attribution.attribute(vec![delta(client.clone()), delta(server)]);
+    let of = attribution.plain(vec![delta(client.clone()), delta(server)]);
     let peers: Vec<_> = of.iter().map(|o| o.peer.as_ref().unwrap().name.as_str()).collect();
     assert_eq!(peers, ["nginx", "curl"]);
     assert!(of.iter().all(|o| o.peer_scope == Scope::Node));
     // The peer that closed first is still known in the next interval.
-    let of = attribution.attribute(vec![delta(client.clone())]);
+    let of = attribution.plain(vec![delta(client.clone())]);
     assert_eq!(of[0].peer.as_ref().unwrap().name, "nginx");
     // The same socket connected to somebody else is another conversation.
     let elsewhere = SocketState { peer: addr("203.0.113.1:80"), ..client };
-    let of = attribution.attribute(vec![delta(elsewhere)]);
+    let of = attribution.plain(vec![delta(elsewhere)]);
     assert_eq!((of[0].peer.clone(), of[0].peer_scope), (None, Scope::External));
 }
 
@@ -152,7 +159,7 @@ fn loopback_means_another_host_in_another_namespace() {
     let (a, b) = (addr("127.0.0.1:40000"), addr("127.0.0.1:80"));
     let client = SocketState { owner: named("curl"), ..socket(1, Role::Client, a, b) };
     let server = SocketState { owner: named("nginx"), netns: 7, ..socket(2, Role::Server, b, a) };
-    let of = Attribution::new().attribute(vec![delta(client), delta(server)]);
+    let of = Attribution::new().plain(vec![delta(client), delta(server)]);
     assert!(of.iter().all(|o| o.peer.is_none() && o.peer_scope == Scope::Node));
 }
 
@@ -164,8 +171,8 @@ fn what_is_remembered_ends() {
         owner: named("curl"),
         ..socket(1, Role::Client, addr("198.51.100.1:4"), addr("198.51.100.2:80"))
     };
-    attribution.attribute(deltas.advance(vec![one]));
-    (0..=KEEP).for_each(|_| drop(attribution.attribute(vec![])));
+    attribution.plain(deltas.advance(vec![one]));
+    (0..=KEEP).for_each(|_| drop(attribution.plain(vec![])));
     assert!(attribution.sockets.is_empty() && attribution.pairs.is_empty());
 }
 
@@ -182,14 +189,46 @@ fn a_client_that_is_seen_before_its_server_accepts_is_named_by_who_accepted_ther
     let peers = |done: Vec<Attributed>| -> Vec<_> {
         done.into_iter().map(|a| a.peer.map(|w| w.name.clone())).collect()
     };
-    assert_eq!(peers(attribution.attribute(first))[0].as_deref(), Some("shop"));
+    assert_eq!(peers(attribution.plain(first))[0].as_deref(), Some("shop"));
     // The server's end of this one comes with the next collection. Its address is known by then
     // as this host's, from the sockets that are open there.
     let still = || delta(accepts(2, "shop", a));
     let early = vec![delta(connects(3, 4001)), still()];
-    assert_eq!(peers(attribution.attribute(early))[0].as_deref(), Some("shop"));
+    assert_eq!(peers(attribution.plain(early))[0].as_deref(), Some("shop"));
     // Two workloads at one address, in two network namespaces: nobody can tell.
     let other = SocketState { netns: 7, ..accepts(4, "bank", addr("198.51.100.9:5")) };
     let early = vec![delta(connects(5, 4002)), still(), delta(other)];
-    assert_eq!(peers(attribution.attribute(early))[0], None);
+    assert_eq!(peers(attribution.plain(early))[0], None);
+}
+
+#[test]
+fn translated_ends_find_each_other_and_the_translation_is_kept() {
+    let (dialled, backend) = (addr("10.96.0.1:443"), addr("10.0.0.7:6443"));
+    let (own, masqueraded) = (addr("10.0.0.1:40000"), addr("192.0.2.9:1024"));
+    let client = SocketState { owner: named("curl"), ..socket(1, Role::Client, own, dialled) };
+    let server =
+        SocketState { owner: named("nginx"), ..socket(2, Role::Server, backend, masqueraded) };
+    let translate = |socket: &SocketState| {
+        Some(match socket.role {
+            Role::Client => Translation {
+                local: own,
+                peer: backend,
+                known_as: masqueraded,
+                service: Some(dialled),
+            },
+            _ => Translation { local: backend, peer: own, known_as: dialled, service: None },
+        })
+    };
+    let mut attribution = Attribution::new();
+    let both = || vec![delta(client.clone()), delta(server.clone())];
+    let of = attribution.attribute(both(), translate);
+    let peers: Vec<_> = of.iter().map(|a| a.peer.as_ref().map(|p| p.name.as_str())).collect();
+    assert_eq!(peers, [Some("nginx"), Some("curl")]);
+    assert_eq!((of[0].peer_address, of[0].service), (backend, Some(dialled)));
+    assert_eq!((of[1].peer_address, of[1].service), (own, None));
+    // The kernel has forgotten it.
+    for _ in 0..2 * KEEP {
+        let of = attribution.plain(both());
+        assert_eq!((of[0].peer_address, of[1].peer_address), (backend, own));
+    }
 }

@@ -73,6 +73,7 @@ fn label<'a>(name: &str) -> Option<Label<'a>> {
         "peer_pod" => |k, _| k.peer.as_ref()?.pod.as_deref().map(Borrowed),
         "peer_container" => |k, _| k.peer.as_ref()?.container.as_deref().map(Borrowed),
         "peer_address" => |k, _| Some(Address(k.peer_address)),
+        "peer_service_address" => |k, _| Some(Address(k.service?.ip().to_canonical())),
         "peer_scope" => |k, _| Some(Borrowed(k.scope.name())),
         "protocol" => |k, _| Some(Borrowed(k.protocol.name())),
         "role" => |k, _| Some(Borrowed(k.role)),
@@ -112,6 +113,7 @@ fn number_column(name: &str, rows: &BTreeMap<Key, Row>, interval: Interval) -> O
         "end" => times(interval.end_us, rows.len()),
         "port" => int32(rows.keys().map(|k| Some(i32::from(k.port)))),
         "peer_port" => int32(rows.keys().map(|k| Some(i32::from(k.peer_port)))),
+        "peer_service_port" => int32(rows.keys().map(|k| Some(i32::from(k.service?.port())))),
         "sampling" => int32(rows.keys().map(|_| Some(1))),
         _ => return None,
     })

@@ -40,6 +40,9 @@ fn socket(role: Role, local: &str, peer: &str, tx_bytes: u64, open: bool) -> Att
         local: workload("curl"),
         peer: None,
         peer_scope: Scope::External,
+        local_address: parse(local),
+        peer_address: parse(peer),
+        service: None,
     }
 }
 
@@ -159,4 +162,22 @@ proptest! {
         prop_assert_eq!(rows.values().map(|r| r.counters.tx_bytes).sum::<u64>(), tx);
         prop_assert_eq!(rows.values().map(|r| r.active).sum::<u64>(), open);
     }
+}
+
+#[test]
+fn a_dialled_service_is_told_beside_what_answered() {
+    let mut rows = Rows::new(32768..=60999);
+    let dialled = "10.96.0.1:443".parse().unwrap();
+    let direct = socket(Role::Client, "10.0.0.1:40000", "10.0.0.7:6443", 100, true);
+    let mut through = socket(Role::Client, "10.0.0.1:40001", "10.96.0.1:443", 100, true);
+    through.peer_address = direct.peer_address;
+    through.service = Some(dialled);
+    let rows = rows.aggregate(&[direct, through], at(10));
+    let services: Vec<_> = rows.keys().map(|k| (k.peer_address.to_string(), k.service)).collect();
+    assert_eq!(services, [("10.0.0.7".into(), None), ("10.0.0.7".into(), Some(dialled))]);
+    let batch = batch(&rows, &Observer::default(), at(10)).unwrap();
+    let ports = batch.column_by_name("peer_service_port").unwrap();
+    let ports = ports.as_any().downcast_ref::<arrow_array::Int32Array>().unwrap();
+    assert_eq!(ports.iter().collect::<Vec<_>>(), [None, Some(443)]);
+    assert!(batch.column_by_name("peer_service_address").is_some());
 }

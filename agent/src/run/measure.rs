@@ -10,6 +10,7 @@ use weir_wire::{EncodeError, Header, Loss};
 
 use super::clock;
 use crate::attribution::Attribution;
+use crate::conntrack::Conntrack;
 use crate::deltas::Deltas;
 use crate::rows::{self, Observer, Rows};
 use crate::source::Source;
@@ -25,6 +26,7 @@ pub(super) struct Measure {
     source: Source,
     deltas: Deltas,
     attribution: Attribution,
+    conntrack: Conntrack,
     rows: Rows,
     observer: Observer,
     spool: Spool,
@@ -44,6 +46,7 @@ impl Measure {
             source,
             deltas: Deltas::default(),
             attribution: Attribution::new(),
+            conntrack: Conntrack::start(),
             rows: Rows::new(rows::ephemeral_ports()),
             observer,
             spool,
@@ -80,7 +83,10 @@ impl Measure {
                 return false;
             }
             match stop.recv_timeout(left.min(POLL)) {
-                Err(RecvTimeoutError::Timeout) => self.source.poll(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.source.poll();
+                    self.conntrack.poll();
+                }
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
             }
         }
@@ -115,7 +121,15 @@ impl Measure {
         self.lost(Loss::MapInsertFailures, collected.map_insert_failures);
         self.lost(Loss::RingDrops, collected.ring_drops);
         self.lost(Loss::UncountedDatagrams, collected.datagrams_uncounted);
-        let attributed = self.attribution.attribute(self.deltas.advance(collected.sockets));
+        // What was collected has begun by now, and so has its translation.
+        self.conntrack.poll();
+        let translation = self.conntrack.losses();
+        self.lost(Loss::ConntrackOverruns, translation.overruns);
+        self.lost(Loss::ConntrackEntries, translation.entries);
+        self.lost(Loss::ConntrackNamespaces, translation.namespaces);
+        let deltas = self.deltas.advance(collected.sockets);
+        let conntrack = &self.conntrack;
+        let attributed = self.attribution.attribute(deltas, |socket| conntrack.translate(socket));
         let rows = self.rows.aggregate(&attributed, interval);
         self.spool_rows(rows::batch(&rows, &self.observer, interval), rows.len());
     }

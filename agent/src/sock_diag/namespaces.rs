@@ -36,9 +36,9 @@ pub(crate) struct Dumped {
     pub(crate) unread: Vec<u64>,
 }
 
-/// Inode of this process's own network namespace.
+/// Inode of the network namespace that the calling thread is in.
 pub(crate) fn own_inode() -> io::Result<u64> {
-    Ok(fs::metadata("/proc/self/ns/net")?.ino())
+    Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
 }
 
 /// Dumps this process's namespace and all others that it may enter.
@@ -76,6 +76,31 @@ pub(crate) fn dump_all() -> io::Result<Dumped> {
         }
     }
     Ok(dumped)
+}
+
+/// The other namespaces, by inode, each with a handle to it.
+///
+/// # Errors
+/// When nobody can say which there are.
+pub(crate) fn others() -> io::Result<HashMap<u64, File>> {
+    Ok(find(own_inode()?, MAX_NAMESPACES)?.open)
+}
+
+/// Moves the calling thread into a namespace. It does not come back.
+///
+/// # Errors
+/// Without `CAP_SYS_ADMIN`.
+pub(crate) fn enter(namespace: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open; the call changes the namespace of this thread alone.
+    if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Cookie of the namespace that the calling thread is in (Linux 5.14), as BPF reports it.
+pub(crate) fn cookie() -> Option<u64> {
+    netlink::namespace_cookie()
 }
 
 /// The namespaces of other processes.
@@ -118,10 +143,7 @@ fn find(own: u64, max: usize) -> io::Result<Found> {
 }
 
 fn visit(inode: u64, file: &File) -> io::Result<Namespace> {
-    // SAFETY: the descriptor is open; the call changes the namespace of this thread alone.
-    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    enter(file)?;
     Ok(Namespace { inode, cookie: netlink::namespace_cookie(), sockets: netlink::dump()? })
 }
 

@@ -56,9 +56,7 @@ fn every_kind_of_udp_socket() {
     let six = IpAddr::from(lab.b.address6);
     for _ in 0..10 {
         connected.send(&[1; 100]).unwrap();
-        unconnected
-            .send_to(&[2; 2000], (Ipv6Addr::from(lab.b.address.to_ipv6_mapped()), PORT))
-            .unwrap();
+        unconnected.send_to(&[2; 2000], (lab.b.address.to_ipv6_mapped(), PORT)).unwrap();
         unconnected.send_to(&[3; 30], (six, PORT)).unwrap();
         // Received by one that never answers.
         unconnected.send_to(&[4; 7], (lab.b.address.to_ipv6_mapped(), PORT + 1)).unwrap();

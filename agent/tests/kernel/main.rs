@@ -6,6 +6,7 @@
 mod datagrams;
 mod lab;
 mod life;
+mod nat;
 mod permission;
 mod pressure;
 mod short;

@@ -41,11 +41,17 @@ pub enum Loss {
     UnseenSockets,
     /// Datagrams whose flow could not be entered in the kernel's map of flows.
     UncountedDatagrams,
+    /// Times that events of connection tracking were lost; it was read anew each time.
+    ConntrackOverruns,
+    /// Translated connections for which there was no room: they show the address that was dialled.
+    ConntrackEntries,
+    /// Network namespaces whose connection tracking could not be followed.
+    ConntrackNamespaces,
 }
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::MapInsertFailures,
         Self::RingDrops,
         Self::SpoolRows,
@@ -54,6 +60,9 @@ impl Loss {
         Self::RefusedBatches,
         Self::UnseenSockets,
         Self::UncountedDatagrams,
+        Self::ConntrackOverruns,
+        Self::ConntrackEntries,
+        Self::ConntrackNamespaces,
     ];
 
     /// The reason's name, as in the header and in `agent_loss.reason`.
@@ -68,6 +77,9 @@ impl Loss {
             Self::RefusedBatches => "refused_batches",
             Self::UnseenSockets => "unseen_sockets",
             Self::UncountedDatagrams => "uncounted_datagrams",
+            Self::ConntrackOverruns => "conntrack_overruns",
+            Self::ConntrackEntries => "conntrack_entries",
+            Self::ConntrackNamespaces => "conntrack_namespaces",
         }
     }
 }

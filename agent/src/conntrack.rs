@@ -1,0 +1,275 @@
+//! What connection tracking knows of address translation: who is really at the other end.
+//!
+//! ```text
+//! start     in each network namespace: subscribe to events, then dump what is there
+//! poll      take events in; where some were lost, dump anew
+//! translate the pair of addresses that a socket sees -> the pair that the other end sees
+//! ```
+//!
+//! A client that dials a service sees the service's address; the server sees its own, and perhaps a translated
+//! one of the client. Translation happens in the socket's own namespace (a sidecar's redirection) or in that of
+//! the host (services of Kubernetes), which are asked in that order; a connection that is translated in both
+//! is resolved in the first alone.
+//!
+//! Linux 3.3 (`ctnetlink`: linux/netfilter/nfnetlink_conntrack.h); reading takes `CAP_NET_ADMIN` in the
+//! namespace. Events of connections that are not translated are dropped in the kernel by a filter on the
+//! socket, so that tracking without translation costs nothing. A socket keeps its namespace alive: those of
+//! namespaces that no process is in any more are closed at the next look, within ten seconds.
+
+mod events;
+mod message;
+mod table;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::sock_diag::namespaces;
+use crate::socket::{Protocol, SocketState};
+use events::Events;
+use table::Table;
+
+/// Time between two looks for namespaces.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Time between two dumps of one namespace.
+const DUMP_EVERY: Duration = Duration::from_secs(5);
+/// Translations that are kept over all namespaces; about 150 bytes each.
+const MAX_ENTRIES: usize = 262_144;
+
+/// The two ends of a translated connection, each by its own address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Translation {
+    /// This end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// By which address the other end knows this one, or dials it.
+    pub known_as: SocketAddr,
+    /// What this end dialled, if it did and it was not the other end's own address.
+    pub service: Option<SocketAddr>,
+}
+
+/// How far translation is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Network namespaces whose tracking is followed.
+    pub namespaces: usize,
+    /// Namespaces that could not be followed.
+    pub refused: usize,
+    /// Translations that are kept.
+    pub entries: usize,
+}
+
+/// What was not seen since the last question.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Times that events were lost because they were not taken in time; each was followed by a dump.
+    pub overruns: u64,
+    /// Translations for which there was no room.
+    pub entries: u64,
+    /// Namespaces that could not be followed, each counted once.
+    pub namespaces: u64,
+}
+
+/// Follows connection tracking.
+#[derive(Debug)]
+pub struct Conntrack {
+    /// By inode.
+    namespaces: HashMap<u64, Watched>,
+    /// Inode by cookie.
+    inodes: HashMap<u64, u64>,
+    own: u64,
+    looked: Option<Instant>,
+    losses: Losses,
+}
+
+#[derive(Debug)]
+enum Watched {
+    Followed { cookie: Option<u64>, events: Events, table: Table, dumped: Instant, stale: bool },
+    Refused,
+}
+
+/// A socket of a namespace, opened inside of it.
+struct Opened {
+    cookie: Option<u64>,
+    events: io::Result<(Events, Vec<message::Entry>)>,
+}
+
+impl Conntrack {
+    /// Follows every namespace that can be entered; what is refused is said once and counted.
+    #[must_use]
+    pub fn start() -> Self {
+        let own = namespaces::own_inode().unwrap_or_default();
+        let mut conntrack = Self {
+            namespaces: HashMap::new(),
+            inodes: HashMap::new(),
+            own,
+            looked: None,
+            losses: Losses::default(),
+        };
+        conntrack.look(Instant::now());
+        match conntrack.namespaces.get(&own) {
+            Some(Watched::Followed { table, .. }) => {
+                tracing::info!(translations = table.len(), "connection tracking is followed");
+            }
+            _ => tracing::warn!(
+                "connection tracking cannot be read: dialled services are not resolved to what \
+                 answers; it takes CAP_NET_ADMIN and nf_conntrack_netlink"
+            ),
+        }
+        conntrack
+    }
+
+    /// Takes in what happened. Called several times a second.
+    pub fn poll(&mut self) {
+        let now = Instant::now();
+        if self.looked.is_none_or(|at| now.duration_since(at) >= LOOK_EVERY) {
+            self.look(now);
+        }
+        let mut kept: usize = self.namespaces.values().map(Watched::len).sum();
+        for watched in self.namespaces.values_mut() {
+            let Watched::Followed { events, table, dumped, stale, .. } = watched else { continue };
+            let before = table.len();
+            let room = MAX_ENTRIES.saturating_sub(kept - before);
+            match events.read(|event| table.take(event, room, now)) {
+                Ok(0) => {}
+                Ok(overruns) => {
+                    self.losses.overruns += overruns;
+                    *stale = true;
+                }
+                Err(error) => tracing::debug!(%error, "connection tracking could not be read"),
+            }
+            if *stale && now.duration_since(*dumped) >= DUMP_EVERY {
+                *dumped = now;
+                match events.dump() {
+                    Ok(entries) => {
+                        table.replace(entries, room, now);
+                        *stale = false;
+                    }
+                    Err(error) => tracing::debug!(%error, "connection tracking was not dumped"),
+                }
+            }
+            table.expire(now);
+            self.losses.entries += table.refused();
+            kept = kept - before + table.len();
+        }
+    }
+
+    /// Who is at the other end of a socket, if its addresses are translated.
+    #[must_use]
+    pub fn translate(&self, socket: &SocketState) -> Option<Translation> {
+        if socket.protocol == Protocol::Icmp {
+            return None;
+        }
+        let inode = self.inodes.get(&socket.netns).copied().unwrap_or(socket.netns);
+        let host = if inode == self.own { None } else { Some(self.own) };
+        [Some(inode), host].into_iter().flatten().find_map(|inode| {
+            match self.namespaces.get(&inode)? {
+                Watched::Followed { table, .. } => table.translate(socket),
+                Watched::Refused => None,
+            }
+        })
+    }
+
+    /// How far translation is known.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let refused = self.namespaces.values().filter(|w| matches!(w, Watched::Refused)).count();
+        Status {
+            namespaces: self.namespaces.len() - refused,
+            refused,
+            entries: self.namespaces.values().map(Watched::len).sum(),
+        }
+    }
+
+    /// What was not seen since the last call.
+    pub fn losses(&mut self) -> Losses {
+        std::mem::take(&mut self.losses)
+    }
+
+    /// Begins to follow namespaces that are new, and leaves those that are gone.
+    fn look(&mut self, now: Instant) {
+        self.looked = Some(now);
+        let found = match namespaces::others() {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(%error, "network namespaces could not be listed");
+                Default::default()
+            }
+        };
+        let own = self.own;
+        self.namespaces.retain(|inode, _| *inode == own || found.contains_key(inode));
+        let new: Vec<(u64, Option<File>)> = found
+            .into_iter()
+            .map(|(inode, file)| (inode, Some(file)))
+            .chain([(own, None)])
+            .filter(|(inode, _)| !self.namespaces.contains_key(inode))
+            .collect();
+        if !new.is_empty() {
+            for (inode, opened) in open_all(new) {
+                self.enter(inode, opened, now);
+            }
+        }
+        let cookie = |(inode, watched): (&u64, &Watched)| match watched {
+            Watched::Followed { cookie, .. } => Some(((*cookie)?, *inode)),
+            Watched::Refused => None,
+        };
+        self.inodes = self.namespaces.iter().filter_map(cookie).collect();
+    }
+
+    fn enter(&mut self, inode: u64, opened: io::Result<Opened>, now: Instant) {
+        let result = opened.and_then(|Opened { cookie, events }| Ok((cookie, events?)));
+        let watched = match result {
+            Ok((cookie, (events, entries))) => {
+                let kept: usize = self.namespaces.values().map(Watched::len).sum();
+                let mut table = Table::default();
+                table.replace(entries, MAX_ENTRIES.saturating_sub(kept), now);
+                Watched::Followed { cookie, events, table, dumped: now, stale: false }
+            }
+            Err(error) => {
+                tracing::debug!(inode, %error, "connection tracking of a namespace is not followed");
+                self.losses.namespaces += 1;
+                Watched::Refused
+            }
+        };
+        self.namespaces.insert(inode, watched);
+    }
+}
+
+impl Watched {
+    fn len(&self) -> usize {
+        match self {
+            Self::Followed { table, .. } => table.len(),
+            Self::Refused => 0,
+        }
+    }
+}
+
+/// Opens sockets inside of namespaces, on a thread that ends afterwards; `None` is the own one.
+fn open_all(new: Vec<(u64, Option<File>)>) -> Vec<(u64, io::Result<Opened>)> {
+    let visit = move || {
+        let mut all: Vec<_> = new;
+        // The own one first: the thread does not come back.
+        all.sort_by_key(|(_, file)| file.is_some());
+        let open = |file: Option<&File>| {
+            file.map_or(Ok(()), namespaces::enter)?;
+            let events = Events::open().and_then(|events| {
+                let entries = events.dump()?;
+                Ok((events, entries))
+            });
+            Ok(Opened { cookie: namespaces::cookie(), events })
+        };
+        all.iter().map(|(inode, file)| (*inode, open(file.as_ref()))).collect()
+    };
+    let thread = std::thread::Builder::new().name("weir-netns".into()).spawn(visit);
+    match thread.map(std::thread::JoinHandle::join) {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(_)) => Vec::new(),
+        Err(error) => {
+            tracing::debug!(%error, "network namespaces could not be visited");
+            Vec::new()
+        }
+    }
+}
