@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::Api;
 use super::params::Params;
 use crate::error::{Error, ErrorKind};
-use crate::promql::source::{Labels, Selector, Source};
+use crate::promql::source::{Labels, Selector, Source, collected};
 use crate::promql::{Stop, format_shortest, is_stale};
 
 const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
@@ -63,15 +63,12 @@ async fn read(
 ) -> Result<(), Error> {
     let mut blocks = source.blocks(selector, after, until).await?;
     while let Some(block) = blocks.try_next().await? {
-        block.read(&mut |labels, points| {
-            stop.check()?;
-            if let (Some(time), Some(value)) = (points.times.last(), points.values.last())
-                && !is_stale(*value)
-            {
-                found.insert(labels, (*time, *value));
-            }
-            Ok(())
-        })?;
+        stop.check()?;
+        let newest = collected(block, |labels, points| {
+            let (time, value) = (*points.times.last()?, *points.values.last()?);
+            (!is_stale(value)).then_some((labels, (time, value)))
+        });
+        found.extend(newest.await?);
         if found.len() > most {
             return Err(Error::new(ErrorKind::Execution, format!("more than {most} series match")));
         }

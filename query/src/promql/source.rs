@@ -141,7 +141,7 @@ pub struct Window {
 
 /// Some series that have not been read yet.
 pub trait Block: Send {
-    /// Reads the series one by one. It runs on whichever thread has time.
+    /// Reads the series one by one. It may wait for a disk or an object store: for a thread that may.
     ///
     /// # Errors
     /// What is wrong with the stored bytes, and what `each` returns.
@@ -155,13 +155,32 @@ pub struct Points<'a> {
     pub times: &'a [i64],
     /// As many values.
     pub values: &'a [f64],
-    /// Whether these are known to be the times of the series before: all series of a target have the
-    /// same, and what was made of them can be used again. Never true of a block's first series.
-    pub times_again: bool,
+    /// Series of the block with the same number are known to have the same times: all of a target have, and
+    /// what was made of them can be used again. 0 says nothing.
+    pub times_number: u64,
 }
 
 /// What is done with a series.
 pub type EachSeries<'a> = &'a mut dyn FnMut(Labels, Points<'_>) -> Result<(), Error>;
+
+/// Reads a block on a thread that may wait, and collects what `of` makes of its series.
+///
+/// # Errors
+/// Those of [`Block::read`].
+pub(crate) async fn collected<T: Send + 'static>(
+    block: Box<dyn Block>,
+    of: impl Fn(Labels, Points<'_>) -> Option<T> + Send + 'static,
+) -> Result<Vec<T>, Error> {
+    let read = move || {
+        let mut all = Vec::new();
+        block.read(&mut |labels, points| {
+            all.extend(of(labels, points));
+            Ok(())
+        })?;
+        Ok(all)
+    };
+    tokio::task::spawn_blocking(read).await.map_err(|e| Error::Internal(e.to_string()))?
+}
 
 /// The series of a selector, block by block.
 pub type Blocks = BoxStream<'static, Result<Box<dyn Block>, Error>>;
@@ -177,7 +196,7 @@ pub fn blocks_of(series: Vec<Series>) -> Blocks {
         fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error> {
             self.0.into_iter().try_for_each(|one| {
                 let (times, values): (Vec<i64>, Vec<f64>) = one.samples.into_iter().unzip();
-                each(one.labels, Points { times: &times, values: &values, times_again: false })
+                each(one.labels, Points { times: &times, values: &values, times_number: 0 })
             })
         }
     }

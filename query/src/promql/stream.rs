@@ -8,7 +8,7 @@
 //!
 //! So a query over a billion samples holds those of a few series at a time, and its result.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::stream::{FuturesOrdered, StreamExt};
 use tokio::runtime::Handle;
@@ -145,12 +145,18 @@ impl Work {
     }
 }
 
-/// The windows of a series, which mostly are those of the next one too.
+/// Windows that are kept for the series to come: some megabytes on each core.
+const KEPT_WINDOWS: usize = 64 << 10;
+
+/// The windows of series, which are those of all with the same times.
 #[derive(Debug, Default)]
 struct Windows {
-    placed: Placed,
-    /// Whether that is of the times of the series before.
-    known: bool,
+    /// By the number of the times.
+    known: HashMap<u64, Placed>,
+    /// Windows in all of them.
+    kept: usize,
+    /// Those of times that have no number.
+    other: Placed,
     /// Times and values without stale markers.
     unmarked: (Vec<i64>, Vec<f64>),
 }
@@ -163,38 +169,49 @@ impl Windows {
         out: &mut [Option<f64>],
         windows: &mut [bool],
     ) {
-        let Points { times, values, times_again } = points;
-        let again = times_again && self.known;
+        let Points { times, values, times_number } = points;
         match &work.ask {
             Ask::Latest { what, seen } => {
-                if !again {
-                    self.placed.find(times, work.frame, &work.steps, &work.stop);
-                }
-                self.known = true;
-                latest(*what, *seen, (times, values), &self.placed, out);
+                let place = |placed: &mut Placed| {
+                    placed.find(times, work.frame, &work.steps, &work.stop);
+                };
+                let placed = self.of(times_number, place);
+                latest(*what, *seen, (times, values), placed, out);
             }
             Ask::Function(function) => {
-                let marked = values.iter().fold(false, |any, value| any | is_stale(*value));
-                let samples = if marked {
+                let place = |times: &[i64], placed: &mut Placed| {
+                    function.place(times, work.frame, &work.steps, &work.stop, placed);
+                };
+                if values.iter().fold(false, |any, value| any | is_stale(*value)) {
                     let real = times.iter().zip(values).filter(|(_, value)| !is_stale(**value));
                     self.unmarked = real.map(|(time, value)| (*time, *value)).unzip();
-                    (self.unmarked.0.as_slice(), self.unmarked.1.as_slice())
+                    place(&self.unmarked.0, &mut self.other);
+                    let samples = (self.unmarked.0.as_slice(), self.unmarked.1.as_slice());
+                    function.apply(samples, &self.other, out, windows);
                 } else {
-                    (times, values)
-                };
-                if marked || !again {
-                    function.place(
-                        samples.0,
-                        work.frame,
-                        &work.steps,
-                        &work.stop,
-                        &mut self.placed,
-                    );
+                    let placed = self.of(times_number, |placed| place(times, placed));
+                    function.apply((times, values), placed, out, windows);
                 }
-                self.known = !marked;
-                function.apply(samples, &self.placed, out, windows);
             }
         }
+    }
+
+    /// The windows of times with this number.
+    fn of(&mut self, number: u64, place: impl FnOnce(&mut Placed)) -> &Placed {
+        if number == 0 {
+            place(&mut self.other);
+            return &self.other;
+        }
+        if self.kept > KEPT_WINDOWS {
+            self.known.clear();
+            self.kept = 0;
+        }
+        self.known.entry(number).or_insert_with(|| {
+            let mut placed = Placed::default();
+            place(&mut placed);
+            self.kept += placed.windows().len();
+            placed
+        })
     }
 }
 

@@ -1,16 +1,19 @@
 //! Series as they are stored, and what is in them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parquet::errors::ParquetError;
 use weir_storage::Hidden;
 use weir_storage::series::chunk::{self, ChunkError};
 use weir_storage::series::labels::text_labels;
 use weir_storage::series::{SeriesPoints, settle};
 
-use super::rows::Chunk;
+use super::columns::ValueColumn;
+use super::rows::{Chunk, unreadable};
 use super::wanted::hides;
 use crate::promql::error::Error;
 use crate::promql::source::{Block, EachSeries, Labels, Points};
@@ -54,9 +57,9 @@ impl Block for Series {
         let mut texts = Texts::default();
         let mut reader = Reader { span: (self.after, self.until), ..Reader::default() };
         for series in &self.series {
-            let times_again = reader.read(series)?;
+            let times_number = reader.read(series)?;
             if !reader.times.is_empty() {
-                let points = Points { times: &reader.times, values: &reader.values, times_again };
+                let points = Points { times: &reader.times, values: &reader.values, times_number };
                 each(texts.labels(&series.name, &series.labels)?, points)?;
             }
         }
@@ -70,37 +73,44 @@ struct Reader {
     /// Times `(after, until]` are read.
     span: (i64, i64),
     decoder: Decoder,
+    stored: Stored,
     /// Of the series that was read last.
     times: Vec<i64>,
     values: Vec<f64>,
-    /// Which of the decoder's times these were, where that is all there is to say of them.
+    /// Which of the decoder's times these were, where that is all there is to say of them, and their number.
     origin: Vec<Origin>,
+    number: u64,
     /// Of the series that is being read.
     next: Vec<Origin>,
+    /// The numbers that have been given.
+    numbers: HashMap<Vec<Origin>, u64>,
 }
 
 impl Reader {
-    /// Reads a series; whether its times, of which there are some, are those of the series before.
-    fn read(&mut self, series: &Undecoded) -> Result<bool, Error> {
+    /// Reads a series; the number of its times, see [`Points::times_number`].
+    fn read(&mut self, series: &Undecoded) -> Result<u64, Error> {
         self.values.clear();
-        if self.has_same_times(series)? {
+        self.values.reserve(series.points());
+        if self.find_origin(series)? && self.next == self.origin {
             for (part, origin) in series.parts.iter().zip(&self.origin) {
                 if let Part::Chunk(chunk) = part {
-                    let decoded = chunk.decode(origin.points.clone(), &mut self.values);
-                    decoded.map_err(|e| unreadable(chunk, &e))?;
+                    self.stored.decode(chunk, origin.points.clone(), &mut self.values)?;
                 }
             }
-            return Ok(!self.times.is_empty());
+            return Ok(self.number);
         }
+        std::mem::swap(&mut self.origin, &mut self.next);
         self.times.clear();
+        self.times.reserve(series.points());
         let mut sorted = true;
         for part in &series.parts {
             let before = self.times.len();
             match part {
                 Part::Chunk(chunk) => {
-                    sorted &= self.append(chunk).map_err(|e| unreadable(chunk, &e))?;
-                    if !chunk.file.hidden.is_empty() {
-                        hide(&chunk.file.hidden, series, before, &mut self.times, &mut self.values);
+                    sorted &= self.append(chunk)?;
+                    if !chunk.file.file.hidden.is_empty() {
+                        let (times, values) = (&mut self.times, &mut self.values);
+                        hide(&chunk.file.file.hidden, series, before, times, values);
                     }
                 }
                 // Of that time, without what is hidden; ascending.
@@ -115,53 +125,86 @@ impl Reader {
             settle(&mut self.times, &mut self.values);
             self.origin.clear();
         }
-        Ok(false)
+        self.number = match (self.numbers.get(&self.origin), self.origin.is_empty()) {
+            (_, true) => 0,
+            (Some(number), _) => *number,
+            (None, _) => {
+                let number = self.numbers.len() as u64 + 1;
+                self.numbers.insert(self.origin.clone(), number);
+                number
+            }
+        };
+        Ok(self.number)
     }
 
-    /// Whether all times of a series come from where those of the series before came from. If not, it is
-    /// noted where they come from.
-    fn has_same_times(&mut self, series: &Undecoded) -> Result<bool, Error> {
+    /// Notes where the times of a series come from, in `next`; false, and nothing, if that is more than files.
+    fn find_origin(&mut self, series: &Undecoded) -> Result<bool, Error> {
         self.next.clear();
+        // With more parts they would be forgotten before they are appended.
+        let few = series.parts.len() <= KEPT_TIMES;
         for part in &series.parts {
             match part {
-                // With more parts they would be forgotten before they are appended.
-                Part::Chunk(chunk)
-                    if chunk.file.hidden.is_empty() && series.parts.len() <= KEPT_TIMES =>
-                {
+                Part::Chunk(chunk) if few && chunk.file.file.hidden.is_empty() => {
                     let known = self.decoder.times(chunk, self.span);
-                    let Known { number, wanted, .. } = known.map_err(|e| unreadable(chunk, &e))?;
+                    let Known { number, wanted, .. } = known.map_err(|e| damaged(chunk, &e))?;
                     self.next.push(Origin { number: *number, points: wanted.clone() });
                 }
                 _ => {
-                    self.origin.clear();
+                    self.next.clear();
                     return Ok(false);
                 }
             }
         }
-        let same = !self.origin.is_empty() && self.origin == self.next;
-        std::mem::swap(&mut self.origin, &mut self.next);
-        Ok(same)
+        Ok(!self.next.is_empty())
     }
 
     /// Appends the points of a chunk; whether they ascend.
-    fn append(&mut self, chunk: &Chunk) -> Result<bool, ChunkError> {
-        let known = self.decoder.times(chunk, self.span)?;
-        chunk.decode(known.wanted.clone(), &mut self.values)?;
+    fn append(&mut self, chunk: &Chunk) -> Result<bool, Error> {
+        let known = self.decoder.times(chunk, self.span);
+        let known = known.map_err(|e| damaged(chunk, &e))?;
+        self.stored.decode(chunk, known.wanted.clone(), &mut self.values)?;
         let times = known.times.get(known.wanted.clone()).unwrap_or_default();
         self.times.extend_from_slice(times);
         Ok(known.ascend)
     }
 }
 
-impl Chunk {
-    /// Appends the values of some of its points.
-    fn decode(&self, points: Range<usize>, to: &mut Vec<f64>) -> Result<(), ChunkError> {
-        chunk::decode_values_in(&self.values, self.count, points, to)
+/// The values of the files that a block's series are in.
+#[derive(Default)]
+struct Stored {
+    /// By the number of the file: the row group that is being read.
+    columns: HashMap<usize, (usize, ValueColumn)>,
+}
+
+impl Stored {
+    /// Appends values of a chunk; those of a file are asked for in the order of its rows.
+    fn decode(
+        &mut self,
+        chunk: &Chunk,
+        points: Range<usize>,
+        to: &mut Vec<f64>,
+    ) -> Result<(), Error> {
+        let bytes = self.read(chunk).map_err(|error| unreadable(&chunk.file.file, &error))?;
+        chunk::decode_values_in(bytes, chunk.count, points, to).map_err(|e| damaged(chunk, &e))
+    }
+
+    fn read(&mut self, chunk: &Chunk) -> Result<&[u8], ParquetError> {
+        let Chunk { file, group, row, .. } = chunk;
+        let open = || Ok::<_, ParquetError>((*group, ValueColumn::open(&file.group(*group))?));
+        let (_, column) = match self.columns.entry(file.number) {
+            Entry::Occupied(entry) if entry.get().0 == *group => entry.into_mut(),
+            Entry::Occupied(mut entry) => {
+                entry.insert(open()?);
+                entry.into_mut()
+            }
+            Entry::Vacant(entry) => entry.insert(open()?),
+        };
+        column.read(*row)
     }
 }
 
-fn unreadable(chunk: &Chunk, error: &ChunkError) -> Error {
-    Error::Internal(format!("samples in {} cannot be read: {error}", chunk.file.path))
+fn damaged(chunk: &Chunk, error: &ChunkError) -> Error {
+    Error::Internal(format!("samples in {} cannot be read: {error}", chunk.file.file.path))
 }
 
 /// Whether the times from `at` on come after those before.
@@ -174,7 +217,7 @@ fn follows(times: &[i64], at: usize) -> bool {
 const KEPT_TIMES: usize = 64;
 
 /// Where times of a series come from.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Origin {
     /// Of what was decoded.
     number: u64,

@@ -116,7 +116,7 @@ impl SampleSource {
         let Span { after, until } = span;
         for selector in selectors {
             let wanted = Arc::new(Wanted::new(selector));
-            let requests = self.requests(&wanted, after, until, true).await;
+            let requests = self.requests(&wanted, after, until).await;
             let (source, runtime) = (self.clone(), Handle::current());
             let (add, stop) = (add.clone(), stop.clone());
             let work = move || {

@@ -46,19 +46,20 @@ pub(super) struct Heads {
     pub(super) times: Vec<ByteArray>,
 }
 
-/// The columns of one row group.
-pub(super) struct Columns {
-    heads: Option<HeadColumns>,
-    values: Option<Column<ByteArrayType>>,
-}
-
-struct HeadColumns {
+/// All columns of one row group but the values.
+pub(super) struct HeadColumns {
     name: Column<ByteArrayType>,
     labels: Column<ByteArrayType>,
     start: Column<Int64Type>,
     end: Column<Int64Type>,
     count: Column<Int32Type>,
     times: Column<ByteArrayType>,
+}
+
+/// The encoded values of one row group.
+pub(super) struct ValueColumn {
+    column: Column<ByteArrayType>,
+    read: Vec<ByteArray>,
 }
 
 /// A row group of the file that `input` is.
@@ -68,47 +69,41 @@ pub(super) struct Opening<'a> {
     pub(super) group: usize,
 }
 
-impl Columns {
-    /// Nothing has been opened yet.
-    pub(super) fn new() -> Self {
-        Self { heads: None, values: None }
+impl HeadColumns {
+    pub(super) fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            name: opening.column("name")?,
+            labels: opening.column("labels")?,
+            start: opening.column("start")?,
+            end: opening.column("end")?,
+            count: opening.column("count")?,
+            times: opening.column("times")?,
+        })
     }
 
-    /// Reads heads of rows, numbered within the row group.
-    pub(super) fn heads(&mut self, opening: &Opening<'_>, rows: &Range<usize>) -> Result<Heads> {
-        let columns = match &mut self.heads {
-            Some(columns) => columns,
-            None => self.heads.insert(HeadColumns {
-                name: opening.column("name")?,
-                labels: opening.column("labels")?,
-                start: opening.column("start")?,
-                end: opening.column("end")?,
-                count: opening.column("count")?,
-                times: opening.column("times")?,
-            }),
-        };
+    /// Reads rows, numbered within the row group.
+    pub(super) fn read(&mut self, rows: &Range<usize>) -> Result<Heads> {
         let mut heads = Heads::default();
-        columns.name.read(rows, &mut heads.names)?;
-        columns.labels.read(rows, &mut heads.labels)?;
-        columns.start.read(rows, &mut heads.starts)?;
-        columns.end.read(rows, &mut heads.ends)?;
-        columns.count.read(rows, &mut heads.counts)?;
-        columns.times.read(rows, &mut heads.times)?;
+        self.name.read(rows, &mut heads.names)?;
+        self.labels.read(rows, &mut heads.labels)?;
+        self.start.read(rows, &mut heads.starts)?;
+        self.end.read(rows, &mut heads.ends)?;
+        self.count.read(rows, &mut heads.counts)?;
+        self.times.read(rows, &mut heads.times)?;
         Ok(heads)
     }
+}
 
-    /// Appends the encoded values of rows, numbered within the row group.
-    pub(super) fn values(
-        &mut self,
-        opening: &Opening<'_>,
-        rows: &Range<usize>,
-        to: &mut Vec<ByteArray>,
-    ) -> Result<()> {
-        let column = match &mut self.values {
-            Some(column) => column,
-            None => self.values.insert(opening.column("values")?),
-        };
-        column.read(rows, to)
+impl ValueColumn {
+    pub(super) fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self { column: opening.column("values")?, read: Vec::new() })
+    }
+
+    /// Reads a row, numbered within the row group. Rows are read in ascending order.
+    pub(super) fn read(&mut self, row: usize) -> Result<&[u8]> {
+        self.read.clear();
+        self.column.read(&(row..row + 1), &mut self.read)?;
+        Ok(self.read.first().map(ByteArray::data).unwrap_or_default())
     }
 }
 

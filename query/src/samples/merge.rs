@@ -91,7 +91,7 @@ impl Merge {
                         .series()
                         .is_some_and(|(name, labels)| *name == key.0 && *labels == key.1)
                 {
-                    parts.push(Part::Chunk(rows.chunk()));
+                    parts.extend(rows.chunk().map(Part::Chunk));
                     more = rows.advance()?;
                 }
                 if more {

@@ -1,7 +1,7 @@
 //! The rows of one file that a selector wants, in their order, page by page.
 //!
-//! Of the rows that the file's index names, the heads are asked; the values of those that pass are read after
-//! that. Pages without such a row are not touched.
+//! Of the rows that the file's index names, the heads are asked. The values of those that pass are read by
+//! whoever decodes them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,34 +9,28 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use object_store::ObjectStore;
-use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use roaring::RoaringBitmap;
 use tokio::runtime::Handle;
 use weir_storage::{DataFile, LocalFiles};
 
-use super::columns::{Columns, Opening};
+use super::columns::{HeadColumns, Opening};
 use super::heads::{HeadCache, STRETCH_ROWS, Stretch};
 use super::input::Input;
 use super::wanted::Wanted;
 use crate::promql::error::Error;
 
-/// Rows that are read together: their chunks may be some kilobytes each, in each of many files.
-const BATCH_ROWS: usize = 64;
-/// The same when only heads are asked.
-const BATCH_HEADS: usize = 4096;
+/// Rows that are asked together.
+const BATCH_ROWS: usize = 256;
 
 /// Rows of one file.
 pub(super) struct Rows {
-    file: Arc<DataFile>,
-    meta: Arc<ParquetMetaData>,
-    input: Arc<Input>,
+    file: Arc<OpenFile>,
     known: Arc<HeadCache>,
     wanted: Arc<Wanted>,
     after: i64,
     until: i64,
-    labels_only: bool,
     ahead: Ahead,
     group: Option<Group>,
     /// The last name: most rows have that of the row before.
@@ -46,19 +40,38 @@ pub(super) struct Rows {
     row: usize,
 }
 
+/// A file that is being read.
+pub(super) struct OpenFile {
+    /// Among the files of the query.
+    pub(super) number: usize,
+    pub(super) file: Arc<DataFile>,
+    meta: Arc<ParquetMetaData>,
+    input: Arc<Input>,
+}
+
+impl OpenFile {
+    /// One of its row groups.
+    pub(super) fn group(&self, group: usize) -> Opening<'_> {
+        Opening { input: &self.input, meta: &self.meta, group }
+    }
+}
+
 /// A row: points of one series.
 pub(super) struct Chunk {
-    pub(super) file: Arc<DataFile>,
-    /// The times, encoded.
-    pub(super) times: Bytes,
-    /// The values, encoded; empty if they were not asked for.
-    pub(super) values: Bytes,
+    pub(super) file: Arc<OpenFile>,
+    /// Its row group, and its place in that.
+    pub(super) group: usize,
+    pub(super) row: usize,
     /// How many points.
     pub(super) count: i32,
+    /// Their times, encoded.
+    pub(super) times: Bytes,
 }
 
 /// What is read of a file.
 pub(super) struct Request {
+    /// Among the files of the query.
+    pub(super) number: usize,
     pub(super) file: Arc<DataFile>,
     pub(super) store: Arc<dyn ObjectStore>,
     /// The same store, if it is on local disk.
@@ -71,8 +84,6 @@ pub(super) struct Request {
     /// Points with times in `(after, until]`, milliseconds.
     pub(super) after: i64,
     pub(super) until: i64,
-    /// Without chunks: only which series there are.
-    pub(super) labels_only: bool,
 }
 
 /// Rows of a file that are still to be asked, ascending.
@@ -86,7 +97,7 @@ struct Group {
     number: usize,
     /// Its rows, numbered within the file.
     rows: Range<usize>,
-    columns: Columns,
+    columns: Option<HeadColumns>,
     /// The stretch that was asked last, and its number.
     stretch: Option<(usize, Arc<Stretch>)>,
 }
@@ -95,9 +106,15 @@ struct Group {
 #[derive(Default)]
 struct Batch {
     series: Vec<(Arc<str>, Arc<str>)>,
-    /// Of each: how many points, and their times.
-    times: Vec<(i32, Bytes)>,
-    values: Vec<ByteArray>,
+    places: Vec<Place>,
+}
+
+/// Where a row is, and what its head says of its points.
+struct Place {
+    group: usize,
+    row: usize,
+    count: i32,
+    times: Bytes,
 }
 
 impl Rows {
@@ -108,20 +125,17 @@ impl Rows {
     }
 
     fn try_open(request: Request, runtime: &Handle) -> Result<Option<Self>, ParquetError> {
-        let Request { file, store, local, footers, heads, rows, wanted, .. } = request;
-        let Request { after, until, labels_only, .. } = request;
+        let Request { number, file, store, local, footers, heads, rows, wanted, .. } = request;
+        let Request { after, until, .. } = request;
         let meta = runtime.block_on(footer(&store, &footers, &file))?;
         let all = usize::try_from(meta.file_metadata().num_rows())?;
-        let input = Input::open(store, local.as_ref(), file.clone(), runtime)?;
+        let input = Arc::new(Input::open(store, local.as_ref(), file.clone(), runtime)?);
         let mut rows = Self {
-            file,
-            meta,
-            input: Arc::new(input),
+            file: Arc::new(OpenFile { number, file, meta, input }),
             known: heads,
             wanted,
             after: after.saturating_mul(1000),
             until: until.saturating_mul(1000),
-            labels_only,
             ahead: Ahead::of(rows, all),
             group: None,
             name: None,
@@ -137,12 +151,10 @@ impl Rows {
     }
 
     /// The chunk of the current row.
-    pub(super) fn chunk(&self) -> Chunk {
-        let (count, times) = self.batch.times.get(self.row).cloned().unwrap_or_default();
-        let values = self.batch.values.get(self.row);
-        // A copy, so that the page may go.
-        let values = values.map(|v| Bytes::copy_from_slice(v.data())).unwrap_or_default();
-        Chunk { file: self.file.clone(), times, values, count }
+    pub(super) fn chunk(&self) -> Option<Chunk> {
+        let Place { group, row, count, times } = self.batch.places.get(self.row)?;
+        let (file, times) = (self.file.clone(), times.clone());
+        Some(Chunk { file, group: *group, row: *row, count: *count, times })
     }
 
     /// Goes on to the next row; false at the end.
@@ -151,7 +163,7 @@ impl Rows {
         if self.row < self.batch.series.len() {
             return Ok(true);
         }
-        self.next_batch().map_err(|error| unreadable(&self.file, &error))
+        self.next_batch().map_err(|error| unreadable(&self.file.file, &error))
     }
 
     fn next_batch(&mut self) -> Result<bool, ParquetError> {
@@ -162,15 +174,8 @@ impl Rows {
             self.enter_group_of(next)?;
             let Some(group) = &self.group else { return Ok(false) };
             let (begin, end) = (group.rows.start, group.rows.end);
-            let most = if self.labels_only { BATCH_HEADS } else { BATCH_ROWS };
-            let mut passing = Vec::new();
-            for row in self.ahead.take(end, most).into_iter().flatten() {
-                if self.ask(row - begin)? {
-                    passing.push(row - begin);
-                }
-            }
-            if !self.labels_only {
-                self.read_values(passing.into_iter())?;
+            for row in self.ahead.take(end, BATCH_ROWS).into_iter().flatten() {
+                self.ask(row - begin)?;
             }
         }
         Ok(true)
@@ -182,10 +187,10 @@ impl Rows {
             return Ok(());
         }
         let mut begin = 0;
-        for (number, group) in self.meta.row_groups().iter().enumerate() {
+        for (number, group) in self.file.meta.row_groups().iter().enumerate() {
             let rows = begin..begin + usize::try_from(group.num_rows())?;
             if rows.contains(&row) {
-                self.group = Some(Group { number, rows, columns: Columns::new(), stretch: None });
+                self.group = Some(Group { number, rows, columns: None, stretch: None });
                 return Ok(());
             }
             begin = rows.end;
@@ -193,23 +198,29 @@ impl Rows {
         Err(ParquetError::EOF(format!("there is no row {row}")))
     }
 
-    /// Whether a row, numbered within the row group, is wanted; if so it goes to the batch.
-    fn ask(&mut self, row: usize) -> Result<bool, ParquetError> {
-        let Some(group) = &mut self.group else { return Ok(false) };
+    /// Puts a row, numbered within the row group, into the batch if it is wanted.
+    fn ask(&mut self, row: usize) -> Result<(), ParquetError> {
+        let Some(group) = &mut self.group else { return Ok(()) };
         let (number, within) = (row / STRETCH_ROWS, row % STRETCH_ROWS);
         let stretch = match &group.stretch {
             Some((known, stretch)) if *known == number => stretch.clone(),
             _ => {
-                let Self { input, meta, .. } = self;
-                let stretch = self.known.stretch(&self.file.path, group.number, number, || {
+                let path = &self.file.file.path;
+                let stretch = self.known.stretch(path, group.number, number, || {
+                    let columns = match &mut group.columns {
+                        Some(columns) => columns,
+                        None => {
+                            group.columns.insert(HeadColumns::open(&self.file.group(group.number))?)
+                        }
+                    };
                     let begin = number * STRETCH_ROWS;
-                    let rows = begin..(begin + STRETCH_ROWS).min(group.rows.len());
-                    group.columns.heads(&Opening { input, meta, group: group.number }, &rows)
+                    columns.read(&(begin..(begin + STRETCH_ROWS).min(group.rows.len())))
                 })?;
                 group.stretch = Some((number, stretch.clone()));
                 stretch
             }
         };
+        let group = group.number;
         let none = || ParquetError::EOF(format!("there is no row {row}"));
         let head = stretch.head(within).ok_or_else(none)?;
         let passes = head.end > self.after
@@ -218,9 +229,10 @@ impl Rows {
             && self.wanted.labels(head.labels);
         if passes {
             self.batch.series.push((head.name.clone(), head.labels.clone()));
-            self.batch.times.push((head.count, head.times.clone()));
+            let (count, times) = (head.count, head.times.clone());
+            self.batch.places.push(Place { group, row, count, times });
         }
-        Ok(passes)
+        Ok(())
     }
 
     fn name_passes(&mut self, name: &Arc<str>) -> bool {
@@ -232,17 +244,6 @@ impl Rows {
                 passes
             }
         }
-    }
-
-    /// Reads the values of rows, numbered within the row group.
-    fn read_values(&mut self, rows: impl Iterator<Item = usize>) -> Result<(), ParquetError> {
-        let Some(group) = &mut self.group else { return Ok(()) };
-        let Self { input, meta, .. } = self;
-        let opening = Opening { input, meta, group: group.number };
-        for range in joined(rows) {
-            group.columns.values(&opening, &range, &mut self.batch.values)?;
-        }
-        Ok(())
     }
 }
 
@@ -292,24 +293,11 @@ impl Ahead {
 impl Batch {
     fn clear(&mut self) {
         self.series.clear();
-        self.times.clear();
-        self.values.clear();
+        self.places.clear();
     }
 }
 
-/// Ascending rows as ranges.
-fn joined(rows: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for row in rows {
-        match ranges.last_mut() {
-            Some(last) if last.end == row => last.end = row + 1,
-            _ => ranges.push(row..row + 1),
-        }
-    }
-    ranges
-}
-
-fn unreadable(file: &DataFile, error: &ParquetError) -> Error {
+pub(super) fn unreadable(file: &DataFile, error: &ParquetError) -> Error {
     Error::Internal(format!("samples in {} cannot be read: {error}", file.path))
 }
 

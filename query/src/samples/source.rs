@@ -17,7 +17,7 @@ use super::rows::{Request, Rows};
 use super::wanted::Wanted;
 use crate::promql::error::Error;
 use crate::promql::source::{
-    Block, Blocks, Grouping, Selector, Series, Source, StepSeries, Steps, Window,
+    Block, Blocks, Grouping, Selector, Series, Source, StepSeries, Steps, Window, collected,
 };
 use crate::scan::indexes::{Indexes, Reader};
 
@@ -57,14 +57,14 @@ impl SampleSource {
         wanted: &Arc<Wanted>,
         after: i64,
         until: i64,
-        labels_only: bool,
     ) -> Vec<Request> {
         let candidates = files::candidates(&self.snapshot, wanted, after, until);
-        let asked = candidates.into_iter().map(|file| {
+        let asked = candidates.into_iter().enumerate().map(|(number, file)| {
             let wanted = wanted.clone();
             async move {
                 let rows = files::rows(&self.reader, &file, &wanted).await?;
                 Some(Request {
+                    number,
                     file,
                     store: self.snapshot.object_store.clone(),
                     local: self.snapshot.local.clone(),
@@ -74,7 +74,6 @@ impl SampleSource {
                     wanted,
                     after,
                     until,
-                    labels_only,
                 })
             }
         });
@@ -160,19 +159,21 @@ impl Source for SampleSource {
         let mut all = Vec::new();
         let mut blocks = self.blocks(selector, after, until).await?;
         while let Some(block) = blocks.try_next().await? {
-            block.read(&mut |labels, points| {
-                let values = points.values.iter().copied();
-                let samples = points.times.iter().copied().zip(values).collect();
-                all.push(Series { labels, samples });
-                Ok(())
-            })?;
+            all.extend(
+                collected(block, |labels, points| {
+                    let values = points.values.iter().copied();
+                    let samples = points.times.iter().copied().zip(values).collect();
+                    Some(Series { labels, samples })
+                })
+                .await?,
+            );
         }
         Ok(all)
     }
 
     async fn blocks(&self, selector: &Selector, after: i64, until: i64) -> Result<Blocks, Error> {
         let wanted = Arc::new(Wanted::new(selector));
-        let requests = self.requests(&wanted, after, until, false).await;
+        let requests = self.requests(&wanted, after, until).await;
         let (to, from) = mpsc::channel(BLOCKS_AHEAD);
         let source = self.clone();
         let runtime = Handle::current();

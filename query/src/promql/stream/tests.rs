@@ -9,14 +9,14 @@ use crate::promql::parse::parse;
 use crate::promql::source::{EachSeries, Labels};
 use crate::promql::window::STALE;
 
-/// Series in memory, with whether they have the times of the one before.
-struct Given(Vec<(Vec<i64>, Vec<f64>, bool)>);
+/// Series in memory, with the numbers of their times.
+struct Given(Vec<(Vec<i64>, Vec<f64>, u64)>);
 
 impl Block for Given {
     fn read(self: Box<Self>, each: EachSeries<'_>) -> Result<(), Error> {
-        self.0.into_iter().enumerate().try_for_each(|(i, (times, values, times_again))| {
+        self.0.into_iter().enumerate().try_for_each(|(i, (times, values, times_number))| {
             let labels = Labels(vec![("i".into(), i.to_string().into())]);
-            each(labels, Points { times: &times, values: &values, times_again })
+            each(labels, Points { times: &times, values: &values, times_number })
         })
     }
 }
@@ -43,12 +43,17 @@ fn windows_are_those_of_the_series_own_times() {
         ]
     };
     for _ in 0..100 {
-        let mut series: Vec<(Vec<i64>, Vec<f64>, bool)> = Vec::new();
+        let random = |rng: &mut StdRng| -> Vec<i64> {
+            (0..400).filter(|_| rng.random_bool(0.1)).map(|at| at * 250).collect()
+        };
+        let targets: Vec<Vec<i64>> = (0..3).map(|_| random(&mut rng)).collect();
+        let mut series: Vec<(Vec<i64>, Vec<f64>, u64)> = Vec::new();
         for _ in 0..rng.random_range(1..8) {
-            let again = rng.random_bool(0.6) && !series.is_empty();
-            let times = match series.last() {
-                Some((times, ..)) if again => times.clone(),
-                _ => (0..400).filter(|_| rng.random_bool(0.1)).map(|at| at * 250).collect(),
+            // Of one of the targets, or of its own.
+            let number: usize = rng.random_range(0..4);
+            let times = match number.checked_sub(1) {
+                Some(target) => targets[target].clone(),
+                None => random(&mut rng),
             };
             let marks = if rng.random_bool(0.3) { 0.3 } else { 0.0 };
             let value = |_: &i64| match rng.random_bool(marks) {
@@ -58,7 +63,7 @@ fn windows_are_those_of_the_series_own_times() {
             let values = times.iter().map(value).collect();
             // A series without points is not given to anybody.
             if !times.is_empty() {
-                series.push((times, values, again));
+                series.push((times, values, number as u64));
             }
         }
         let frame = Frame { range: rng.random_range(1..40_000), offset: 0, at: None };
@@ -71,7 +76,7 @@ fn windows_are_those_of_the_series_own_times() {
                 (values.collect::<Vec<_>>(), done.windows)
             };
             let forgetful =
-                series.iter().map(|(times, values, _)| (times.clone(), values.clone(), false));
+                series.iter().map(|(times, values, _)| (times.clone(), values.clone(), 0));
             assert_eq!(run(series.clone()), run(forgetful.collect()), "{work:?}");
         }
     }
