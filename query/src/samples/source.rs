@@ -21,10 +21,10 @@ use crate::promql::source::{
 };
 use crate::scan::indexes::{Indexes, Reader};
 
-/// Points that make a block full.
-const POINTS_PER_BLOCK: usize = 256 << 10;
-/// Series that make a block full.
-const SERIES_PER_BLOCK: usize = 256;
+/// Points and series that make the first block full: small answers are work for more than one core, too.
+const FIRST_BLOCK: (usize, usize) = (128 << 10, 64);
+/// The same of the blocks after many others. Each block opens its files anew, so these are larger.
+const LATER_BLOCKS: (usize, usize) = (2 << 20, 512);
 /// Blocks that wait to be read.
 const BLOCKS_AHEAD: usize = 2;
 /// Files that one thread opens at least: for fewer, another is not worth it.
@@ -107,10 +107,11 @@ impl SampleSource {
         to: &mpsc::Sender<Result<Box<dyn Block>, Error>>,
     ) -> Result<(), Error> {
         let mut merge = self.merged(requests, wanted, after, until, runtime)?;
+        let mut full = FIRST_BLOCK;
         loop {
             let mut series = Vec::new();
             let mut points = 0;
-            while points < POINTS_PER_BLOCK && series.len() < SERIES_PER_BLOCK {
+            while points < full.0 && series.len() < full.1 {
                 let Some(next) = merge.next()? else { break };
                 points += next.points();
                 series.push(next);
@@ -118,6 +119,7 @@ impl SampleSource {
             if series.is_empty() {
                 return Ok(());
             }
+            full = ((full.0 * 2).min(LATER_BLOCKS.0), (full.1 * 2).min(LATER_BLOCKS.1));
             let block = block::Series { series, after, until };
             if to.blocking_send(Ok(Box::new(block))).is_err() {
                 return Ok(());
