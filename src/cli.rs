@@ -124,6 +124,10 @@ pub(crate) struct Up {
     /// How often the agent reports.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) interval: Duration,
+    /// Offer the agent's metrics to scrapers, too, on a loopback address at /metrics; their history is kept
+    /// in any case.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) agent_listen: Option<SocketAddr>,
     /// The server's options.
     #[command(flatten)]
     pub(crate) server: ServerOptions,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use weir_agent::metrics::Listen;
 use weir_agent::run;
 
 use crate::cli::Up;
@@ -26,6 +27,12 @@ pub(crate) async fn up(options: &Up) -> anyhow::Result<()> {
     let mut config = run::Config::new(&url, data.join("agent"));
     config.interval = options.interval;
     config.token_file = settings.token_file.clone();
+    config.samples = true;
+    config.listen = options.agent_listen.map(|address| Listen {
+        address,
+        token_file: None,
+        insecure: false,
+    });
     let agent = match run::spawn(config) {
         Ok(agent) => agent,
         Err(error) => {

@@ -68,6 +68,13 @@ impl Workload {
         Self { name, kind: "Process", container: None, pod: None }
     }
 
+    fn of_process(pid: u32) -> Option<Self> {
+        let paths = process::cgroups(pid);
+        let by_cgroup =
+            [paths.unified, paths.systemd].iter().flatten().find_map(|path| Self::of_cgroup(path));
+        by_cgroup.or_else(|| process::name(pid).map(Self::process))
+    }
+
     fn of_cgroup(path: &str) -> Option<Self> {
         Some(match cgroup_path::parse(path)? {
             Named::Unit(name) => Self { name, kind: "SystemdUnit", container: None, pod: None },
@@ -82,6 +89,13 @@ impl Workload {
             }
         })
     }
+}
+
+/// The workloads with a process in one of the network namespaces that are `wanted` by inode; each with the
+/// namespace.
+pub(crate) fn namespace_workloads(wanted: impl Fn(u64) -> bool) -> Vec<(u64, Workload)> {
+    let processes = process::in_namespaces(wanted).into_iter();
+    processes.filter_map(|(inode, pid)| Some((inode, Workload::of_process(pid)?))).collect()
 }
 
 /// Where a peer is, as far as a node can tell.
@@ -293,12 +307,7 @@ impl Attribution {
         if let Some(workload) = self.processes.get(&key) {
             return Some(Arc::clone(workload));
         }
-        let paths = process::cgroups(tgid);
-        let workload = [paths.unified, paths.systemd]
-            .iter()
-            .flatten()
-            .find_map(|path| Workload::of_cgroup(path))
-            .or_else(|| process::name(tgid).map(Workload::process))?;
+        let workload = Workload::of_process(tgid)?;
         if self.processes.len() >= MAX_PROCESSES {
             self.processes.clear();
         }

@@ -4,18 +4,20 @@ mod check;
 mod signals;
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::metrics::Listen;
 use crate::run::{self, Config};
 use crate::source::Choice;
 
 pub use signals::Signals;
 
-/// Measure every TCP flow of this host and ship it to a Weir server.
+/// Measure every flow of this host and ship it to a Weir server.
 ///
 /// As root on Linux 5.15 or newer, BPF programs count each socket in the kernel. Without the
 /// privilege, the kernel's socket table is read instead: that sees less, and says so. `weir-agent
@@ -67,9 +69,27 @@ struct RunArgs {
     /// Availability zone of this node.
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
+    /// Where metrics of node and workloads are offered, in OpenMetrics at /metrics; `off` offers none.
+    #[arg(long, value_name = "ADDR:PORT|off", default_value = "127.0.0.1:9471", value_parser = listen)]
+    listen: ListenArg,
+    /// File with a bearer token that scrapers of the metrics have to give. Read again for each request.
+    #[arg(long, value_name = "FILE")]
+    metrics_token_file: Option<PathBuf>,
+    /// Offer metrics on other than loopback addresses without a token.
+    #[arg(long)]
+    insecure: bool,
+    /// Do not ship the metrics to the server as samples.
+    #[arg(long)]
+    no_samples: bool,
     /// How to measure.
     #[arg(long, value_enum, default_value_t = SourceArg::Auto)]
     source: SourceArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ListenArg {
+    Off,
+    At(SocketAddr),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -108,6 +128,15 @@ impl Cli {
             node: args.node,
             cluster: args.cluster,
             zone: args.zone,
+            listen: match args.listen {
+                ListenArg::Off => None,
+                ListenArg::At(address) => Some(Listen {
+                    address,
+                    token_file: args.metrics_token_file,
+                    insecure: args.insecure,
+                }),
+            },
+            samples: !args.no_samples,
             source: match args.source {
                 SourceArg::Auto => Choice::Auto,
                 SourceArg::Bpf => Choice::Bpf,
@@ -150,6 +179,15 @@ fn default_spool() -> Option<PathBuf> {
     Some(state?.join("weir-agent"))
 }
 
+/// An address with a port, or `off`.
+fn listen(text: &str) -> Result<ListenArg, String> {
+    if text == "off" {
+        return Ok(ListenArg::Off);
+    }
+    let wrong = |_| format!("`{text}` is no address; write 127.0.0.1:9471, [::1]:9471 or off");
+    text.parse().map(ListenArg::At).map_err(wrong)
+}
+
 /// A whole number with `ms`, `s`, `m` or `h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -178,6 +216,14 @@ mod tests {
         assert!(Cli::try_parse_from(["weir-agent"]).is_err());
         let cli = Cli::try_parse_from(["weir-agent", "--server", "http://h", "--interval", "1s"]);
         assert_eq!(cli.unwrap().run.interval, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn listening() {
+        assert_eq!(listen("off"), Ok(ListenArg::Off));
+        let all = ListenArg::At("[::]:9471".parse().unwrap());
+        assert_eq!(listen("[::]:9471"), Ok(all));
+        assert!(listen("9471").is_err() && listen("localhost").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`rows`]: sockets add up to flow rows, rows become an Arrow batch;
 //! - `spool`: batches on disk until the server has them;
 //! - `ship`: delivery, with backoff while the server is away;
+//! - [`metrics`]: what node and workloads did, for scrapers and for the server;
 //! - [`run`]: the threads around it all, [`cli`]: the command.
 
 pub mod attribution;
@@ -17,6 +18,7 @@ pub mod cgroup_mount;
 pub mod cli;
 pub mod conntrack;
 pub mod deltas;
+pub mod metrics;
 mod netlink;
 pub mod rows;
 pub mod run;

@@ -126,6 +126,11 @@ impl Rows {
         all
     }
 
+    /// How many connections each flow has open.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = (&Key, u64)> {
+        self.levels.iter().map(|(key, level)| (key, level.active))
+    }
+
     /// Decides if a flow has a row, and takes note of it.
     fn wanted(&mut self, key: &Key, row: &Row, end_us: i64) -> bool {
         let before = self.levels.get(key);

@@ -1,4 +1,4 @@
-//! The running agent: one thread measures, one delivers.
+//! The running agent: one thread measures, one delivers, one reads the node's counters.
 //!
 //! At each multiple of the interval on the wall clock, the measuring thread
 //!
@@ -7,11 +7,13 @@
 //! 3. puts them into the spool as a batch with the next sequence number, also when there are no
 //!    rows: a batch that says "nothing happened, nothing was lost" is not silence.
 //!
-//! It never waits for the network. The delivering thread is [`crate::ship`].
+//! It never waits for the network. The delivering thread is [`crate::ship`]; the node's own counters are read
+//! and shipped by a third one, [`crate::metrics`].
 
 mod clock;
 mod measure;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -19,8 +21,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::metrics::{self, Listen, ListenError, Metrics, Node, RemoteWrite};
 use crate::rows::Observer;
-use crate::ship::{Shipper, Stop, Target};
+use crate::ship::{Poster, Shipper, Stop, Target};
 use crate::source::{Choice, Source, SourceError};
 use crate::spool::{Spool, SpoolError};
 use measure::Measure;
@@ -51,12 +54,16 @@ pub struct Config {
     pub zone: Option<String>,
     /// How to measure.
     pub source: Choice,
+    /// Where metrics are offered to scrapers; `None` offers none.
+    pub listen: Option<Listen>,
+    /// Ship the same metrics to the server as samples.
+    pub samples: bool,
     /// How long [`Handle::stop`] tries to deliver what is left.
     pub drain: Duration,
 }
 
 impl Config {
-    /// The defaults: 10 s, 256 MiB, automatic source.
+    /// The defaults: 10 s, 256 MiB, automatic source, flows alone.
     #[must_use]
     pub fn new(server: impl Into<String>, spool: impl Into<PathBuf>) -> Self {
         Self {
@@ -69,6 +76,8 @@ impl Config {
             cluster: None,
             zone: None,
             source: Choice::Auto,
+            listen: None,
+            samples: false,
             drain: Duration::from_secs(5),
         }
     }
@@ -86,6 +95,9 @@ pub enum Error {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// Metrics cannot be offered.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// Nothing can be measured.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -101,6 +113,10 @@ pub struct Handle {
     measuring: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     /// Disconnected when the delivering thread has ended; joined by nobody, as it may hang.
     shipping: (mpsc::Receiver<()>, JoinHandle<()>),
+    /// Dropped to end the thread that reads the node's counters; joined by nobody, as it may wait for the
+    /// server.
+    node: mpsc::Sender<()>,
+    endpoint: Option<metrics::Server>,
     stop: Stop,
     spool: Spool,
     drain: Duration,
@@ -120,6 +136,9 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     }
     let node = config.node.clone().unwrap_or_else(host_name);
     let spool = Spool::open(&config.spool, config.spool_bytes, &node)?;
+    let metrics = Metrics::default();
+    let endpoint = config.listen.map(|listen| metrics::Server::start(listen, metrics.clone()));
+    let endpoint = endpoint.transpose()?;
     let source = Source::start(config.source)?;
     let observer = Observer { node, cluster: config.cluster, zone: config.zone };
     tracing::info!(
@@ -127,7 +146,14 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
         spool = %config.spool.display(), waiting = spool.len(), "measuring"
     );
     let stop = Stop::default();
+    if let Some(endpoint) = &endpoint {
+        tracing::info!(address = %endpoint.address(), "metrics are offered");
+    }
     let target = Target { server: config.server, token_file: config.token_file };
+    let samples = config.samples.then(|| RemoteWrite::new(Poster::new(target.clone()), &observer));
+    let (node, stopped) = mpsc::channel();
+    let reading = Node::new(metrics.clone(), samples);
+    named("weir-node", move || reading.run(config.interval, &stopped))?;
     let shipper = Shipper::new(target, spool.clone(), stop.clone());
     let (alive, ended) = mpsc::channel();
     let shipping = named("weir-ship", move || {
@@ -135,11 +161,13 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
         drop(alive);
     })?;
     let (sender, receiver) = mpsc::channel();
-    let measure = Measure::new(source, observer, spool.clone());
+    let measure = Measure::new(source, observer, spool.clone(), metrics);
     let measuring = named("weir-measure", move || measure.run(config.interval, &receiver))?;
     Ok(Handle {
         measuring: Some((sender, measuring)),
         shipping: (ended, shipping),
+        node,
+        endpoint,
         stop,
         spool,
         drain: config.drain,
@@ -154,6 +182,8 @@ impl Handle {
     /// Collects once more, delivers what it can within [`Config::drain`], and ends. What is left
     /// waits in the spool for the next start.
     pub fn stop(mut self) {
+        // Nobody is there any more to be told that it has ended.
+        let _ = self.node.send(());
         self.end_measuring();
         self.stop.by(Instant::now() + self.drain, &self.spool);
         // A request that was sent before may hang for longer: then the thread is left behind, and
@@ -164,6 +194,12 @@ impl Handle {
         if waiting > 0 {
             tracing::warn!(waiting, "server did not take every batch, the rest waits in the spool");
         }
+    }
+
+    /// Where metrics are offered.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.endpoint.as_ref().map(metrics::Server::address)
     }
 
     /// Batches that wait for delivery.

@@ -8,35 +8,22 @@
 //! A request whose answer is lost is repeated, and the server takes it once, by its sequence number.
 
 mod backoff;
+mod post;
 #[cfg(test)]
 pub(crate) mod receiver;
 mod token;
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use thiserror::Error;
 
 use crate::spool::{Outgoing, Spool};
 use backoff::{Backoff, Verdict};
+use post::REQUEST_TIMEOUT;
+pub(crate) use post::{Poster, SendError, Target};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that is out of memory or disk may be slow; an answer after this is not waited for.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest part of an error's text that is read.
-const MAX_MESSAGE: u64 = 4096;
-
-/// Where batches go.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// Base URL of the server.
-    pub(crate) server: String,
-    /// File with the bearer token, read again for each request, so that it can be replaced.
-    pub(crate) token_file: Option<PathBuf>,
-}
+const PATH: &str = "/v1/flows";
 
 /// Set once, when delivery must come to its end by a moment.
 #[derive(Debug, Clone, Default)]
@@ -54,31 +41,10 @@ impl Stop {
     }
 }
 
-#[derive(Debug, Error)]
-enum SendError {
-    #[error("token file {path} cannot be read: {source}")]
-    Token { path: PathBuf, source: io::Error },
-    #[error("token file {path} has neither a line `agent TOKEN` nor just a token")]
-    TokenText { path: PathBuf },
-    #[error("{0}")]
-    Http(#[from] ureq::Error),
-    #[error("server answered {status}: {message}")]
-    Status {
-        status: u16,
-        message: String,
-        retry_after: Option<Duration>,
-        /// The answer names the coding of our bodies among those that the server reads.
-        accepts_coding: bool,
-    },
-    #[error("batch in the spool cannot be decompressed: {0}")]
-    Spooled(#[from] weir_wire::frame::InflateError),
-}
-
 /// The delivering side.
 pub(crate) struct Shipper {
-    http: ureq::Agent,
+    poster: Poster,
     url: String,
-    target: Target,
     spool: Spool,
     stop: Stop,
     backoff: Backoff,
@@ -88,19 +54,10 @@ pub(crate) struct Shipper {
 
 impl Shipper {
     pub(crate) fn new(target: Target, spool: Spool, stop: Stop) -> Self {
-        let http = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .user_agent(concat!("weir-agent/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        let url = format!("{}/v1/flows", target.server.trim_end_matches('/'));
+        let poster = Poster::new(target);
         Self {
-            http,
-            url,
-            target,
+            url: poster.url(PATH),
+            poster,
             spool,
             stop,
             backoff: Backoff::default(),
@@ -193,48 +150,9 @@ impl Shipper {
         let remaining = self.stop.deadline().map(|d| d.saturating_duration_since(Instant::now()));
         let timeout = remaining
             .map_or(REQUEST_TIMEOUT, |r| r.clamp(Duration::from_millis(100), REQUEST_TIMEOUT));
-        let mut request = self
-            .http
-            .post(&self.url)
-            .config()
-            .timeout_global(Some(timeout))
-            .build()
-            .header("content-type", weir_wire::CONTENT_TYPE);
-        if let Some(coding) = coding {
-            request = request.header("content-encoding", coding);
-        }
-        if let Some(token) = self.token()? {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let mut response = request.send(body)?;
-        let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|v| v.to_str().ok())
-            .and_then(backoff::retry_after);
-        let accepts_coding = response
-            .headers()
-            .get("accept-encoding")
-            .and_then(|v| v.to_str().ok())
-            .is_some_and(|codings| codings.contains(weir_wire::CONTENT_ENCODING));
-        // Read to its end also when it is good: only then is the connection used again.
-        let body = response.body_mut().with_config().limit(MAX_MESSAGE).lossy_utf8(true);
-        let message = body.read_to_string().unwrap_or_default().trim().to_owned();
-        match backoff::verdict(status) {
-            Verdict::Delivered => Ok(()),
-            _ => Err(SendError::Status { status, message, retry_after, accepts_coding }),
-        }
-    }
-
-    fn token(&self) -> Result<Option<String>, SendError> {
-        let Some(path) = &self.target.token_file else { return Ok(None) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SendError::Token { path: path.clone(), source })?;
-        match token::parse(&text) {
-            Some(token) => Ok(Some(token)),
-            None => Err(SendError::TokenText { path: path.clone() }),
-        }
+        let mut headers = vec![("content-type", weir_wire::CONTENT_TYPE)];
+        headers.extend(coding.map(|coding| ("content-encoding", coding)));
+        self.poster.post_within(timeout, PATH, body, &headers)
     }
 }
 

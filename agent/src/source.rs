@@ -112,6 +112,14 @@ impl Source {
         }
     }
 
+    /// How it measures.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Bpf { .. } => "bpf",
+            Self::SockDiag(_) => "sock_diag",
+        }
+    }
+
     /// What happened since the last call.
     pub(crate) fn collect(&mut self) -> Result<Collected, SourceError> {
         let (collector, existing) = match self {

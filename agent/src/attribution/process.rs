@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Processes whose descriptors one scan looks at; a node that runs more is not scanned to the end.
@@ -106,6 +107,20 @@ pub fn socket_holders(inodes: &HashSet<u64>) -> HashMap<u64, u32> {
 fn socket_inode(descriptor: &Path) -> Option<u64> {
     let target = fs::read_link(descriptor).ok()?;
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Processes in network namespaces that are `wanted` by inode, the oldest id of each namespace first.
+pub(super) fn in_namespaces(wanted: impl Fn(u64) -> bool) -> Vec<(u64, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let inode = fs::metadata(entry.path().join("ns/net")).map(|m| m.ino());
+        found.extend(inode.ok().filter(|inode| wanted(*inode)).map(|inode| (inode, pid)));
+    }
+    found.sort_unstable();
+    found
 }
 
 #[cfg(test)]

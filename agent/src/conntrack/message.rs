@@ -12,12 +12,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::netlink::attributes;
 use crate::socket::Protocol;
 
 /// Bytes of `struct nfgenmsg`.
 const NFGENMSG: usize = 4;
-/// Bits of an attribute's type that are flags (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`).
-const TYPE_MASK: u16 = 0x3fff;
 
 /// One direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,17 +93,6 @@ fn v4(bytes: &[u8]) -> Option<IpAddr> {
 
 fn v6(bytes: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::from(Ipv6Addr::from(*bytes.first_chunk::<16>()?)).to_canonical())
-}
-
-/// The attributes of a message or of another attribute, up to the first that is none.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk::<2>()?));
-        let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk::<2>()?) & TYPE_MASK;
-        let value = bytes.get(4..length)?;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::clock;
 use crate::attribution::Attribution;
 use crate::conntrack::Conntrack;
 use crate::deltas::Deltas;
+use crate::metrics::Metrics;
 use crate::rows::{self, Observer, Rows};
 use crate::source::Source;
 use crate::spool::{Batch, Spool};
@@ -28,6 +29,7 @@ pub(super) struct Measure {
     attribution: Attribution,
     conntrack: Conntrack,
     rows: Rows,
+    metrics: Metrics,
     observer: Observer,
     spool: Spool,
     boot: String,
@@ -41,13 +43,15 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn new(source: Source, observer: Observer, spool: Spool) -> Self {
+    pub(super) fn new(source: Source, observer: Observer, spool: Spool, metrics: Metrics) -> Self {
+        metrics.agent(|agent| agent.source = source.name());
         Self {
             source,
             deltas: Deltas::default(),
             attribution: Attribution::new(),
             conntrack: Conntrack::start(),
             rows: Rows::new(rows::ephemeral_ports()),
+            metrics,
             observer,
             spool,
             boot: uuid::Uuid::new_v4().to_string(),
@@ -131,6 +135,15 @@ impl Measure {
         let conntrack = &self.conntrack;
         let attributed = self.attribution.attribute(deltas, |socket| conntrack.translate(socket));
         let rows = self.rows.aggregate(&attributed, interval);
+        self.metrics.interval(|workloads, agent| {
+            workloads.add(&rows, now);
+            workloads.set_active(self.rows.levels(), now);
+            agent.intervals += 1;
+            agent.rows += rows.len() as u64;
+            agent.last_rows = rows.len() as u64;
+            agent.waiting = self.spool.len() as u64;
+            agent.conntrack = self.conntrack.status();
+        });
         self.spool_rows(rows::batch(&rows, &self.observer, interval), rows.len());
     }
 
@@ -193,6 +206,12 @@ impl Measure {
                     losses,
                     body,
                 };
+                self.metrics.agent(|agent| {
+                    for (reason, count) in &batch.losses {
+                        let count = u64::try_from(*count).unwrap_or(0);
+                        *agent.losses.entry(reason.clone()).or_insert(0) += count;
+                    }
+                });
                 self.spool.push(batch, &declared);
                 self.losses.clear();
             }

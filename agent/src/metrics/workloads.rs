@@ -1,0 +1,201 @@
+//! What workloads did since they were first heard of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::family::{Family, Kind};
+use crate::attribution::Workload;
+use crate::rows::{Key, Row};
+use crate::socket::Protocol;
+
+/// How long a workload that nothing is heard of stays.
+const KEEP: Duration = Duration::from_secs(15 * 60);
+/// Workloads that are told apart; what others do is counted as that of `other`.
+const MAX_WORKLOADS: usize = 10_000;
+
+/// Counters by workload and protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Workloads {
+    known: HashMap<(Arc<Workload>, Protocol), Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    outbound: u64,
+    inbound: u64,
+    tx_bytes: u64,
+    rx_bytes: u64,
+    tx_packets: u64,
+    rx_packets: u64,
+    retransmits: u64,
+    timeouts: u64,
+    failures: u64,
+    resets: u64,
+    active: u64,
+    heard: Instant,
+}
+
+impl Counted {
+    fn new(heard: Instant) -> Self {
+        Self {
+            outbound: 0,
+            inbound: 0,
+            tx_bytes: 0,
+            rx_bytes: 0,
+            tx_packets: 0,
+            rx_packets: 0,
+            retransmits: 0,
+            timeouts: 0,
+            failures: 0,
+            resets: 0,
+            active: 0,
+            heard,
+        }
+    }
+}
+
+/// How a family reads a value.
+type Value = fn(&Counted) -> u64;
+
+impl Workloads {
+    /// Adds the rows of an interval.
+    pub(crate) fn add(&mut self, rows: &BTreeMap<Key, Row>, now: Instant) {
+        for (key, row) in rows {
+            let mut id = (Arc::clone(&key.local), key.protocol);
+            if self.known.len() >= MAX_WORKLOADS && !self.known.contains_key(&id) {
+                id.0 = Arc::new(Workload {
+                    name: "other".into(),
+                    kind: "Unknown",
+                    container: None,
+                    pod: None,
+                });
+            }
+            let known = self.known.entry(id).or_insert_with(|| Counted::new(now));
+            let counters = &row.counters;
+            known.outbound += counters.connects;
+            known.inbound += counters.accepts;
+            known.tx_bytes += counters.tx_bytes;
+            known.rx_bytes += counters.rx_bytes;
+            known.tx_packets += counters.tx_packets;
+            known.rx_packets += counters.rx_packets;
+            known.retransmits += counters.retransmits;
+            known.timeouts += counters.timeouts;
+            known.failures += counters.connect_failures;
+            known.resets += counters.resets;
+            known.heard = now;
+        }
+        self.known.retain(|_, known| now.duration_since(known.heard) < KEEP);
+    }
+
+    /// Sets how many connections are open.
+    pub(crate) fn set_active<'a>(
+        &mut self,
+        levels: impl Iterator<Item = (&'a Key, u64)>,
+        now: Instant,
+    ) {
+        self.known.values_mut().for_each(|known| known.active = 0);
+        for (key, active) in levels {
+            if let Some(known) = self.known.get_mut(&(Arc::clone(&key.local), key.protocol)) {
+                known.active += active;
+                known.heard = now;
+            }
+        }
+    }
+
+    /// Families with all values.
+    pub(super) fn families(&self) -> Vec<Family> {
+        let mut opened = Self::opened();
+        for ((workload, protocol), known) in &self.known {
+            for (direction, value) in [("outbound", known.outbound), ("inbound", known.inbound)] {
+                if *protocol == Protocol::Tcp {
+                    let mut labels = labels(workload, *protocol);
+                    labels.push(("direction", direction.into()));
+                    opened.add(labels, value);
+                }
+            }
+        }
+        let mut all = vec![opened];
+        for (mut family, tcp_only, value) in Self::plain() {
+            for ((workload, protocol), known) in &self.known {
+                if !tcp_only || *protocol == Protocol::Tcp {
+                    family.add(labels(workload, *protocol), value(known));
+                }
+            }
+            all.push(family);
+        }
+        for family in &mut all {
+            family.samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
+        all
+    }
+
+    /// Every family that there can be.
+    pub(super) fn all() -> Vec<Family> {
+        let plain = Self::plain().into_iter().map(|(family, ..)| family);
+        std::iter::once(Self::opened()).chain(plain).collect()
+    }
+
+    fn opened() -> Family {
+        let help = "Connections that a workload opened (outbound) and accepted (inbound).";
+        Family::new("weir_workload_flows_opened", Kind::Counter, help)
+    }
+
+    /// Families without labels of their own: whether they are of TCP alone, and their values.
+    fn plain() -> Vec<(Family, bool, Value)> {
+        use Kind::{Counter, Gauge};
+        let all: [(&str, Kind, &str, bool, Value); 9] = [
+            ("weir_workload_tx_bytes", Counter, "Payload bytes sent.", false, |c| c.tx_bytes),
+            ("weir_workload_rx_bytes", Counter, "Payload bytes received.", false, |c| c.rx_bytes),
+            (
+                "weir_workload_tx_packets",
+                Counter,
+                "TCP data segments or datagrams sent.",
+                false,
+                |c| c.tx_packets,
+            ),
+            (
+                "weir_workload_rx_packets",
+                Counter,
+                "TCP data segments or datagrams received.",
+                false,
+                |c| c.rx_packets,
+            ),
+            ("weir_workload_retransmits", Counter, "TCP segments sent again.", true, |c| {
+                c.retransmits
+            }),
+            ("weir_workload_timeouts", Counter, "TCP retransmission timeouts.", true, |c| {
+                c.timeouts
+            }),
+            (
+                "weir_workload_connect_failures",
+                Counter,
+                "Connections that were not established.",
+                true,
+                |c| c.failures,
+            ),
+            (
+                "weir_workload_resets",
+                Counter,
+                "Established connections that ended without an exchange of FINs.",
+                true,
+                |c| c.resets,
+            ),
+            ("weir_workload_active_connections", Gauge, "Established connections.", true, |c| {
+                c.active
+            }),
+        ];
+        all.into_iter()
+            .map(|(name, kind, help, tcp, value)| (Family::new(name, kind, help), tcp, value))
+            .collect()
+    }
+}
+
+fn labels(workload: &Workload, protocol: Protocol) -> Vec<(&'static str, String)> {
+    let mut labels =
+        vec![("workload", workload.name.clone()), ("workload_kind", workload.kind.into())];
+    labels.extend(workload.pod.clone().map(|pod| ("pod", pod)));
+    labels.extend(workload.container.clone().map(|container| ("container", container)));
+    labels.push(("protocol", protocol.name().into()));
+    labels
+}
