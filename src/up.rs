@@ -28,11 +28,8 @@ pub(crate) async fn up(options: &Up) -> anyhow::Result<()> {
     config.interval = options.interval;
     config.token_file = settings.token_file.clone();
     config.samples = true;
-    config.listen = options.agent_listen.map(|address| Listen {
-        address,
-        token_file: None,
-        insecure: false,
-    });
+    config.listen =
+        options.agent_listen.map(|address| Listen { address, token_file: None, insecure: false });
     let agent = match run::spawn(config) {
         Ok(agent) => agent,
         Err(error) => {

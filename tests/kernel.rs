@@ -213,7 +213,7 @@ fn the_spool_delivers_what_was_measured_while_the_server_was_away() {
     let server = start();
     let _agent = support::Background(
         Command::new(agent)
-            .args(["--server", &server.url, "--interval", "1s", "--spool"])
+            .args(["--server", &server.url, "--interval", "1s", "--listen", "off", "--spool"])
             .arg(dir.path().join("spool"))
             .spawn()
             .unwrap(),
@@ -236,6 +236,11 @@ fn the_spool_delivers_what_was_measured_while_the_server_was_away() {
         server.promql(&expression, None).unwrap_or(0.0) >= 120.0
     });
     assert_eq!(server.promql(&expression, None), Some(120.0));
+    // The node's own counters come the same way.
+    let loopback = "max(weir_interface_rx_bytes_total{netns=\"host\",device=\"lo\"})";
+    support::eventually("samples of the agent", Duration::from_secs(20), || {
+        server.promql(loopback, None).is_some_and(|bytes| bytes > 0.0)
+    });
 }
 
 /// The `weir-agent` binary beside `weir`; built by the workspace, not by this package alone.
@@ -246,4 +251,87 @@ fn weir_agent() -> Option<std::path::PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// The resolver's configuration of a namespace (ip-netns(8)); removed when dropped.
+struct Resolver(std::path::PathBuf);
+
+impl Resolver {
+    fn of(end: &Namespace, server: &str) -> Self {
+        let folder = std::path::Path::new("/etc/netns").join(&end.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!("nameserver {server}\noptions timeout:1 attempts:1\n");
+        std::fs::write(folder.join("resolv.conf"), text).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+        // Gone if it was made for this.
+        let _ = std::fs::remove_dir("/etc/netns");
+    }
+}
+
+/// Asks for each name as programs do, and sends a datagram to each address.
+const LOOK_UP: &str = "import socket, sys
+for name in sys.argv[1:]:
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(name, 9999, type=socket.SOCK_DGRAM):
+            socket.socket(family, socket.SOCK_DGRAM).sendto(b'x', address)
+    except socket.gaierror as error:
+        print(name, error)
+";
+
+#[test]
+fn names_that_workloads_ask_for_are_those_of_their_peers() {
+    let Some(lab) = Lab::build(&["python3", "dnsmasq"], Link::Veth) else { return };
+    let server = lab.b.address.to_string();
+    let _dns = lab.b.start(
+        "dnsmasq",
+        &[
+            "--keep-in-foreground",
+            "--no-resolv",
+            "--no-hosts",
+            "--conf-file=/dev/null",
+            "--pid-file=",
+            "--user=root",
+            "--bind-interfaces",
+            &format!("--listen-address={server}"),
+            "--host-record=one.test,192.0.2.1",
+            "--host-record=hosted.test,192.0.2.2",
+            "--cname=shop.test,hosted.test",
+            "--address=/missing.test/",
+        ],
+    );
+    support::eventually("dnsmasq listens", Duration::from_secs(10), || {
+        !lab.b.run("ss", &["-lunH", "sport = :53"]).is_empty()
+    });
+    // Nobody is there, but there is a way.
+    lab.a.run("ip", &["route", "add", "192.0.2.0/24", "via", &server]);
+    let _resolver = Resolver::of(&lab.a, &server);
+    let up = Up::start();
+    lab.a.run("python3", &["-c", LOOK_UP, "one.test", "shop.test", "missing.test"]);
+    let sent = |address: &str, domain: &str| {
+        let selector = format!("peer_address=\"{address}\",peer_domain=\"{domain}\"");
+        up.total("flow_tx_packets_total", &selector)
+    };
+    support::eventually("flows with names", Duration::from_secs(20), || {
+        sent("192.0.2.1", "one.test") > 0.0 && sent("192.0.2.2", "shop.test") > 0.0
+    });
+    // Not by the name that another name stands for.
+    assert_eq!(sent("192.0.2.2", "hosted.test"), 0.0);
+    let python = "workload=~\"python.*\"";
+    let latest = |metric: &str, selector: &str| {
+        let expression = format!("sum({metric}{{{python}{selector}}})");
+        up.server.promql(&expression, None).unwrap_or(0.0)
+    };
+    support::eventually("metrics of questions", Duration::from_secs(20), || {
+        latest("weir_dns_answers_total", ",code=\"NXDOMAIN\"") > 0.0
+    });
+    let asked = latest("weir_dns_questions_total", "");
+    let answered = latest("weir_dns_answers_total", "");
+    assert!(asked >= 3.0 && (asked - answered).abs() < 0.5, "{asked} asked, {answered} answered");
+    assert_eq!(latest("weir_dns_latency_seconds_count", ""), answered);
 }

@@ -7,6 +7,7 @@
 //! CLOSED     ring buffer    Socket, as it ended            sock_ops       agent (10 times a second)
 //! DATAGRAMS  hash           DatagramKey -> Datagrams       packets        agent (all flows, each interval)
 //! ENTERED    per-CPU array  0 -> entries made in DATAGRAMS packets        agent
+//! DNS        ring buffer    DnsMessage, as it passed       packets        agent (5 times a second)
 //! OWNERS     LRU hash       socket cookie -> Maker         sock_create    sock_ops, packets
 //! LISTENERS  LRU hash       Listener -> Owner              sock_ops       sock_ops
 //! LOSSES     per-CPU array  Loss -> count                  sock_ops,      agent
@@ -20,10 +21,12 @@
 #![forbid(unsafe_code)]
 
 mod datagrams;
+mod dns;
 mod histogram;
 mod socket;
 
 pub use datagrams::{DatagramKey, Datagrams, Maker, protocol};
+pub use dns::{DNS_BYTES, DNS_PORT, DNS_RING_BYTES, DnsMessage};
 pub use histogram::{SLOTS, histogram_slot};
 pub use socket::{Reading, Socket, flag, state};
 
@@ -37,12 +40,20 @@ pub mod maps {
     pub const DATAGRAMS: &str = "DATAGRAMS";
     /// How many entries have been made in [`DATAGRAMS`].
     pub const ENTERED: &str = "ENTERED";
+    /// Ring buffer of messages of DNS.
+    pub const DNS: &str = "DNS";
     /// Makers of sockets by cookie.
     pub const OWNERS: &str = "OWNERS";
     /// Makers of listening sockets by port.
     pub const LISTENERS: &str = "LISTENERS";
     /// Counters of what could not be recorded.
     pub const LOSSES: &str = "LOSSES";
+}
+
+/// Names of the variables that the loader sets.
+pub mod variables {
+    /// `u32`: whether messages of DNS are copied.
+    pub const DNS: &str = "WEIR_DNS";
 }
 
 /// Names of the programs, as the loader finds them.
@@ -85,10 +96,12 @@ pub enum Loss {
     ClosedOverwritten = 1,
     /// A datagram whose flow could not be entered in the map of flows.
     DatagramsUncounted = 2,
+    /// A message of DNS that found no room in its ring.
+    DnsDropped = 3,
 }
 
 /// Number of loss counters.
-pub const LOSSES: u32 = 3;
+pub const LOSSES: u32 = 4;
 
 /// The process that made a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -135,6 +135,8 @@ pub struct Attributed {
     pub peer_address: SocketAddr,
     /// What was dialled, where that is not the other end's own address.
     pub service: Option<SocketAddr>,
+    /// The name by which the workload asked for the peer; filled in by [`crate::dns`].
+    pub domain: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -432,6 +434,7 @@ impl Attribution {
             local_address,
             peer_address,
             service,
+            domain: None,
             delta,
         }
     }

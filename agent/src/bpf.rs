@@ -25,7 +25,7 @@ use std::{env, fs, mem};
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, SockOps};
 use aya::{Ebpf, EbpfLoader};
-use weir_agent_ebpf::{Loss, Socket, flag, maps, programs};
+use weir_agent_ebpf::{DNS_RING_BYTES, DnsMessage, Loss, Socket, flag, maps, programs, variables};
 
 pub use error::BpfError;
 use order::Record;
@@ -47,6 +47,8 @@ pub struct Options {
     pub max_sockets: u32,
     /// Most flows of datagrams that are measured at a time.
     pub max_datagrams: u32,
+    /// Copy messages of DNS.
+    pub dns: bool,
     /// Bytes of the ring of closed sockets; a power of two, at least a page.
     pub ring_bytes: u32,
     /// The cgroup to attach to; `None` is the root of the hierarchy, wherever it is mounted.
@@ -58,6 +60,7 @@ impl Default for Options {
         Self {
             max_sockets: weir_agent_ebpf::MAX_SOCKETS,
             max_datagrams: weir_agent_ebpf::MAX_DATAGRAMS,
+            dns: true,
             ring_bytes: weir_agent_ebpf::RING_BYTES,
             cgroup: None,
         }
@@ -71,12 +74,14 @@ pub struct BpfCollector {
     sockets: MapData,
     ring: RingBuf<MapData>,
     datagrams: datagrams::Flows,
+    dns: RingBuf<MapData>,
     losses: PerCpuArray<MapData, u64>,
     /// Taken from the ring since the last collection.
     closed: Vec<Record>,
     lost_inserts: u64,
     lost_closed: u64,
     lost_datagrams: u64,
+    lost_dns: u64,
 }
 
 impl std::fmt::Debug for BpfCollector {
@@ -98,7 +103,11 @@ impl BpfCollector {
         let cgroup = File::open(&cgroup_path)
             .map_err(|source| BpfError::Cgroup { path: cgroup_path.clone(), source })?;
         let mut loader = EbpfLoader::new();
+        let dns = u32::from(options.dns);
         loader
+            .override_global(variables::DNS, &dns, true)
+            // Without messages a page is all the room there has to be.
+            .map_max_entries(maps::DNS, if options.dns { DNS_RING_BYTES } else { 4096 })
             .map_max_entries(maps::SOCKETS, options.max_sockets)
             .map_max_entries(maps::DATAGRAMS, options.max_datagrams)
             .map_max_entries(maps::CLOSED, options.ring_bytes);
@@ -138,6 +147,8 @@ impl BpfCollector {
         let datagrams = datagrams::Flows::new(datagrams, entered, options.max_datagrams, ephemeral);
         let ring = RingBuf::try_from(take_map(&mut ebpf, maps::CLOSED)?)
             .map_err(|source| BpfError::Map { map: maps::CLOSED, source })?;
+        let dns = RingBuf::try_from(take_map(&mut ebpf, maps::DNS)?)
+            .map_err(|source| BpfError::Map { map: maps::DNS, source })?;
         let losses = PerCpuArray::try_from(take_map(&mut ebpf, maps::LOSSES)?)
             .map_err(|source| BpfError::Map { map: maps::LOSSES, source })?;
         Ok(Self {
@@ -145,11 +156,13 @@ impl BpfCollector {
             sockets,
             ring,
             datagrams,
+            dns,
             losses,
             closed: Vec::new(),
             lost_inserts: 0,
             lost_closed: 0,
             lost_datagrams: 0,
+            lost_dns: 0,
         })
     }
 
@@ -164,6 +177,16 @@ impl BpfCollector {
             self.closed.extend(convert::parse(&record).map(|socket| Record::new(&socket)));
         }
         self.closed.len() - before
+    }
+
+    /// Gives the messages of DNS that passed since the last call to `each`. Calling it some times a second
+    /// keeps their ring from filling.
+    pub fn poll_dns(&mut self, mut each: impl FnMut(&DnsMessage)) {
+        while let Some(record) = self.dns.next() {
+            if let Some(message) = convert::parse_dns(&record) {
+                each(&message);
+            }
+        }
     }
 
     /// Every socket that closed since the last collection, then every one that is open.
@@ -194,6 +217,7 @@ impl BpfCollector {
         self.poll_closed();
         let inserts = self.loss(Loss::InsertFailed)?;
         let overwritten = self.loss(Loss::ClosedOverwritten)?;
+        let messages = self.loss(Loss::DnsDropped)?;
         let uncounted = self.loss(Loss::DatagramsUncounted)?;
         let datagrams = self.datagrams.collect().map_err(BpfError::Lookup)?;
         let mut sockets = order::merge(mem::take(&mut self.closed), open);
@@ -202,6 +226,7 @@ impl BpfCollector {
             sockets,
             map_insert_failures: inserts - mem::replace(&mut self.lost_inserts, inserts),
             ring_drops: overwritten - mem::replace(&mut self.lost_closed, overwritten),
+            dns_dropped: messages - mem::replace(&mut self.lost_dns, messages),
             datagrams_uncounted: uncounted - mem::replace(&mut self.lost_datagrams, uncounted),
         })
     }

@@ -69,6 +69,10 @@ struct RunArgs {
     /// Availability zone of this node.
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
+    /// Do not read the names that workloads ask for: rows have no `peer_domain`, and nothing is told of
+    /// questions.
+    #[arg(long)]
+    no_dns: bool,
     /// Where metrics of node and workloads are offered, in OpenMetrics at /metrics; `off` offers none.
     #[arg(long, value_name = "ADDR:PORT|off", default_value = "127.0.0.1:9471", value_parser = listen)]
     listen: ListenArg,
@@ -137,6 +141,7 @@ impl Cli {
                 }),
             },
             samples: !args.no_samples,
+            dns: !args.no_dns,
             source: match args.source {
                 SourceArg::Auto => Choice::Auto,
                 SourceArg::Bpf => Choice::Bpf,

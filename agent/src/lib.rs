@@ -6,6 +6,7 @@
 //! - [`deltas`]: from totals to what happened in an interval;
 //! - [`attribution`]: whose socket it is, and who the peer is;
 //! - [`conntrack`]: who is at the other end of a translated address;
+//! - `dns`: the names that workloads ask for;
 //! - [`rows`]: sockets add up to flow rows, rows become an Arrow batch;
 //! - `spool`: batches on disk until the server has them;
 //! - `ship`: delivery, with backoff while the server is away;
@@ -18,6 +19,7 @@ pub mod cgroup_mount;
 pub mod cli;
 pub mod conntrack;
 pub mod deltas;
+mod dns;
 pub mod metrics;
 mod netlink;
 pub mod rows;

@@ -54,6 +54,8 @@ pub struct Key {
     pub peer_port: u16,
     /// What was dialled, where that is not the peer's own address.
     pub service: Option<SocketAddr>,
+    /// The name by which the local end asked for the peer.
+    pub domain: Option<Arc<str>>,
     /// Where the peer is.
     pub scope: Scope,
     /// What it speaks.
@@ -177,6 +179,7 @@ impl Rows {
             peer_address: peer.ip().to_canonical(),
             peer_port,
             service: socket.service,
+            domain: socket.domain.clone(),
             scope: socket.peer_scope,
             protocol: state.protocol,
             role,

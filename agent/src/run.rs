@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::bpf::Options;
 use crate::metrics::{self, Listen, ListenError, Metrics, Node, RemoteWrite};
 use crate::rows::Observer;
 use crate::ship::{Poster, Shipper, Stop, Target};
@@ -54,6 +55,8 @@ pub struct Config {
     pub zone: Option<String>,
     /// How to measure.
     pub source: Choice,
+    /// Read the names that workloads ask for.
+    pub dns: bool,
     /// Where metrics are offered to scrapers; `None` offers none.
     pub listen: Option<Listen>,
     /// Ship the same metrics to the server as samples.
@@ -76,6 +79,7 @@ impl Config {
             cluster: None,
             zone: None,
             source: Choice::Auto,
+            dns: true,
             listen: None,
             samples: false,
             drain: Duration::from_secs(5),
@@ -139,7 +143,7 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     let metrics = Metrics::default();
     let endpoint = config.listen.map(|listen| metrics::Server::start(listen, metrics.clone()));
     let endpoint = endpoint.transpose()?;
-    let source = Source::start(config.source)?;
+    let source = Source::start(config.source, &Options { dns: config.dns, ..Options::default() })?;
     let observer = Observer { node, cluster: config.cluster, zone: config.zone };
     tracing::info!(
         agent = spool.agent(), server = config.server, interval = ?config.interval,

@@ -129,6 +129,8 @@ pub struct Collected {
     pub map_insert_failures: u64,
     /// Records that a full ring buffer dropped for good, since the last collection.
     pub ring_drops: u64,
+    /// Messages of DNS that found no room in the kernel's ring, since the last collection.
+    pub dns_dropped: u64,
     /// Datagrams whose flow could not be entered in the kernel's map, since the last collection.
     pub datagrams_uncounted: u64,
 }

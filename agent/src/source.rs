@@ -5,6 +5,7 @@
 //! none is counted twice.
 
 use thiserror::Error;
+use weir_agent_ebpf::DnsMessage;
 
 use crate::bpf::{BpfCollector, BpfError, Options};
 use crate::sock_diag::{SockDiag, SockDiagError};
@@ -46,8 +47,8 @@ pub(crate) enum Source {
 
 impl Source {
     /// Begins measuring; what cannot be measured is said in one line of the log.
-    pub(crate) fn start(choice: Choice) -> Result<Self, SourceError> {
-        Self::start_with(choice, || BpfCollector::start(&Options::default()))
+    pub(crate) fn start(choice: Choice, options: &Options) -> Result<Self, SourceError> {
+        Self::start_with(choice, || BpfCollector::start(options))
     }
 
     /// The same, with a way of its own to load the programs.
@@ -95,6 +96,13 @@ impl Source {
             collector.poll_closed();
         }
         self.look(SockDiag::poll);
+    }
+
+    /// Gives the messages of DNS that passed to `each`; only BPF sees them.
+    pub(crate) fn poll_dns(&mut self, each: impl FnMut(&DnsMessage)) {
+        if let Self::Bpf { collector, .. } = self {
+            collector.poll_dns(each);
+        }
     }
 
     /// Called once, right before the last collection.

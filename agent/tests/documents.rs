@@ -22,6 +22,7 @@ fn every_metric_is_in_the_list_and_nothing_else() {
     let begins = |word: &&str| {
         [
             "weir_agent_",
+            "weir_dns_",
             "weir_workload_",
             "weir_interface_",
             "weir_tcp_",

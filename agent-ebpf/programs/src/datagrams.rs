@@ -18,8 +18,9 @@ use aya_ebpf::helpers::{
     bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_sk_fullsock, bpf_skb_load_bytes,
 };
 use aya_ebpf::programs::SkBuffContext;
-use weir_agent_ebpf::{DatagramKey, Datagrams, protocol};
+use weir_agent_ebpf::{DNS_PORT, DatagramKey, Datagrams, protocol};
 
+use crate::dns;
 use crate::maps::{self, OWNERS};
 use crate::read::{field, mapped};
 
@@ -123,6 +124,10 @@ pub fn count(
         };
         add(bytes, packet.payload);
         add(packets, packet.count);
+    }
+    if key.peer_port == DNS_PORT && has_ports {
+        let received = direction == Direction::Received;
+        dns::copy(context, key.cookie, received, packet.header + HEADER, packet.payload);
     }
 }
 

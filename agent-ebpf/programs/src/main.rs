@@ -4,8 +4,9 @@
 //! weir_sock_create  cgroup/sock_create  a process makes a socket: remember who
 //! weir_life_cycle   sock_ops            connect, accept, change of state, RTO, RTT sample, listen
 //! weir_egress       cgroup_skb/egress   a segment leaves: bring the socket's volume up to date;
-//!                                       a datagram leaves: count it
-//! weir_ingress      cgroup_skb/ingress  a datagram reaches a socket: count it
+//!                                       a datagram leaves: count it, copy questions of DNS
+//! weir_ingress      cgroup_skb/ingress  a datagram reaches a socket: count it, copy
+//!                                       answers of DNS
 //! ```
 //!
 //! Attached to the root of the cgroup v2 hierarchy they see the sockets of every namespace. Only
@@ -19,6 +20,7 @@
 #![feature(asm_experimental_arch)]
 
 mod datagrams;
+mod dns;
 mod egress;
 mod life_cycle;
 mod maps;

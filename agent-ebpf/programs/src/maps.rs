@@ -2,10 +2,11 @@
 
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::macros::map;
+use aya_ebpf::maps::ring_buf::RingBufEntry;
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 use weir_agent_ebpf::{
-    DatagramKey, Datagrams, LOSSES as LOSS_COUNT, Listener, Loss, MAX_DATAGRAMS, MAX_LISTENERS,
-    MAX_OWNERS, MAX_SOCKETS, Maker, Owner, RING_BYTES, Socket, flag,
+    DNS_RING_BYTES, DatagramKey, Datagrams, DnsMessage, LOSSES as LOSS_COUNT, Listener, Loss,
+    MAX_DATAGRAMS, MAX_LISTENERS, MAX_OWNERS, MAX_SOCKETS, Maker, Owner, RING_BYTES, Socket, flag,
 };
 
 #[map]
@@ -22,6 +23,9 @@ static DATAGRAMS: HashMap<DatagramKey, Datagrams> =
 static ENTERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
+static DNS: RingBuf = RingBuf::with_byte_size(DNS_RING_BYTES, 0);
+
+#[map]
 pub static OWNERS: LruHashMap<u64, Maker> = LruHashMap::with_max_entries(MAX_OWNERS, 0);
 
 #[map]
@@ -35,8 +39,8 @@ static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_COUNT, 0);
 #[unsafe(no_mangle)]
 static WEIR_ZERO: Socket = Socket::ZERO;
 
-/// The agent polls the ring by time, so no event needs to wake it (`BPF_RB_NO_WAKEUP`).
-const NO_WAKEUP: u64 = 1;
+/// The agent polls the rings by time, so no event needs to wake it (`BPF_RB_NO_WAKEUP`).
+pub const NO_WAKEUP: u64 = 1;
 
 /// The open socket with this cookie.
 ///
@@ -102,6 +106,16 @@ pub fn insert_datagrams(
         add(Loss::DatagramsUncounted, packets);
     }
     entered
+}
+
+/// Room for a message, to be submitted or discarded.
+#[inline(always)]
+pub fn reserve_dns() -> Option<RingBufEntry<DnsMessage>> {
+    let entry = DNS.reserve::<DnsMessage>(0);
+    if entry.is_none() {
+        count(Loss::DnsDropped);
+    }
+    entry
 }
 
 #[inline(always)]

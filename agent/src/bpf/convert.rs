@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use weir_agent_ebpf::{Socket, flag};
+use weir_agent_ebpf::{DnsMessage, Socket, flag};
 
 use crate::socket::{Counters, Histogram, Owner, Protocol, Role, SocketState};
 
@@ -13,6 +13,15 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Socket> {
     }
     // SAFETY: the length is right, and any bytes make a valid record: it has only integers.
     Some(unsafe { bytes.as_ptr().cast::<Socket>().read_unaligned() })
+}
+
+/// The same of a message of DNS.
+pub(super) fn parse_dns(bytes: &[u8]) -> Option<DnsMessage> {
+    if bytes.len() != size_of::<DnsMessage>() {
+        return None;
+    }
+    // SAFETY: the length is right, and any bytes make a valid message: it has only integers.
+    Some(unsafe { bytes.as_ptr().cast::<DnsMessage>().read_unaligned() })
 }
 
 pub(super) fn state(socket: &Socket) -> SocketState {

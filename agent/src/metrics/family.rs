@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Gauge,
     /// It is 1, and its labels say something.
     Info,
+    /// Its samples are of buckets, a sum and a count.
+    Histogram,
 }
 
 /// A metric with all its samples.
@@ -29,6 +31,8 @@ pub(crate) struct Family {
 /// A value and its labels.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
+    /// What follows the family's name: of counters and infos, and of the parts of histograms.
+    pub(crate) suffix: &'static str,
     pub(crate) labels: Vec<(&'static str, String)>,
     pub(crate) value: f64,
 }
@@ -45,17 +49,42 @@ impl Family {
     }
 
     pub(crate) fn add(&mut self, labels: Vec<(&'static str, String)>, value: u64) {
-        self.samples.push(Sample { labels, value: value as f64 });
+        let value = value as f64;
+        self.samples.push(Sample { suffix: self.suffix(), labels, value });
     }
 
-    /// The name of its samples.
+    /// Adds a histogram: counts of what lies between `bounds`, with one more beyond the last.
+    pub(crate) fn add_histogram(
+        &mut self,
+        labels: &[(&'static str, String)],
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+    ) {
+        let mut all = 0;
+        let ends = bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        for (end, count) in ends.zip(counts) {
+            all += count;
+            let mut labels = labels.to_vec();
+            labels.push(("le", end));
+            self.samples.push(Sample { suffix: "_bucket", labels, value: all as f64 });
+        }
+        for (suffix, value) in [("_sum", sum), ("_count", all as f64)] {
+            self.samples.push(Sample { suffix, labels: labels.to_vec(), value });
+        }
+    }
+
+    /// The name of its samples; of a histogram its own.
     pub(crate) fn full_name(&self) -> String {
-        let end = match self.kind {
+        format!("{}{}", self.name, self.suffix())
+    }
+
+    fn suffix(&self) -> &'static str {
+        match self.kind {
             Kind::Counter => "_total",
-            Kind::Gauge => "",
+            Kind::Gauge | Kind::Histogram => "",
             Kind::Info => "_info",
-        };
-        format!("{}{end}", self.name)
+        }
     }
 }
 
@@ -92,11 +121,13 @@ pub(crate) fn render(families: &[Family], format: Format) -> String {
             (Format::OpenMetrics, Kind::Info) => (&family.name, "info"),
             (Format::Text, Kind::Counter) => (&full, "counter"),
             (_, Kind::Gauge | Kind::Info) => (&full, "gauge"),
+            (_, Kind::Histogram) => (&full, "histogram"),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {}", family.help);
         for sample in &family.samples {
-            out.push_str(&full);
+            out.push_str(&family.name);
+            out.push_str(sample.suffix);
             for (i, (label, value)) in sample.labels.iter().enumerate() {
                 let begin = if i == 0 { '{' } else { ',' };
                 let _ = write!(out, "{begin}{label}=\"{}\"", escaped(value));
@@ -144,6 +175,19 @@ mod tests {
         let text = render(&families(), Format::Text);
         assert!(text.starts_with("# TYPE a_bytes_total counter\n"), "{text}");
         assert!(text.contains("# TYPE a_build_info gauge\n") && !text.contains("EOF"), "{text}");
+    }
+
+    #[test]
+    fn a_histogram_counts_up() {
+        let mut family = Family::new("a_seconds", Kind::Histogram, "Time.");
+        family.add_histogram(&[("of", "x".into())], &[0.5, 1.0], &[2, 0, 3], 7.25);
+        assert_eq!(
+            render(&[family], Format::Text),
+            "# TYPE a_seconds histogram\n# HELP a_seconds Time.\n\
+             a_seconds_bucket{of=\"x\",le=\"0.5\"} 2\na_seconds_bucket{of=\"x\",le=\"1\"} 2\n\
+             a_seconds_bucket{of=\"x\",le=\"+Inf\"} 5\na_seconds_sum{of=\"x\"} 7.25\n\
+             a_seconds_count{of=\"x\"} 5\n"
+        );
     }
 
     #[test]

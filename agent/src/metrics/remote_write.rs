@@ -106,8 +106,8 @@ impl RemoteWrite {
 fn series(families: &[Family], node: &[(&'static str, String)], timestamp: i64) -> Vec<TimeSeries> {
     let mut all = Vec::new();
     for family in families {
-        let name = ("__name__", family.full_name());
         for sample in &family.samples {
+            let name = ("__name__", format!("{}{}", family.name, sample.suffix));
             let labels = node.iter().chain(&sample.labels).chain([&name]);
             let mut labels: Vec<Label> = labels
                 .map(|(name, value)| Label { name: (*name).to_owned(), value: value.clone() })

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::family::{Family, Kind};
 use crate::attribution::Workload;
+use crate::dns::{LATENCY_BOUNDS, Outcomes, Questions};
 use crate::rows::{Key, Row};
 use crate::socket::Protocol;
 
@@ -18,6 +19,7 @@ const MAX_WORKLOADS: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Workloads {
     known: HashMap<(Arc<Workload>, Protocol), Counted>,
+    questions: Vec<(Arc<Workload>, Outcomes)>,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,13 @@ impl Workloads {
         }
     }
 
+    /// Replaces what is known of questions of DNS.
+    pub(crate) fn set_questions(&mut self, questions: &Questions) {
+        let outcomes = questions.outcomes();
+        self.questions = outcomes.map(|(w, outcomes)| (Arc::clone(w), outcomes.clone())).collect();
+        self.questions.sort_by(|a, b| a.0.cmp(&b.0));
+    }
+
     /// Families with all values.
     pub(super) fn families(&self) -> Vec<Family> {
         let mut opened = Self::opened();
@@ -127,13 +136,51 @@ impl Workloads {
         for family in &mut all {
             family.samples.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
+        all.extend(self.questions_and_answers());
         all
+    }
+
+    fn questions_and_answers(&self) -> [Family; 4] {
+        let [mut questions, mut answers, mut timeouts, mut latency] = Self::dns();
+        for (workload, outcomes) in &self.questions {
+            let own = whose(workload);
+            let with = |name, value: &str| {
+                let mut labels = own.clone();
+                labels.push((name, value.to_owned()));
+                labels
+            };
+            for (kind, count) in &outcomes.questions {
+                questions.add(with("type", kind), *count);
+            }
+            for (code, count) in &outcomes.answers {
+                answers.add(with("code", code), *count);
+            }
+            timeouts.add(own.clone(), outcomes.timeouts);
+            let seconds = outcomes.latency_us as f64 / 1e6;
+            latency.add_histogram(&own, &LATENCY_BOUNDS, &outcomes.latencies, seconds);
+        }
+        [questions, answers, timeouts, latency]
+    }
+
+    fn dns() -> [Family; 4] {
+        use Kind::{Counter, Histogram};
+        [
+            (
+                "weir_dns_questions",
+                Counter,
+                "Questions of DNS over UDP, by the type of record asked for.",
+            ),
+            ("weir_dns_answers", Counter, "Answers to them, by their code."),
+            ("weir_dns_timeouts", Counter, "Questions that had no answer within 5 seconds."),
+            ("weir_dns_latency_seconds", Histogram, "Time from question to answer."),
+        ]
+        .map(|(name, kind, help)| Family::new(name, kind, help))
     }
 
     /// Every family that there can be.
     pub(super) fn all() -> Vec<Family> {
         let plain = Self::plain().into_iter().map(|(family, ..)| family);
-        std::iter::once(Self::opened()).chain(plain).collect()
+        std::iter::once(Self::opened()).chain(plain).chain(Self::dns()).collect()
     }
 
     fn opened() -> Family {
@@ -192,10 +239,15 @@ impl Workloads {
 }
 
 fn labels(workload: &Workload, protocol: Protocol) -> Vec<(&'static str, String)> {
+    let mut labels = whose(workload);
+    labels.push(("protocol", protocol.name().into()));
+    labels
+}
+
+fn whose(workload: &Workload) -> Vec<(&'static str, String)> {
     let mut labels =
         vec![("workload", workload.name.clone()), ("workload_kind", workload.kind.into())];
     labels.extend(workload.pod.clone().map(|pod| ("pod", pod)));
     labels.extend(workload.container.clone().map(|container| ("container", container)));
-    labels.push(("protocol", protocol.name().into()));
     labels
 }

@@ -74,6 +74,7 @@ fn label<'a>(name: &str) -> Option<Label<'a>> {
         "peer_container" => |k, _| k.peer.as_ref()?.container.as_deref().map(Borrowed),
         "peer_address" => |k, _| Some(Address(k.peer_address)),
         "peer_service_address" => |k, _| Some(Address(k.service?.ip().to_canonical())),
+        "peer_domain" => |k, _| k.domain.as_deref().map(Borrowed),
         "peer_scope" => |k, _| Some(Borrowed(k.scope.name())),
         "protocol" => |k, _| Some(Borrowed(k.protocol.name())),
         "role" => |k, _| Some(Borrowed(k.role)),

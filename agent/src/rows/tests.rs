@@ -43,6 +43,7 @@ fn socket(role: Role, local: &str, peer: &str, tx_bytes: u64, open: bool) -> Att
         local_address: parse(local),
         peer_address: parse(peer),
         service: None,
+        domain: None,
     }
 }
 

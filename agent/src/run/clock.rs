@@ -73,6 +73,13 @@ pub(super) fn until_next(now_us: i64, period: Duration) -> Duration {
     Duration::from_micros(wait.unsigned_abs())
 }
 
+/// `CLOCK_MONOTONIC`, nanoseconds, as BPF programs read it.
+pub(super) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let part = |n: i64| u64::try_from(n).unwrap_or(0);
+    part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

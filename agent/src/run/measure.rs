@@ -12,6 +12,7 @@ use super::clock;
 use crate::attribution::Attribution;
 use crate::conntrack::Conntrack;
 use crate::deltas::Deltas;
+use crate::dns::Dns;
 use crate::metrics::Metrics;
 use crate::rows::{self, Observer, Rows};
 use crate::source::Source;
@@ -28,6 +29,7 @@ pub(super) struct Measure {
     deltas: Deltas,
     attribution: Attribution,
     conntrack: Conntrack,
+    dns: Dns,
     rows: Rows,
     metrics: Metrics,
     observer: Observer,
@@ -50,6 +52,7 @@ impl Measure {
             deltas: Deltas::default(),
             attribution: Attribution::new(),
             conntrack: Conntrack::start(),
+            dns: Dns::default(),
             rows: Rows::new(rows::ephemeral_ports()),
             metrics,
             observer,
@@ -90,6 +93,7 @@ impl Measure {
                 Err(RecvTimeoutError::Timeout) => {
                     self.source.poll();
                     self.conntrack.poll();
+                    self.source.poll_dns(|message| self.dns.take(message));
                 }
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
             }
@@ -133,7 +137,12 @@ impl Measure {
         self.lost(Loss::ConntrackNamespaces, translation.namespaces);
         let deltas = self.deltas.advance(collected.sockets);
         let conntrack = &self.conntrack;
-        let attributed = self.attribution.attribute(deltas, |socket| conntrack.translate(socket));
+        let mut attributed =
+            self.attribution.attribute(deltas, |socket| conntrack.translate(socket));
+        self.source.poll_dns(|message| self.dns.take(message));
+        self.dns.resolve(&mut attributed, now, clock::monotonic_ns());
+        let unread = self.dns.dropped();
+        self.lost(Loss::DnsMessages, collected.dns_dropped + unread);
         let rows = self.rows.aggregate(&attributed, interval);
         self.metrics.interval(|workloads, agent| {
             workloads.add(&rows, now);
@@ -143,6 +152,7 @@ impl Measure {
             agent.last_rows = rows.len() as u64;
             agent.waiting = self.spool.len() as u64;
             agent.conntrack = self.conntrack.status();
+            workloads.set_questions(self.dns.questions());
         });
         self.spool_rows(rows::batch(&rows, &self.observer, interval), rows.len());
     }

@@ -47,11 +47,13 @@ pub enum Loss {
     ConntrackEntries,
     /// Network namespaces whose connection tracking could not be followed.
     ConntrackNamespaces,
+    /// Messages of DNS that were not read: names and counts of questions lack them.
+    DnsMessages,
 }
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MapInsertFailures,
         Self::RingDrops,
         Self::SpoolRows,
@@ -63,6 +65,7 @@ impl Loss {
         Self::ConntrackOverruns,
         Self::ConntrackEntries,
         Self::ConntrackNamespaces,
+        Self::DnsMessages,
     ];
 
     /// The reason's name, as in the header and in `agent_loss.reason`.
@@ -80,6 +83,7 @@ impl Loss {
             Self::ConntrackOverruns => "conntrack_overruns",
             Self::ConntrackEntries => "conntrack_entries",
             Self::ConntrackNamespaces => "conntrack_namespaces",
+            Self::DnsMessages => "dns_messages",
         }
     }
 }

@@ -1,0 +1,106 @@
+//! Questions and their answers, counted by workload.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::attribution::Workload;
+
+/// A question without an answer for so long is one that timed out, as resolvers see it (resolv.conf(5)).
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Questions that wait for their answers.
+const MAX_PENDING: usize = 65_536;
+/// Workloads that are told apart.
+const MAX_WORKLOADS: usize = 10_000;
+
+/// Upper bounds of the latency histogram, seconds.
+pub(crate) const LATENCY_BOUNDS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// What became of a workload's questions since it was first heard of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcomes {
+    /// Questions by the type that was asked for.
+    pub(crate) questions: BTreeMap<&'static str, u64>,
+    /// Answers by their code.
+    pub(crate) answers: BTreeMap<&'static str, u64>,
+    pub(crate) timeouts: u64,
+    /// Answers by the first of [`LATENCY_BOUNDS`] that their latency is not above; one more is above all.
+    pub(crate) latencies: [u64; LATENCY_BOUNDS.len() + 1],
+    /// Sum of the latencies, microseconds.
+    pub(crate) latency_us: u64,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    /// By socket and message id: who asked, and when.
+    pending: HashMap<(u64, u16), (Arc<Workload>, u64)>,
+    outcomes: HashMap<Arc<Workload>, Outcomes>,
+}
+
+impl Questions {
+    pub(super) fn asked(
+        &mut self,
+        workload: &Arc<Workload>,
+        cookie: u64,
+        id: u16,
+        kind: &'static str,
+        at_ns: u64,
+    ) {
+        let Some(outcomes) = self.of(workload) else { return };
+        *outcomes.questions.entry(kind).or_insert(0) += 1;
+        if self.pending.len() < MAX_PENDING {
+            // A repetition of the question counts from there on.
+            self.pending.insert((cookie, id), (Arc::clone(workload), at_ns));
+        }
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        workload: &Arc<Workload>,
+        cookie: u64,
+        id: u16,
+        code: &'static str,
+        at_ns: u64,
+    ) {
+        let asked = self.pending.remove(&(cookie, id)).map(|(_, asked_ns)| asked_ns);
+        let Some(outcomes) = self.of(workload) else { return };
+        *outcomes.answers.entry(code).or_insert(0) += 1;
+        let Some(asked_ns) = asked else { return };
+        let us = at_ns.saturating_sub(asked_ns) / 1000;
+        let seconds = Duration::from_micros(us).as_secs_f64();
+        let slot = LATENCY_BOUNDS.partition_point(|bound| *bound < seconds);
+        if let Some(count) = outcomes.latencies.get_mut(slot) {
+            *count += 1;
+        }
+        outcomes.latency_us += us;
+    }
+
+    /// Counts the questions that nobody answered; `now_ns` is `CLOCK_MONOTONIC`.
+    pub(super) fn time_out(&mut self, now_ns: u64) {
+        let outcomes = &mut self.outcomes;
+        self.pending.retain(|_, (workload, asked_ns)| {
+            let waits = Duration::from_nanos(now_ns.saturating_sub(*asked_ns)) < TIMEOUT;
+            if !waits && let Some(outcomes) = outcomes.get_mut(workload) {
+                outcomes.timeouts += 1;
+            }
+            waits
+        });
+    }
+
+    /// Workloads that asked.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (&Arc<Workload>, &Outcomes)> {
+        self.outcomes.iter()
+    }
+
+    fn of(&mut self, workload: &Arc<Workload>) -> Option<&mut Outcomes> {
+        if !self.outcomes.contains_key(workload) {
+            if self.outcomes.len() >= MAX_WORKLOADS {
+                return None;
+            }
+            self.outcomes.insert(Arc::clone(workload), Outcomes::default());
+        }
+        self.outcomes.get_mut(workload)
+    }
+}
