@@ -299,8 +299,8 @@ fn names_that_workloads_ask_for_are_those_of_their_peers() {
             "--user=root",
             "--bind-interfaces",
             &format!("--listen-address={server}"),
-            "--host-record=one.test,192.0.2.1",
-            "--host-record=hosted.test,192.0.2.2",
+            "--host-record=one.test,203.0.113.1",
+            "--host-record=hosted.test,203.0.113.2",
             "--cname=shop.test,hosted.test",
             "--address=/missing.test/",
         ],
@@ -309,7 +309,7 @@ fn names_that_workloads_ask_for_are_those_of_their_peers() {
         !lab.b.run("ss", &["-lunH", "sport = :53"]).is_empty()
     });
     // Nobody is there, but there is a way.
-    lab.a.run("ip", &["route", "add", "192.0.2.0/24", "via", &server]);
+    lab.a.run("ip", &["route", "add", "203.0.113.0/24", "via", &server]);
     let _resolver = Resolver::of(&lab.a, &server);
     let up = Up::start();
     lab.a.run("python3", &["-c", LOOK_UP, "one.test", "shop.test", "missing.test"]);
@@ -318,10 +318,10 @@ fn names_that_workloads_ask_for_are_those_of_their_peers() {
         up.total("flow_tx_packets_total", &selector)
     };
     support::eventually("flows with names", Duration::from_secs(20), || {
-        sent("192.0.2.1", "one.test") > 0.0 && sent("192.0.2.2", "shop.test") > 0.0
+        sent("203.0.113.1", "one.test") > 0.0 && sent("203.0.113.2", "shop.test") > 0.0
     });
     // Not by the name that another name stands for.
-    assert_eq!(sent("192.0.2.2", "hosted.test"), 0.0);
+    assert_eq!(sent("203.0.113.2", "hosted.test"), 0.0);
     let python = "workload=~\"python.*\"";
     let latest = |metric: &str, selector: &str| {
         let expression = format!("sum({metric}{{{python}{selector}}})");

@@ -35,6 +35,8 @@ struct Event {
     cookie: u64,
     at_ns: u64,
     parsed: Parsed,
+    /// For an interval, since nobody knew whose it was.
+    waited: bool,
 }
 
 /// What workloads ask, and what they learn.
@@ -54,7 +56,7 @@ impl Dns {
         match parsed {
             Some(parsed) if self.waiting.len() < MAX_WAITING => {
                 let DnsMessage { cookie, at_ns, .. } = *message;
-                self.waiting.push(Event { cookie, at_ns, parsed });
+                self.waiting.push(Event { cookie, at_ns, parsed, waited: false });
             }
             _ => self.dropped += 1,
         }
@@ -69,11 +71,17 @@ impl Dns {
     pub(crate) fn resolve(&mut self, flows: &mut [Attributed], now: Instant, now_ns: u64) {
         let whose: HashMap<u64, Arc<Workload>> =
             flows.iter().map(|f| (f.delta.socket.cookie, Arc::clone(&f.local))).collect();
-        for Event { cookie, at_ns, parsed } in self.waiting.drain(..) {
-            let Some(workload) = whose.get(&cookie) else {
-                self.dropped += 1;
+        for mut event in std::mem::take(&mut self.waiting) {
+            let Some(workload) = whose.get(&event.cookie) else {
+                // Its socket began after the flows were collected: the next interval has it.
+                if !std::mem::replace(&mut event.waited, true) {
+                    self.waiting.push(event);
+                } else {
+                    self.dropped += 1;
+                }
                 continue;
             };
+            let Event { cookie, at_ns, parsed, .. } = event;
             match parsed {
                 Parsed::Question(Question { id, kind }) => {
                     self.questions.asked(workload, cookie, id, kind, at_ns);

@@ -144,6 +144,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_real_servers_answer() {
+        // dnsmasq 2.90: shop.test is hosted.test is 192.0.2.2.
+        let hex = "1234858000010002000000000473686f7004746573740000010001c00c00050001000000000\
+                   00d06686f73746564047465737400c02700010001000000000004c0000202";
+        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let pair = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+        let bytes: Vec<u8> = digits.chunks(2).map(pair).collect();
+        let Some(Parsed::Answer(answer)) = parse(&bytes) else { panic!("it is an answer") };
+        assert_eq!((&*answer.name, answer.code, answer.ttl), ("shop.test", "NOERROR", 0));
+        assert_eq!(answer.addresses, ["192.0.2.2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
     fn what_is_cut_off_is_nothing() {
         let whole = answer(7, "shop.example.com", 300, &["192.0.2.1".parse().unwrap()]);
         for length in 0..whole.len() {

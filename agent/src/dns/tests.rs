@@ -95,6 +95,21 @@ fn each_workload_knows_an_address_by_the_name_that_it_asked_for() {
 }
 
 #[test]
+fn an_answer_that_came_before_its_socket_was_told_of_is_not_lost() {
+    let mut dns = Dns::default();
+    let now = Instant::now();
+    dns.take(&message(1, 0, true, &answer(7, "shop.example.com", 60, &[ip("192.0.2.1")])));
+    dns.resolve(&mut [], now, 0);
+    let mut flows = vec![
+        flow(2, "shop", Protocol::Tcp, "192.0.2.1:443"),
+        flow(1, "shop", Protocol::Udp, "10.0.0.53:53"),
+    ];
+    dns.resolve(&mut flows, now, 0);
+    assert_eq!(domains(&flows), [Some("shop.example.com"), None]);
+    assert_eq!(dns.dropped(), 0);
+}
+
+#[test]
 fn peers_within_the_node_have_no_domain() {
     let mut dns = Dns::default();
     dns.take(&message(1, 0, true, &answer(7, "local.example.com", 60, &[ip("10.0.0.9")])));
@@ -142,7 +157,9 @@ fn what_cannot_be_read_or_kept_is_counted() {
         dns.take(&asks);
     }
     assert_eq!(dns.dropped(), 5);
-    // Nobody's socket: it was not reported.
+    // Nobody's socket: it was not reported, and not in the next interval.
+    dns.resolve(&mut [], Instant::now(), 0);
+    assert_eq!(dns.dropped(), 0);
     dns.resolve(&mut [], Instant::now(), 0);
     assert_eq!(usize::try_from(dns.dropped()).unwrap(), MAX_WAITING);
 }

@@ -182,3 +182,41 @@ fn a_dialled_service_is_told_beside_what_answered() {
     assert_eq!(ports.iter().collect::<Vec<_>>(), [None, Some(443)]);
     assert!(batch.column_by_name("peer_service_address").is_some());
 }
+
+#[test]
+fn domains_are_told_row_by_row() {
+    let mut rows = Rows::new(32768..=60999);
+    let flow = |peer: &str, domain: Option<&str>| Attributed {
+        domain: domain.map(Into::into),
+        ..socket(Role::Client, "10.0.0.1:40000", peer, 100, true)
+    };
+    let flows = [
+        flow("10.0.0.2:53", None),
+        flow("192.0.2.1:99", Some("one.test")),
+        flow("192.0.2.2:99", Some("shop.test")),
+        flow("192.0.2.3:99", None),
+    ];
+    let rows = rows.aggregate(&flows, at(10));
+    let batch =
+        batch(&rows, &Observer { node: "n".into(), ..Observer::default() }, at(10)).unwrap();
+    let header = weir_wire::Header {
+        agent: "a".into(),
+        boot: "b".into(),
+        sequence: 1,
+        losses: BTreeMap::new(),
+    };
+    let body = weir_wire::encode(&header, &batch).unwrap();
+    let limits = weir_wire::Limits::default();
+    let stream = weir_wire::frame::inflate(&body, limits.decompressed_bytes).unwrap();
+    for message in [weir_wire::decode(&stream, &limits), weir_wire::decode_flows(&stream, &limits)]
+    {
+        let message = message.unwrap();
+        let column = message.batches[0].column_by_name("peer_domain").unwrap();
+        let labels = column.as_any_dictionary();
+        let values = labels.values().as_string::<i32>();
+        let keys = labels.keys().as_primitive::<arrow_array::types::Int32Type>();
+        let domains: Vec<_> =
+            keys.iter().map(|key| key.map(|key| values.value(key as usize))).collect();
+        assert_eq!(domains, [None, Some("one.test"), Some("shop.test"), None]);
+    }
+}

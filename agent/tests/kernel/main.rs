@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod datagrams;
+mod dns;
 mod lab;
 mod life;
 mod nat;
