@@ -144,10 +144,39 @@ fn id(socket: &SocketState) -> Id {
     (socket.cookie, apart.then_some((socket.protocol, socket.local, socket.peer)))
 }
 
+/// What the next report is compared with.
 #[derive(Debug)]
 struct Last {
-    state: SocketState,
+    local: SocketAddr,
+    counters: Counters,
+    rtt_sum_us: u64,
+    /// Nothing is compared with the round trips of a socket that is gone.
+    rtt: Option<Box<Histogram>>,
+    connect_time_known: bool,
+    closed: bool,
     round: u64,
+}
+
+impl Last {
+    fn new(socket: &SocketState, round: u64) -> Self {
+        Self {
+            local: socket.local,
+            counters: socket.counters,
+            rtt_sum_us: socket.rtt.sum_us,
+            rtt: (!socket.closed).then(|| Box::new(socket.rtt.clone())),
+            connect_time_known: socket.connect_time_us.is_some(),
+            closed: socket.closed,
+            round,
+        }
+    }
+
+    /// The same report again.
+    fn is(&self, socket: &SocketState) -> bool {
+        self.closed == socket.closed
+            && self.local == socket.local
+            && self.counters == socket.counters
+            && self.rtt_sum_us == socket.rtt.sum_us
+    }
 }
 
 /// The last report of every socket.
@@ -174,7 +203,7 @@ impl Deltas {
         }
         let round = self.round;
         self.last.retain(|_, last| {
-            round.saturating_sub(last.round) < if last.state.closed { 2 } else { FORGET_AFTER }
+            round.saturating_sub(last.round) < if last.closed { 2 } else { FORGET_AFTER }
         });
         deltas
     }
@@ -193,10 +222,10 @@ impl Deltas {
 
     fn one(&mut self, socket: SocketState) -> Option<Delta> {
         let id = id(&socket);
-        let last = self.last.get(&id).map(|l| &l.state);
+        let last = self.last.get(&id);
         // A record that was handed over while the map was being read comes twice. (A connection that
         // never was says too little about itself to tell its repetition from another attempt.)
-        if last.is_some_and(|l| l.closed && *l == socket && socket.counters.closes > 0) {
+        if last.is_some_and(|l| l.closed && l.is(&socket) && socket.counters.closes > 0) {
             return None;
         }
         let none = Histogram::default();
@@ -206,21 +235,25 @@ impl Deltas {
                 Some(l) => combine(&socket.counters, &l.counters, u64::saturating_sub),
                 None => socket.counters,
             },
-            rtt: Durations::between(last.map_or(&none, |l| &l.rtt), &socket.rtt),
+            rtt: Durations::between(
+                last.and_then(|l| l.rtt.as_deref()).unwrap_or(&none),
+                &socket.rtt,
+            ),
             connect_time_us: socket
                 .connect_time_us
-                .filter(|_| last.is_none_or(|l| l.connect_time_us.is_none())),
+                .filter(|_| last.is_none_or(|l| !l.connect_time_known)),
             open: socket.open && !socket.closed,
-            socket: socket.clone(),
+            socket,
         };
-        self.last.insert(id, Last { state: socket, round: self.round });
+        self.last.insert(id, Last::new(&delta.socket, self.round));
         Some(delta)
     }
 }
 
 /// The cookie names another connection than before.
-fn went_back(last: &SocketState, socket: &SocketState) -> bool {
-    let mut back = socket.rtt.slots.iter().zip(&last.rtt.slots).any(|(now, before)| now < before);
+fn went_back(last: &Last, socket: &SocketState) -> bool {
+    let before = last.rtt.iter().flat_map(|rtt| rtt.slots.iter());
+    let mut back = socket.rtt.slots.iter().zip(before).any(|(now, before)| now < before);
     combine(&socket.counters, &last.counters, |now, before| {
         back |= now < before;
         0

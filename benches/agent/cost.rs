@@ -1,8 +1,8 @@
 //! What the agent costs the node that it measures: pairs of runs without and with it, in one go.
 //!
 //! `cargo bench -p weir-agent --bench cost`, as root. It takes iperf3, nginx and wrk
-//! (`apt-get install iperf3 nginx-light wrk`). `WEIR_BENCH_PAIRS` sets how many pairs of runs (default 7),
-//! `WEIR_BENCH_SECONDS` how long each run is (default 3), `WEIR_BENCH_PARTS=throughput,requests,agent` which.
+//! (`apt-get install iperf3 nginx-light wrk`). `WEIR_BENCH_PAIRS` sets how many pairs of runs (default 5),
+//! `WEIR_BENCH_SECONDS` how long each run is (default 5), `WEIR_BENCH_PARTS=throughput,requests,agent` which.
 //!
 //! Everything happens between two network namespaces of this machine; both ends are measured, which no node
 //! has to do for its own traffic alone. The agent sends to a server that takes everything and keeps nothing.
@@ -33,6 +33,11 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == flows::HOLD) {
+        flows::hold(&arguments[1..]);
+        return ExitCode::SUCCESS;
+    }
     // Also called to list what there is.
     if !std::env::args().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS;
@@ -44,7 +49,7 @@ fn main() -> ExitCode {
     let parts = std::env::var("WEIR_BENCH_PARTS").unwrap_or_default();
     let wanted = |part: &str| parts.is_empty() || parts.split(',').any(|p| p == part);
     let statistics = Statistics::on();
-    let (pairs, seconds) = (number("WEIR_BENCH_PAIRS", 7), number("WEIR_BENCH_SECONDS", 3));
+    let (pairs, seconds) = (number("WEIR_BENCH_PAIRS", 5), number("WEIR_BENCH_SECONDS", 5));
     println!("{:<44} {:>12} {:>12} {:>8}  goal", "figure", "without", "with", "ratio");
     if wanted("throughput") {
         throughput(&lab, pairs, seconds);
@@ -157,6 +162,9 @@ fn requests(lab: &Lab, count: u64, seconds: u64) {
     let spent = agent.programs().since(before);
     Statistics::set(false);
     spent.print("of them, per connection, both ends", rate * seconds as f64);
+    let (user, system) = agent.cpu();
+    let cores = |time: Duration| time.as_secs_f64() / seconds as f64;
+    println!("  agent: {:.3} cores of user and {:.3} of system time", cores(user), cores(system));
     drop(server);
 }
 
@@ -210,7 +218,7 @@ fn own_cost(lab: &Lab, wanted: usize, goal_cores: f64, goal_mib: f64) {
     const INTERVAL: Duration = Duration::from_secs(10);
     let sink = Sink::start();
     let agent = Agent::start_every(&sink, INTERVAL);
-    let flows = flows::open(lab, wanted);
+    let mut flows = flows::open(lab, wanted);
     // The first intervals have all connections as new ones.
     for _ in 0..2 {
         flows.talk();

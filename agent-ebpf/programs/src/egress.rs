@@ -13,6 +13,10 @@ use crate::datagrams::{self, Direction};
 use crate::maps;
 use crate::read::{self, field};
 
+/// Bytes of a segment without data, at most: the headers of IPv6 and TCP with all options. Lower layers do not
+/// count here.
+const PURE_ACK: u32 = 40 + 60;
+
 #[inline(always)]
 pub fn handle(context: &SkBuffContext) {
     let sk = field!(context.skb.skb, __sk_buff.__bindgen_anon_2: u64) as *mut bpf_sock;
@@ -27,6 +31,10 @@ pub fn handle(context: &SkBuffContext) {
     let protocol = field!(sk, bpf_sock.protocol: u32);
     if protocol != protocol::TCP {
         datagrams::count(context, sk, protocol, Direction::Sent);
+        return;
+    }
+    // What carries data is acknowledged soon, and then brings the socket up to date by itself.
+    if field!(context.skb.skb, __sk_buff.len: u32) > PURE_ACK {
         return;
     }
     let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };

@@ -64,7 +64,10 @@ impl Names {
         let asked = (Arc::clone(&flow.local), socket.peer.ip());
         let name = self.by_address.get(&asked).filter(|name| now < name.until);
         let name = name.map(|name| Arc::clone(&name.name));
-        self.flows.insert(id, (name.clone(), until));
+        // One that is over is not told of again.
+        if !socket.closed {
+            self.flows.insert(id, (name.clone(), until));
+        }
         name
     }
 
