@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::metrics::Listen;
-use crate::run::{self, Config};
+use crate::run::{self, Config, TlsFiles};
 use crate::source::Choice;
 
 pub use signals::Signals;
@@ -60,6 +60,16 @@ struct RunArgs {
     /// line `agent TOKEN`. Read again for each request.
     #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// File with the certificates (PEM) that the server's may come from, instead of the public authorities.
+    /// Read again when it changes, as are the next two.
+    #[arg(long, value_name = "FILE", env = "WEIR_CA_FILE")]
+    ca_file: Option<PathBuf>,
+    /// File with the certificate (PEM) that the agent shows to the server.
+    #[arg(long, value_name = "FILE", env = "WEIR_CLIENT_CERT", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// File with its private key (PEM).
+    #[arg(long, value_name = "FILE", env = "WEIR_CLIENT_KEY", requires = "client_cert")]
+    client_key: Option<PathBuf>,
     /// Name of this node [default: the host name]
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
@@ -129,6 +139,7 @@ impl Cli {
             interval: args.interval,
             spool_bytes: args.spool_bytes,
             token_file: args.token_file,
+            tls: TlsFiles { ca: args.ca_file, client: args.client_cert.zip(args.client_key) },
             node: args.node,
             cluster: args.cluster,
             zone: args.zone,
@@ -142,6 +153,7 @@ impl Cli {
             },
             samples: !args.no_samples,
             dns: !args.no_dns,
+            drop_privileges: true,
             source: match args.source {
                 SourceArg::Auto => Choice::Auto,
                 SourceArg::Bpf => Choice::Bpf,

@@ -15,6 +15,7 @@
 
 pub mod attribution;
 pub mod bpf;
+mod capabilities;
 pub mod cgroup_mount;
 pub mod cli;
 pub mod conntrack;

@@ -15,15 +15,19 @@ mod measure;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use crate::bpf::Options;
+use crate::capabilities;
+use crate::conntrack::Conntrack;
 use crate::metrics::{self, Listen, ListenError, Metrics, Node, RemoteWrite};
 use crate::rows::Observer;
+use crate::ship::tls::Clients;
+pub use crate::ship::tls::{TlsError, TlsFiles};
 use crate::ship::{Poster, Shipper, Stop, Target};
 use crate::source::{Choice, Source, SourceError};
 use crate::spool::{Spool, SpoolError};
@@ -47,6 +51,8 @@ pub struct Config {
     /// File with the bearer token for the server: the token alone, or lines `agent TOKEN` as the
     /// server's own file has them. Read again for each request.
     pub token_file: Option<PathBuf>,
+    /// Certificates for an `https://` server. Read again when they change.
+    pub tls: TlsFiles,
     /// Name of this node; the host name when not given.
     pub node: Option<String>,
     /// Name of the cluster that this node belongs to.
@@ -55,6 +61,9 @@ pub struct Config {
     pub zone: Option<String>,
     /// How to measure.
     pub source: Choice,
+    /// Give up every privilege that is not needed any more once measuring has begun, of the calling thread
+    /// too.
+    pub drop_privileges: bool,
     /// Read the names that workloads ask for.
     pub dns: bool,
     /// Where metrics are offered to scrapers; `None` offers none.
@@ -75,10 +84,12 @@ impl Config {
             spool: spool.into(),
             spool_bytes: 256 << 20,
             token_file: None,
+            tls: TlsFiles::default(),
             node: None,
             cluster: None,
             zone: None,
             source: Choice::Auto,
+            drop_privileges: false,
             dns: true,
             listen: None,
             samples: false,
@@ -93,6 +104,12 @@ pub enum Error {
     /// The server is not a URL that batches can be posted to.
     #[error("server `{0}` is no URL; give http://HOST:PORT or https://HOST:PORT")]
     Server(String),
+    /// Certificates are of use to nobody.
+    #[error("certificates were given, but server `{0}` is asked without TLS; write https://")]
+    TlsWithoutUse(String),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The interval is out of bounds.
     #[error("interval {0:?} is not between 1 s and 1 h")]
     Interval(Duration),
@@ -138,12 +155,25 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     if config.interval < INTERVAL_LIMITS.0 || config.interval > INTERVAL_LIMITS.1 {
         return Err(Error::Interval(config.interval));
     }
+    let has_files = config.tls.ca.is_some() || config.tls.client.is_some();
+    if has_files && config.server.starts_with("http://") {
+        return Err(Error::TlsWithoutUse(config.server));
+    }
+    let clients = Arc::new(Clients::new(config.tls)?);
     let node = config.node.clone().unwrap_or_else(host_name);
     let spool = Spool::open(&config.spool, config.spool_bytes, &node)?;
+    let options = Options { dns: config.dns, ..Options::default() };
+    let source = Source::start(config.source, &options)?;
+    let conntrack = Conntrack::start();
+    // Before there are other threads, which would keep theirs.
+    if config.drop_privileges
+        && let Err(error) = capabilities::keep_what_is_needed()
+    {
+        tracing::warn!(%error, "privileges that are not needed could not be given up");
+    }
     let metrics = Metrics::default();
     let endpoint = config.listen.map(|listen| metrics::Server::start(listen, metrics.clone()));
     let endpoint = endpoint.transpose()?;
-    let source = Source::start(config.source, &Options { dns: config.dns, ..Options::default() })?;
     let observer = Observer { node, cluster: config.cluster, zone: config.zone };
     tracing::info!(
         agent = spool.agent(), server = config.server, interval = ?config.interval,
@@ -154,18 +184,20 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
         tracing::info!(address = %endpoint.address(), "metrics are offered");
     }
     let target = Target { server: config.server, token_file: config.token_file };
-    let samples = config.samples.then(|| RemoteWrite::new(Poster::new(target.clone()), &observer));
+    let samples = config
+        .samples
+        .then(|| RemoteWrite::new(Poster::new(target.clone(), Arc::clone(&clients)), &observer));
     let (node, stopped) = mpsc::channel();
     let reading = Node::new(metrics.clone(), samples);
     named("weir-node", move || reading.run(config.interval, &stopped))?;
-    let shipper = Shipper::new(target, spool.clone(), stop.clone());
+    let shipper = Shipper::new(Poster::new(target, clients), spool.clone(), stop.clone());
     let (alive, ended) = mpsc::channel();
     let shipping = named("weir-ship", move || {
         shipper.run();
         drop(alive);
     })?;
     let (sender, receiver) = mpsc::channel();
-    let measure = Measure::new(source, observer, spool.clone(), metrics);
+    let measure = Measure::new(source, conntrack, observer, spool.clone(), metrics);
     let measuring = named("weir-measure", move || measure.run(config.interval, &receiver))?;
     Ok(Handle {
         measuring: Some((sender, measuring)),

@@ -11,6 +11,7 @@ mod backoff;
 mod post;
 #[cfg(test)]
 pub(crate) mod receiver;
+pub(crate) mod tls;
 mod token;
 
 use std::sync::Arc;
@@ -53,8 +54,7 @@ pub(crate) struct Shipper {
 }
 
 impl Shipper {
-    pub(crate) fn new(target: Target, spool: Spool, stop: Stop) -> Self {
-        let poster = Poster::new(target);
+    pub(crate) fn new(poster: Poster, spool: Spool, stop: Stop) -> Self {
         Self {
             url: poster.url(PATH),
             poster,

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::fs;
 
 use crate::bpf::{BpfCollector, Options};
+use crate::capabilities::{self, USEFUL};
 use crate::cgroup_mount;
+use crate::conntrack::Conntrack;
 use crate::sock_diag::{SockDiag, namespaces};
 
 /// Prints one line for each thing that decides how far the agent sees.
@@ -16,6 +18,11 @@ pub(super) fn print() {
         "user",
         if root { "root" } else { "not root: sockets of other users have no process name" },
     );
+    if let Ok(effective) = capabilities::effective() {
+        for capability in USEFUL.iter().filter(|capability| !capability.is_in(effective)) {
+            line("", &format!("without {}: {}", capability.name, capability.without));
+        }
+    }
     match BpfCollector::start(&Options::default()) {
         Ok(_) => line("BPF", "works: TCP, UDP and ICMP are measured from the first packet"),
         Err(error) => {
@@ -37,6 +44,17 @@ pub(super) fn print() {
         }
         Err(error) => line("sock_diag", &format!("refused: {error}")),
     }
+    let status = Conntrack::start().status();
+    line(
+        "conntrack",
+        &match status.namespaces {
+            0 => "refused: dialled services are not resolved to what answers".to_owned(),
+            read => format!(
+                "works: {} translated connections in {read} network namespaces, {} not permitted",
+                status.entries, status.refused
+            ),
+        },
+    );
     let btf = fs::metadata("/sys/kernel/btf/vmlinux").is_ok();
     line("BTF", if btf { "present" } else { "absent: no drop reasons" });
     match cgroup_mount::find() {

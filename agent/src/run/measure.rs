@@ -45,13 +45,19 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn new(source: Source, observer: Observer, spool: Spool, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        source: Source,
+        conntrack: Conntrack,
+        observer: Observer,
+        spool: Spool,
+        metrics: Metrics,
+    ) -> Self {
         metrics.agent(|agent| agent.source = source.name());
         Self {
             source,
             deltas: Deltas::default(),
             attribution: Attribution::new(),
-            conntrack: Conntrack::start(),
+            conntrack,
             dns: Dns::default(),
             rows: Rows::new(rows::ephemeral_ports()),
             metrics,

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::backoff::{self, Verdict};
+use super::tls::Clients;
 use super::token;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that is out of memory or disk may be slow; an answer after this is not waited for.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest part of an error's text that is read.
@@ -49,21 +50,13 @@ pub(crate) enum SendError {
 /// Posts requests, over connections that are kept.
 #[derive(Debug)]
 pub(crate) struct Poster {
-    http: ureq::Agent,
+    clients: Arc<Clients>,
     target: Target,
 }
 
 impl Poster {
-    pub(crate) fn new(target: Target) -> Self {
-        let http = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .user_agent(concat!("weir-agent/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        Self { http, target }
+    pub(crate) fn new(target: Target, clients: Arc<Clients>) -> Self {
+        Self { clients, target }
     }
 
     /// Where a path of the server is.
@@ -89,8 +82,13 @@ impl Poster {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<(), SendError> {
-        let mut request =
-            self.http.post(self.url(path)).config().timeout_global(Some(timeout)).build();
+        let mut request = self
+            .clients
+            .client()
+            .post(self.url(path))
+            .config()
+            .timeout_global(Some(timeout))
+            .build();
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -22,7 +22,8 @@ impl Shipping {
         let spool = Spool::open(directory.path(), 1 << 20, "n").unwrap();
         let stop = Stop::default();
         let target = Target { server, token_file };
-        let shipper = Shipper::new(target, spool.clone(), stop.clone());
+        let clients = Arc::new(tls::Clients::new(tls::TlsFiles::default()).unwrap());
+        let shipper = Shipper::new(Poster::new(target, clients), spool.clone(), stop.clone());
         let thread = Some(std::thread::spawn(move || shipper.run()));
         Self { spool, stop, thread, directory }
     }
