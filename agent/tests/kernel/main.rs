@@ -12,5 +12,6 @@ mod permission;
 mod pressure;
 mod short;
 mod stream;
+mod tools;
 mod transfer;
 mod watch;
