@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use weir_wire::histogram::{BUCKETS, FIRST_INDEX, upper_bound};
 
-use crate::socket::{Counters, Histogram, Protocol, SocketState};
+use crate::socket::{Counters, Histogram, Protocol, Slots, SocketState};
 
 /// Collections after which a socket that nobody reports any more is forgotten. More than one: the
 /// walk over a kernel map that changes meanwhile may pass an entry by.
@@ -29,26 +29,34 @@ pub struct Durations {
     pub min_us: u64,
     /// See `min_us`.
     pub max_us: u64,
-    /// Counts by slot, as in [`Histogram`]; empty when nothing was measured.
-    pub slots: Vec<u64>,
+    /// Slots of [`Histogram`] that have a count, ascending, and the counts; most sockets have few.
+    pub slots: Vec<(u8, u64)>,
 }
 
 impl Durations {
     /// One duration.
     #[must_use]
     pub fn one(us: u64) -> Self {
-        let mut slots = vec![0; BUCKETS];
-        let slot = usize::try_from(weir_wire::histogram::index_of(us) - FIRST_INDEX);
-        if let Some(count) = slot.ok().and_then(|s| slots.get_mut(s)) {
-            *count = 1;
-        }
-        Self { sum_us: us, min_us: us, max_us: us, slots }
+        let slot = u8::try_from(weir_wire::histogram::index_of(us) - FIRST_INDEX);
+        Self { sum_us: us, min_us: us, max_us: us, slots: slot.iter().map(|s| (*s, 1)).collect() }
     }
 
     /// How many durations were measured.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.slots.iter().sum()
+        self.slots.iter().map(|(_, count)| count).sum()
+    }
+
+    /// The counts of all slots.
+    #[must_use]
+    pub fn dense(&self) -> [u64; BUCKETS] {
+        let mut all = [0; BUCKETS];
+        for (slot, count) in &self.slots {
+            if let Some(place) = all.get_mut(usize::from(*slot)) {
+                *place = *count;
+            }
+        }
+        all
     }
 
     /// Adds other durations to these.
@@ -63,23 +71,27 @@ impl Durations {
         self.sum_us += other.sum_us;
         self.min_us = self.min_us.min(other.min_us);
         self.max_us = self.max_us.max(other.max_us);
-        for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
-            *mine += theirs;
+        for (slot, count) in &other.slots {
+            match self.slots.binary_search_by_key(slot, |(slot, _)| *slot) {
+                Ok(place) => {
+                    if let Some((_, mine)) = self.slots.get_mut(place) {
+                        *mine += count;
+                    }
+                }
+                Err(place) => self.slots.insert(place, (*slot, *count)),
+            }
         }
     }
 
     /// The part of `now` that `before` does not have.
     fn between(before: &Histogram, now: &Histogram) -> Self {
-        let slots: Vec<u64> = now
-            .slots
-            .iter()
-            .zip(&before.slots)
-            .map(|(n, b)| u64::from(n.saturating_sub(*b)))
-            .collect();
-        let Some(first) = slots.iter().position(|&n| n != 0) else {
+        let grown = now.slots.iter().zip(before.slots.iter()).map(|(n, b)| n.saturating_sub(*b));
+        let slots: Vec<(u8, u64)> =
+            (0..).zip(grown).filter(|(_, n)| *n != 0).map(|(slot, n)| (slot, n.into())).collect();
+        let (Some((first, _)), Some((last, _))) = (slots.first(), slots.last()) else {
             return Self::default();
         };
-        let last = slots.iter().rposition(|&n| n != 0).unwrap_or(first);
+        let (first, last) = (usize::from(*first), usize::from(*last));
         let had_any = before.slots.iter().any(|&n| n != 0);
         let exact_min = !had_any || now.min_us < before.min_us;
         let exact_max = !had_any || now.max_us > before.max_us;
@@ -124,7 +136,7 @@ fn upper_us(slot: usize) -> u64 {
 /// What one socket did in an interval.
 #[derive(Debug, Clone)]
 pub struct Delta {
-    /// The socket, with its totals: for identity, owner, role and addresses.
+    /// The socket, with its totals but those of round trips: for identity, owner, role and addresses.
     pub socket: SocketState,
     /// What its counters grew by.
     pub counters: Counters,
@@ -149,21 +161,24 @@ fn id(socket: &SocketState) -> Id {
 struct Last {
     local: SocketAddr,
     counters: Counters,
-    rtt_sum_us: u64,
-    /// Nothing is compared with the round trips of a socket that is gone.
-    rtt: Option<Box<Histogram>>,
+    /// Nothing is compared with the slots of a socket that is gone.
+    rtt: Histogram,
     connect_time_known: bool,
     closed: bool,
     round: u64,
 }
 
 impl Last {
-    fn new(socket: &SocketState, round: u64) -> Self {
+    /// Takes the round trips out of the socket.
+    fn new(socket: &mut SocketState, round: u64) -> Self {
+        let mut rtt = std::mem::take(&mut socket.rtt);
+        if socket.closed {
+            rtt.slots = Slots::default();
+        }
         Self {
             local: socket.local,
             counters: socket.counters,
-            rtt_sum_us: socket.rtt.sum_us,
-            rtt: (!socket.closed).then(|| Box::new(socket.rtt.clone())),
+            rtt,
             connect_time_known: socket.connect_time_us.is_some(),
             closed: socket.closed,
             round,
@@ -175,7 +190,7 @@ impl Last {
         self.closed == socket.closed
             && self.local == socket.local
             && self.counters == socket.counters
-            && self.rtt_sum_us == socket.rtt.sum_us
+            && self.rtt.sum_us == socket.rtt.sum_us
     }
 }
 
@@ -230,30 +245,27 @@ impl Deltas {
         }
         let none = Histogram::default();
         let last = last.filter(|l| !l.closed && !went_back(l, &socket));
-        let delta = Delta {
+        let mut delta = Delta {
             counters: match last {
                 Some(l) => combine(&socket.counters, &l.counters, u64::saturating_sub),
                 None => socket.counters,
             },
-            rtt: Durations::between(
-                last.and_then(|l| l.rtt.as_deref()).unwrap_or(&none),
-                &socket.rtt,
-            ),
+            rtt: Durations::between(last.map_or(&none, |l| &l.rtt), &socket.rtt),
             connect_time_us: socket
                 .connect_time_us
                 .filter(|_| last.is_none_or(|l| !l.connect_time_known)),
             open: socket.open && !socket.closed,
             socket,
         };
-        self.last.insert(id, Last::new(&delta.socket, self.round));
+        self.last.insert(id, Last::new(&mut delta.socket, self.round));
         Some(delta)
     }
 }
 
 /// The cookie names another connection than before.
 fn went_back(last: &Last, socket: &SocketState) -> bool {
-    let before = last.rtt.iter().flat_map(|rtt| rtt.slots.iter());
-    let mut back = socket.rtt.slots.iter().zip(before).any(|(now, before)| now < before);
+    let slots = socket.rtt.slots.iter().zip(last.rtt.slots.iter());
+    let mut back = slots.into_iter().any(|(now, before)| now < before);
     combine(&socket.counters, &last.counters, |now, before| {
         back |= now < before;
         0

@@ -96,8 +96,9 @@ impl Dns {
         }
         self.questions.time_out(now_ns);
         for flow in flows.iter_mut() {
-            let known = self.names.of_flow(flow, now);
-            flow.domain = known.filter(|_| flow.peer_scope == Scope::External);
+            if flow.peer_scope == Scope::External {
+                flow.domain = self.names.of_flow(flow, now);
+            }
         }
         self.names.end_interval(now);
     }

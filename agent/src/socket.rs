@@ -4,6 +4,7 @@
 //! cumulative over the socket's life; `crate::deltas` turns them into what happened in an interval.
 
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 
 use weir_wire::histogram::BUCKETS;
 
@@ -61,7 +62,7 @@ pub struct Counters {
 }
 
 /// A cumulative log-scale histogram; slot `i` is bucket index `i - 1` of [`weir_wire::histogram`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// Sum of the measured durations, microseconds.
     pub sum_us: u64,
@@ -70,12 +71,32 @@ pub struct Histogram {
     /// See `min_us`.
     pub max_us: u64,
     /// Counts by slot.
-    pub slots: [u32; BUCKETS],
+    pub slots: Slots,
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { sum_us: 0, min_us: 0, max_us: 0, slots: [0; BUCKETS] }
+/// Counts by slot, [`BUCKETS`] of them. Most sockets have none, which takes no room: there can be a hundred
+/// thousand of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slots(Option<Box<[u32; BUCKETS]>>);
+
+impl From<&[u32; BUCKETS]> for Slots {
+    fn from(counts: &[u32; BUCKETS]) -> Self {
+        Self(counts.iter().any(|n| *n != 0).then(|| Box::new(*counts)))
+    }
+}
+
+impl Deref for Slots {
+    type Target = [u32; BUCKETS];
+
+    fn deref(&self) -> &Self::Target {
+        const NONE: &[u32; BUCKETS] = &[0; BUCKETS];
+        self.0.as_deref().unwrap_or(NONE)
+    }
+}
+
+impl DerefMut for Slots {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.get_or_insert_with(|| Box::new([0; BUCKETS]))
     }
 }
 

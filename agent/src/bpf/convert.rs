@@ -59,7 +59,7 @@ pub(super) fn state(socket: &Socket) -> SocketState {
             sum_us: socket.rtt_sum_us,
             min_us: socket.rtt_min_us.into(),
             max_us: socket.rtt_max_us.into(),
-            slots: socket.rtt_slots,
+            slots: (&socket.rtt_slots).into(),
         },
         connect_time_us: (client && established).then_some(socket.connect_time_us.into()),
         open: established && !closed,

@@ -165,7 +165,7 @@ fn duration_column<'a>(
 }
 
 fn trimmed(durations: &Durations) -> (i32, Vec<i64>) {
-    let slots: Vec<i64> = durations.slots.iter().map(|&n| saturated(n)).collect();
+    let slots = durations.dense().map(saturated);
     let (offset, kept) = histogram::trim(&slots);
     (offset, kept.to_vec())
 }
