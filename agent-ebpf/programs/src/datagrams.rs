@@ -14,15 +14,13 @@ use core::arch::asm;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
-use aya_ebpf::helpers::{
-    bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_sk_fullsock, bpf_skb_load_bytes,
-};
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 use weir_agent_ebpf::{DNS_PORT, DatagramKey, Datagrams, protocol};
 
 use crate::dns;
 use crate::maps::{self, OWNERS};
-use crate::read::{field, mapped};
+use crate::read::{self, field, mapped};
 
 const AF_INET6: u32 = 10;
 const SOCK_DGRAM: u32 = 2;
@@ -41,14 +39,7 @@ pub enum Direction {
 /// `cgroup_skb/ingress`
 #[inline(always)]
 pub fn arrived(context: &SkBuffContext) {
-    let sk = field!(context.skb.skb, __sk_buff.__bindgen_anon_2: u64) as *mut bpf_sock;
-    if sk.is_null() {
-        return;
-    }
-    let sk = unsafe { bpf_sk_fullsock(sk) };
-    if sk.is_null() {
-        return;
-    }
+    let Some(sk) = read::full_socket(context) else { return };
     let protocol = field!(sk, bpf_sock.protocol: u32);
     if protocol != protocol::TCP {
         count(context, sk, protocol, Direction::Received);

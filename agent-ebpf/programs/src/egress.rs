@@ -4,7 +4,7 @@
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
-use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_sk_fullsock, bpf_tcp_sock};
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_tcp_sock};
 use aya_ebpf::programs::SkBuffContext;
 
 use weir_agent_ebpf::protocol;
@@ -19,15 +19,7 @@ const PURE_ACK: u32 = 40 + 60;
 
 #[inline(always)]
 pub fn handle(context: &SkBuffContext) {
-    let sk = field!(context.skb.skb, __sk_buff.__bindgen_anon_2: u64) as *mut bpf_sock;
-    if sk.is_null() {
-        return;
-    }
-    // Not a full socket: a SYN-ACK of a request, or the last words of TIME-WAIT.
-    let sk = unsafe { bpf_sk_fullsock(sk) };
-    if sk.is_null() {
-        return;
-    }
+    let Some(sk) = read::full_socket(context) else { return };
     let protocol = field!(sk, bpf_sock.protocol: u32);
     if protocol != protocol::TCP {
         datagrams::count(context, sk, protocol, Direction::Sent);

@@ -7,8 +7,9 @@
 
 use core::arch::asm;
 
-use aya_ebpf::bindings::{bpf_sock_ops, bpf_tcp_sock};
-use aya_ebpf::programs::SockOpsContext;
+use aya_ebpf::bindings::{__sk_buff, bpf_sock, bpf_sock_ops, bpf_tcp_sock};
+use aya_ebpf::helpers::bpf_sk_fullsock;
+use aya_ebpf::programs::{SkBuffContext, SockOpsContext};
 use weir_agent_ebpf::Reading;
 
 /// A width that a field can have.
@@ -57,6 +58,17 @@ macro_rules! field {
 pub(crate) use field;
 
 const AF_INET: u32 = 2;
+
+/// The socket of a packet, if it is a full one: not a request, for which a SYN-ACK leaves, nor one in TIME-WAIT.
+#[inline(always)]
+pub fn full_socket(context: &SkBuffContext) -> Option<*mut bpf_sock> {
+    let sk = field!(context.skb.skb, __sk_buff.__bindgen_anon_2: u64) as *mut bpf_sock;
+    if sk.is_null() {
+        return None;
+    }
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() { None } else { Some(sk) }
+}
 
 macro_rules! reading {
     ($base:expr, $type:ident) => {
