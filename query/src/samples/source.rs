@@ -143,7 +143,8 @@ fn opened(requests: Vec<Request>, runtime: &Handle) -> Result<Vec<Rows>, Error> 
         shares.push(runtime.spawn_blocking(move || open(requests, &on)));
     }
     let mut files = open(rest, runtime)?;
-    for share in shares {
+    // In their order, which mostly is that of time: the last ones were given away first.
+    for share in shares.into_iter().rev() {
         let opened = runtime.block_on(share).map_err(|e| Error::Internal(e.to_string()))??;
         files.extend(opened);
     }
