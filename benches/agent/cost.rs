@@ -199,7 +199,7 @@ impl Nginx {
         let config = folder.path().join("nginx.conf");
         let path = folder.path().display();
         let text = format!(
-            "daemon off; worker_processes 1; pid {path}/pid; error_log stderr crit;\n\
+            "daemon off; master_process off; pid {path}/pid; error_log stderr crit;\n\
              events {{ worker_connections 4096; }}\n\
              http {{ access_log off; client_body_temp_path {path}/a; proxy_temp_path {path}/b;\n\
              fastcgi_temp_path {path}/c; uwsgi_temp_path {path}/d; scgi_temp_path {path}/e;\n\

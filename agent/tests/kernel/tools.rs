@@ -96,7 +96,7 @@ fn iperf3_at_a_loss_of_a_fifth() {
 fn nginx(lab: &Lab, folder: &std::path::Path) -> Running {
     let path = folder.display();
     let text = format!(
-        "daemon off; worker_processes 1; pid {path}/pid; error_log stderr crit;\n\
+        "daemon off; master_process off; pid {path}/pid; error_log stderr crit;\n\
          events {{ worker_connections 8192; }}\n\
          http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {path}/a;\n\
          proxy_temp_path {path}/b; fastcgi_temp_path {path}/c; uwsgi_temp_path {path}/d;\n\
