@@ -1,5 +1,7 @@
 //! A message of DNS, as a socket sent or received it.
 
+use crate::Owner;
+
 /// Bytes of a message that are kept; what is longer is cut. Answers of addresses rarely are.
 pub const DNS_BYTES: usize = 1024;
 
@@ -15,6 +17,8 @@ pub const DNS_PORT: u16 = 53;
 pub struct DnsMessage {
     /// The cookie of the socket that asks.
     pub cookie: u64,
+    /// Who made that socket; of one that was there before the programs only the cgroup.
+    pub owner: Owner,
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub at_ns: u64,
     /// Bytes that the message has; there are at most [`DNS_BYTES`] of it.
@@ -26,4 +30,4 @@ pub struct DnsMessage {
 }
 
 // No padding: the size is the sum of the fields' sizes.
-const _: () = assert!(size_of::<DnsMessage>() == 2 * 8 + 2 * 4 + DNS_BYTES);
+const _: () = assert!(size_of::<DnsMessage>() == 2 * 8 + 32 + 2 * 4 + DNS_BYTES);

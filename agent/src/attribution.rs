@@ -21,7 +21,9 @@ pub mod cgroup_path;
 mod cgroups;
 mod host;
 mod listeners;
+mod pairs;
 pub mod process;
+mod workload;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -30,66 +32,21 @@ use std::sync::Arc;
 
 use crate::conntrack::Translation;
 use crate::deltas::Delta;
-use crate::socket::{Owner, Protocol, Role, SocketState};
-use cgroup_path::Named;
+use crate::socket::{End, Owner, Protocol, Role, SocketState, end};
 use cgroups::Cgroups;
 use listeners::Holders;
+use pairs::{Pair, Pairs};
+pub use workload::Workload;
+use workload::Workloads;
 
 /// Processes that are remembered.
 const MAX_PROCESSES: usize = 65_536;
-/// Collections that a socket or an address pair is remembered after its last report.
+/// Collections that a socket is remembered after its last report.
 const KEEP: u64 = 8;
-/// The same for the address pair of a connection that is closed.
+/// The same of a socket or flow that is over.
 const KEEP_CLOSED: u64 = 2;
 /// Searches for the process of a socket before it stays `unknown`.
 const ATTEMPTS: u8 = 3;
-/// Digits of a container id that are shown, as the runtimes' own tools do.
-const SHORT_ID: usize = 12;
-
-/// Who is at one end of a flow.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Workload {
-    /// Column `workload`.
-    pub name: String,
-    /// Column `workload_kind`: `SystemdUnit`, `Container`, `Process` or `Unknown`.
-    pub kind: &'static str,
-    /// Column `container`: the shortened id.
-    pub container: Option<String>,
-    /// Column `pod`: the pod's uid, the only thing that its cgroup tells.
-    pub pod: Option<String>,
-}
-
-impl Workload {
-    fn unknown() -> Self {
-        Self { name: "unknown".into(), kind: "Unknown", container: None, pod: None }
-    }
-
-    fn process(name: String) -> Self {
-        Self { name, kind: "Process", container: None, pod: None }
-    }
-
-    fn of_process(pid: u32) -> Option<Self> {
-        let paths = process::cgroups(pid);
-        let by_cgroup =
-            [paths.unified, paths.systemd].iter().flatten().find_map(|path| Self::of_cgroup(path));
-        by_cgroup.or_else(|| process::name(pid).map(Self::process))
-    }
-
-    fn of_cgroup(path: &str) -> Option<Self> {
-        Some(match cgroup_path::parse(path)? {
-            Named::Unit(name) => Self { name, kind: "SystemdUnit", container: None, pod: None },
-            Named::Container { id, pod_uid } => {
-                let short: String = id.chars().take(SHORT_ID).collect();
-                Self {
-                    name: short.clone(),
-                    kind: "Container",
-                    container: Some(short),
-                    pod: pod_uid,
-                }
-            }
-        })
-    }
-}
 
 /// The workloads with a process in one of the network namespaces that are `wanted` by inode; each with the
 /// namespace.
@@ -143,63 +100,44 @@ pub struct Attributed {
 struct Known {
     local: Option<Arc<Workload>>,
     /// Found for this address; a socket may connect anew, to another.
-    peer: Option<(SocketAddr, Arc<Workload>)>,
+    peer: Option<(End, Arc<Workload>)>,
     attempts: u8,
+    /// The collection that met it last.
     round: u64,
-}
-
-/// One end of a conversation, seen from one side. Loopback addresses mean something else in each
-/// network namespace; other addresses pass between namespaces unchanged.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Pair {
-    protocol: Protocol,
-    netns: Option<u64>,
-    local: SocketAddr,
-    peer: SocketAddr,
-}
-
-impl Pair {
-    /// As a socket sees it.
-    fn of(socket: &SocketState) -> Self {
-        Self::between(socket, socket.local, socket.peer)
-    }
-
-    fn between(socket: &SocketState, local: SocketAddr, peer: SocketAddr) -> Self {
-        let SocketState { protocol, netns, .. } = *socket;
-        let netns = (local.ip().is_loopback() || peer.ip().is_loopback()).then_some(netns);
-        Self { protocol, netns, local, peer }
-    }
-}
-
-/// Where somebody accepts: of loopback addresses in which network namespace.
-type Place = (Protocol, Option<u64>, SocketAddr);
-
-/// Who accepts at an address.
-#[derive(Debug)]
-struct Acceptor {
-    /// `None` when several do, in several network namespaces.
-    workload: Option<Arc<Workload>>,
     /// The collection in which it is forgotten.
     until: u64,
 }
 
 /// Which flow: a socket has one with each peer.
-type FlowId = (u64, SocketAddr, SocketAddr);
+type FlowId = (u64, End, End);
+
+/// A socket of which nobody is known, as much of it as the search needs.
+#[derive(Debug)]
+struct Unowned {
+    cookie: u64,
+    netns: u64,
+    role: Role,
+    local: SocketAddr,
+    pair: Pair,
+    closed: bool,
+}
 
 /// Remembers whose each socket is.
+///
+/// Sockets are met, one by one; those that nothing is known of are then searched for, all at once; and what a
+/// socket did is attributed when the other ends have been met too.
 #[derive(Debug)]
 pub struct Attribution {
+    workloads: Workloads,
     cgroups: Cgroups,
     holders: Holders,
     processes: HashMap<(u32, u64), Arc<Workload>>,
-    /// Processes that were looked at in this collection. A process may make thousands of sockets in
-    /// it, and its id is not given to another so soon.
+    /// Processes that were looked at since the last collection. A process may make thousands of sockets in
+    /// that time, and its id is not given to another so soon.
     looked_at: HashMap<u32, Option<Arc<Workload>>>,
     sockets: HashMap<u64, Known>,
-    /// With the collection in which it is forgotten.
-    pairs: HashMap<Pair, (Arc<Workload>, u64)>,
-    /// By the address that was dialled; loopback within its network namespace.
-    acceptors: HashMap<Place, Acceptor>,
+    unowned: Vec<Unowned>,
+    pairs: Pairs,
     /// Of flows that are translated, with the collection in which it is forgotten.
     translations: HashMap<FlowId, (Translation, u64)>,
     host: HashSet<IpAddr>,
@@ -218,78 +156,145 @@ impl Attribution {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            workloads: Workloads::default(),
             cgroups: Cgroups::new(),
             holders: Holders::default(),
             processes: HashMap::new(),
             looked_at: HashMap::new(),
             sockets: HashMap::new(),
-            pairs: HashMap::new(),
-            acceptors: HashMap::new(),
+            unowned: Vec::new(),
+            pairs: Pairs::default(),
             translations: HashMap::new(),
-            host: HashSet::new(),
+            host: host::addresses(),
             unknown: Arc::new(Workload::unknown()),
             round: 0,
         }
     }
 
-    /// Attributes what one collection gave; `translate` knows of translated addresses.
-    pub fn attribute(
-        &mut self,
-        deltas: Vec<Delta>,
-        translate: impl Fn(&SocketState) -> Option<Translation>,
-    ) -> Vec<Attributed> {
+    /// A collection begins, which meets every open socket.
+    pub fn begin_collection(&mut self) {
         self.round += 1;
         self.cgroups.begin();
         self.looked_at.clear();
         self.host = host::addresses();
-        self.host
-            .extend(deltas.iter().map(|d| d.socket.local.ip()).filter(|ip| is_of_one_host(*ip)));
-        for delta in &deltas {
-            self.resolve_by_owner(&delta.socket);
-        }
-        self.resolve_by_holder(&deltas);
-        for delta in &deltas {
-            self.remember_pair(&delta.socket);
-            self.remember_translation(&delta.socket, &translate);
-        }
-        let attributed: Vec<_> = deltas.into_iter().map(|d| self.finish(d)).collect();
-        for socket in attributed.iter().map(|a| &a.delta.socket).filter(|s| s.closed) {
-            self.sockets.remove(&socket.cookie);
-        }
-        let round = self.round;
-        self.sockets.retain(|_, known| round.saturating_sub(known.round) < KEEP);
-        self.pairs.retain(|_, (_, until)| round < *until);
-        self.acceptors.retain(|_, acceptor| round < acceptor.until);
-        self.translations.retain(|_, (_, until)| round < *until);
-        attributed
     }
 
-    fn resolve_by_owner(&mut self, socket: &SocketState) {
+    /// The collection is over: forgets what it has not met for long.
+    pub fn end_collection(&mut self) {
         let round = self.round;
-        let known = self.sockets.entry(socket.cookie).or_insert(Known {
-            local: None,
-            peer: None,
-            attempts: 0,
-            round,
-        });
-        known.round = round;
-        if known.local.is_some() {
+        self.sockets.retain(|_, known| round < known.until);
+        self.translations.retain(|_, (_, until)| round < *until);
+        self.pairs.end_collection();
+        self.workloads.shrink();
+    }
+
+    /// A socket is there, or was until now; `translate` knows of translated addresses.
+    pub fn meet(
+        &mut self,
+        socket: &SocketState,
+        translate: impl Fn(&SocketState) -> Option<Translation>,
+    ) {
+        if is_of_one_host(socket.local.ip()) {
+            self.host.insert(socket.local.ip());
+        }
+        self.remember_translation(socket, translate);
+        let pair = Pair::of(socket);
+        match self.resolve(socket) {
+            Some(local) => self.remember_pair(pair, socket.role, &local, socket.closed),
+            None => self.unowned.push(Unowned {
+                cookie: socket.cookie,
+                netns: socket.netns,
+                role: socket.role,
+                local: socket.local,
+                pair,
+                closed: socket.closed,
+            }),
+        }
+    }
+
+    /// Some of those that were met are nobody's, and were not searched for.
+    #[must_use]
+    pub fn has_unowned(&self) -> bool {
+        !self.unowned.is_empty()
+    }
+
+    /// It is known whose a socket is.
+    #[must_use]
+    pub fn is_owned(&self, cookie: u64) -> bool {
+        self.sockets.get(&cookie).is_some_and(|known| known.local.is_some())
+    }
+
+    /// A socket has been met since the collection began.
+    #[must_use]
+    pub fn has_met(&self, cookie: u64) -> bool {
+        self.sockets.get(&cookie).is_some_and(|known| known.round == self.round)
+    }
+
+    /// Whose a socket is, by who made it if it has not been met.
+    pub(crate) fn whose(&mut self, cookie: u64, owner: &Owner) -> Option<Arc<Workload>> {
+        let known = self.sockets.get(&cookie).and_then(|known| known.local.clone());
+        known.or_else(|| self.by_owner(owner))
+    }
+
+    /// Looks for the processes that hold the sockets which nothing is known of. The search goes
+    /// through every process of the host, so it is to be made seldom.
+    pub fn search(&mut self) {
+        let unowned = std::mem::take(&mut self.unowned);
+        let mut cookies = HashSet::new();
+        for socket in &unowned {
+            if let Some(known) = self.sockets.get_mut(&socket.cookie)
+                && known.local.is_none()
+                && known.attempts < ATTEMPTS
+            {
+                known.attempts += 1;
+                cookies.insert(socket.cookie);
+            }
+        }
+        if cookies.is_empty() {
             return;
         }
-        let found = self.by_owner(&socket.owner);
-        if let Some(known) = self.sockets.get_mut(&socket.cookie) {
-            known.local = found;
+        let mut holders = std::mem::take(&mut self.holders);
+        holders.refresh(&cookies, |pid| self.by_process(pid));
+        for socket in unowned.iter().filter(|socket| cookies.contains(&socket.cookie)) {
+            let listens = || listener_of(&holders, socket.role, socket.netns, socket.local);
+            let Some(found) = holders.of_socket(socket.cookie).or_else(listens) else { continue };
+            if let Some(known) = self.sockets.get_mut(&socket.cookie) {
+                known.local = Some(Arc::clone(&found));
+            }
+            self.remember_pair(socket.pair, socket.role, &found, socket.closed);
         }
+        self.holders = holders;
+    }
+
+    /// Whose the socket is, as far as it tells itself.
+    fn resolve(&mut self, socket: &SocketState) -> Option<Arc<Workload>> {
+        let round = self.round;
+        let until = round + if socket.closed { KEEP_CLOSED } else { KEEP };
+        if let Some(known) = self.sockets.get_mut(&socket.cookie) {
+            known.round = round;
+            known.until = known.until.max(until);
+            if known.local.is_some() {
+                return known.local.clone();
+            }
+        }
+        let found = self
+            .by_owner(&socket.owner)
+            .or_else(|| listener_of(&self.holders, socket.role, socket.netns, socket.local));
+        let fresh = Known { local: None, peer: None, attempts: 0, round, until };
+        let known = self.sockets.entry(socket.cookie).or_insert(fresh);
+        known.local.clone_from(&found);
+        found
     }
 
     fn by_owner(&mut self, owner: &Owner) -> Option<Arc<Workload>> {
         if let Some(workload) = self.cgroups.path(owner.cgroup).and_then(Workload::of_cgroup) {
-            return Some(Arc::new(workload));
+            return Some(self.workloads.one(workload));
         }
         if let Some(workload) = self.by_process(owner.tgid) {
             return Some(workload);
         }
-        process::clean_name(&owner.comm).map(|name| Arc::new(Workload::process(name)))
+        let name = process::clean_name(&owner.comm)?;
+        Some(self.workloads.one(Workload::process(name)))
     }
 
     fn by_process(&mut self, tgid: u32) -> Option<Arc<Workload>> {
@@ -313,53 +318,16 @@ impl Attribution {
         if self.processes.len() >= MAX_PROCESSES {
             self.processes.clear();
         }
-        let workload = Arc::new(workload);
+        let workload = self.workloads.one(workload);
         self.processes.insert(key, Arc::clone(&workload));
         Some(workload)
     }
 
-    /// Looks for the processes that hold the sockets which nothing is known of. The search goes
-    /// through every process of the host, so it is made at most once in each collection.
-    fn resolve_by_holder(&mut self, deltas: &[Delta]) {
-        let mut unresolved: Vec<&SocketState> = Vec::new();
-        for delta in deltas {
-            let socket = &delta.socket;
-            let Some(known) = self.sockets.get_mut(&socket.cookie) else { continue };
-            if known.local.is_some() {
-                continue;
-            }
-            known.local = listener_of(&self.holders, socket);
-            if known.local.is_none() && known.attempts < ATTEMPTS {
-                known.attempts += 1;
-                unresolved.push(socket);
-            }
+    fn remember_pair(&mut self, pair: Pair, role: Role, local: &Arc<Workload>, closed: bool) {
+        if role == Role::Server {
+            self.pairs.remember_acceptor(pair.place(), local);
         }
-        if unresolved.is_empty() {
-            return;
-        }
-        let cookies: HashSet<u64> = unresolved.iter().map(|s| s.cookie).collect();
-        let mut holders = std::mem::take(&mut self.holders);
-        holders.refresh(&cookies, |pid| self.by_process(pid));
-        for socket in unresolved {
-            let found = holders.of_socket(socket.cookie).or_else(|| listener_of(&holders, socket));
-            if let Some(known) = self.sockets.get_mut(&socket.cookie) {
-                known.local = found;
-            }
-        }
-        self.holders = holders;
-    }
-
-    fn remember_pair(&mut self, socket: &SocketState) {
-        let Some(local) = self.sockets.get(&socket.cookie).and_then(|k| k.local.clone()) else {
-            return;
-        };
-        let pair = Pair::of(socket);
-        // The other end of a closed connection closes soon.
-        let keep = if socket.closed { KEEP_CLOSED } else { KEEP };
-        if socket.role == Role::Server {
-            self.remember_acceptor((pair.protocol, pair.netns, socket.local), &local);
-        }
-        self.pairs.insert(pair, (local, self.round + keep));
+        self.pairs.remember(pair, local, closed);
     }
 
     /// A translation is looked for until it is found: the kernel forgets it with the connection.
@@ -368,8 +336,8 @@ impl Attribution {
         socket: &SocketState,
         translate: impl Fn(&SocketState) -> Option<Translation>,
     ) {
-        let until = self.round + if socket.closed { KEEP_CLOSED } else { KEEP };
-        match self.translations.entry((socket.cookie, socket.local, socket.peer)) {
+        let until = self.round + KEEP;
+        match self.translations.entry(flow_id(socket)) {
             Entry::Occupied(mut known) => known.get_mut().1 = until,
             Entry::Vacant(place) => {
                 if let Some(translation) = translate(socket) {
@@ -379,53 +347,47 @@ impl Attribution {
         }
     }
 
-    fn remember_acceptor(&mut self, at: Place, workload: &Arc<Workload>) {
-        let until = self.round + KEEP;
-        let fresh = || Acceptor { workload: Some(Arc::clone(workload)), until };
-        let acceptor = self.acceptors.entry(at).or_insert_with(fresh);
-        if acceptor.workload.as_ref().is_some_and(|known| known != workload) {
-            acceptor.workload = None;
-        }
-        acceptor.until = until;
-    }
-
-    /// Who accepted at the address that a client dials, if that is one workload.
-    fn acceptor(&self, at: &Place) -> Option<Arc<Workload>> {
-        self.acceptors.get(at)?.workload.clone()
-    }
-
-    fn finish(&mut self, delta: Delta) -> Attributed {
+    /// Says whose it was and who was at the other end. Of a socket that is closed it is the last time.
+    pub fn attribute(&mut self, delta: Delta) -> Attributed {
         let socket = &delta.socket;
-        let id = (socket.cookie, socket.local, socket.peer);
-        let translation = self.translations.get(&id).map(|(translation, _)| *translation);
+        let id = flow_id(socket);
+        let translation = if socket.closed {
+            self.translations.remove(&id)
+        } else {
+            self.translations.get(&id).copied()
+        };
         let Translation { local: local_address, peer: peer_address, known_as, service } =
-            translation.unwrap_or(Translation {
+            translation.map(|(translation, _)| translation).unwrap_or(Translation {
                 local: socket.local,
                 peer: socket.peer,
                 known_as: socket.local,
                 service: None,
             });
-        let reverse = Pair::between(socket, peer_address, known_as);
-        let at_reverse = self.pairs.get(&reverse).map(|(workload, _)| Arc::clone(workload));
+        let there = end(peer_address);
+        let reverse = Pair::between(socket, there, end(known_as));
+        let at_reverse = self.pairs.get(&reverse);
         let on_host = at_reverse.is_some()
             || peer_address.ip().is_loopback()
             || self.host.contains(&peer_address.ip());
-        let accepted = self.acceptor(&(reverse.protocol, reverse.netns, peer_address));
         let mut local = None;
         let mut peer = at_reverse;
         if let Some(known) = self.sockets.get_mut(&socket.cookie) {
             local.clone_from(&known.local);
-            known.peer = known.peer.take().filter(|(address, _)| *address == peer_address);
+            known.peer = known.peer.take().filter(|(address, _)| *address == there);
             if known.peer.is_none() {
                 let found = peer.or_else(|| {
                     let may_listen = on_host && socket.role == Role::Client;
-                    may_listen
-                        .then(|| self.holders.listener(socket.netns, peer_address).or(accepted))
-                        .flatten()
+                    let listener = || self.holders.listener(socket.netns, peer_address);
+                    let accepts = || self.pairs.acceptor(&reverse.place());
+                    may_listen.then(|| listener().or_else(accepts)).flatten()
                 });
-                known.peer = found.map(|workload| (peer_address, workload));
+                known.peer = found.map(|workload| (there, workload));
             }
             peer = known.peer.as_ref().map(|(_, workload)| Arc::clone(workload));
+        }
+        // A socket of datagrams may have other flows.
+        if socket.closed && socket.protocol == Protocol::Tcp {
+            self.sockets.remove(&socket.cookie);
         }
         Attributed {
             local: local.unwrap_or_else(|| Arc::clone(&self.unknown)),
@@ -440,6 +402,10 @@ impl Attribution {
     }
 }
 
+fn flow_id(socket: &SocketState) -> FlowId {
+    (socket.cookie, socket.local_end(), socket.peer_end())
+}
+
 /// A datagram may have been sent to many.
 fn is_of_one_host(ip: IpAddr) -> bool {
     let v4 = |ip: Ipv4Addr| ip.is_broadcast() || ip.is_unspecified();
@@ -447,10 +413,15 @@ fn is_of_one_host(ip: IpAddr) -> bool {
 }
 
 /// An accepted socket belongs to whoever listens.
-fn listener_of(holders: &Holders, socket: &SocketState) -> Option<Arc<Workload>> {
-    match socket.role {
+fn listener_of(
+    holders: &Holders,
+    role: Role,
+    netns: u64,
+    local: SocketAddr,
+) -> Option<Arc<Workload>> {
+    match role {
         Role::Client => None,
-        Role::Server | Role::Unknown => holders.listener(socket.netns, socket.local),
+        Role::Server | Role::Unknown => holders.listener(netns, local),
     }
 }
 

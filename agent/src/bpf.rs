@@ -1,10 +1,10 @@
 //! Measures sockets of TCP, UDP and ICMP with the BPF programs of `weir-agent-ebpf`.
 //!
 //! ```text
-//! start         find the cgroup v2 root, load the object, attach four programs to the root
-//! poll_closed   take the records of closed sockets out of the ring; call it about 10 times a second
-//! collect       the same, read every open socket from the map, and the ring once more (see `order`)
-//! drop          links are closed, the kernel detaches and frees everything
+//! start    find the cgroup v2 root, load the object, attach four programs to the root
+//! poll     tell of the sockets that closed, out of the ring; call it about 10 times a second
+//! collect  the same, and read every open socket from the map, twice: see [`Visit`]
+//! drop     links are closed, the kernel detaches and frees everything
 //! ```
 //!
 //! Needs Linux 5.15 and root, or `CAP_BPF` and `CAP_NET_ADMIN` (and `CAP_PERFMON` where the kernel
@@ -15,8 +15,8 @@ mod batch;
 mod convert;
 mod datagrams;
 mod error;
-mod order;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -28,11 +28,10 @@ use aya::{Ebpf, EbpfLoader};
 use weir_agent_ebpf::{DNS_RING_BYTES, DnsMessage, Loss, Socket, flag, maps, programs, variables};
 
 pub use error::BpfError;
-use order::Record;
 
 use crate::cgroup_mount;
 use crate::rows::ephemeral_ports;
-use crate::socket::Collected;
+use crate::socket::{Collected, Unseen, Visit};
 
 /// The programs, compiled. `agent-ebpf/build-bpf` makes it; its record lies beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/weir.bpf.o");
@@ -76,17 +75,24 @@ pub struct BpfCollector {
     datagrams: datagrams::Flows,
     dns: RingBuf<MapData>,
     losses: PerCpuArray<MapData, u64>,
-    /// Taken from the ring since the last collection.
-    closed: Vec<Record>,
-    lost_inserts: u64,
-    lost_closed: u64,
-    lost_datagrams: u64,
-    lost_dns: u64,
+    /// Connections that were taken out of the map by the last collection: the kernel may have handed them
+    /// over in the same moment.
+    taken: HashSet<Connection>,
+    /// Losses since the start, as of the last collection.
+    lost: Unseen,
+}
+
+/// Which connection of which socket: the cookie, and the time of `connect`. A socket that accepted has none,
+/// and began only once.
+type Connection = (u64, u64);
+
+fn connection(socket: &Socket) -> Connection {
+    (socket.cookie, socket.connect_begin_ns)
 }
 
 impl std::fmt::Debug for BpfCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BpfCollector").field("closed", &self.closed.len()).finish_non_exhaustive()
+        f.debug_struct("BpfCollector").field("lost", &self.lost).finish_non_exhaustive()
     }
 }
 
@@ -158,25 +164,27 @@ impl BpfCollector {
             datagrams,
             dns,
             losses,
-            closed: Vec::new(),
-            lost_inserts: 0,
-            lost_closed: 0,
-            lost_datagrams: 0,
-            lost_dns: 0,
+            taken: HashSet::new(),
+            lost: Unseen::default(),
         })
     }
 
-    /// Empties the ring of closed sockets into memory, to be given out by the next [`Self::collect`].
-    /// Returns how many there were. Calling it about every 100 ms keeps the ring from filling.
-    pub fn poll_closed(&mut self) -> usize {
-        if let Err(error) = self.datagrams.poll() {
+    /// Tells of what has closed since the last call. Calling it about every 100 ms keeps the ring from filling.
+    pub fn poll(&mut self, visit: &mut dyn Visit) {
+        if let Err(error) = self.datagrams.poll(visit) {
             tracing::debug!(%error, "flows of datagrams could not be read between two collections");
         }
-        let before = self.closed.len();
+        self.poll_ring(visit, |_| {});
+    }
+
+    fn poll_ring(&mut self, visit: &mut dyn Visit, mut each: impl FnMut(Connection)) {
         while let Some(record) = self.ring.next() {
-            self.closed.extend(convert::parse(&record).map(|socket| Record::new(&socket)));
+            let Some(socket) = convert::parse(&record) else { continue };
+            if !self.taken.remove(&connection(&socket)) {
+                each(connection(&socket));
+                visit.closed(convert::state(&socket));
+            }
         }
-        self.closed.len() - before
     }
 
     /// Gives the messages of DNS that passed since the last call to `each`. Calling it some times a second
@@ -189,63 +197,95 @@ impl BpfCollector {
         }
     }
 
-    /// Every socket that closed since the last collection, then every one that is open.
+    /// Tells of what has closed, and of every socket that is open.
     ///
-    /// A cookie can occur twice, closed first: a socket that connects anew keeps its cookie, and
-    /// counts from 0 again.
+    /// A socket that connects anew keeps its cookie: [`crate::socket::SocketState::began_ns`] tells its connections apart.
     ///
     /// # Errors
-    /// The kernel refuses to read the maps. Closed sockets stay for the next collection.
-    pub fn collect(&mut self) -> Result<Collected, BpfError> {
-        self.poll_closed();
-        let mut open = Vec::new();
+    /// The kernel refuses to read the maps. What has been told stands; the next collection tells the rest.
+    pub fn collect(&mut self, visit: &mut dyn Visit) -> Result<Unseen, BpfError> {
+        // The kernel hands a connection over and then removes it from the map, where it may still be seen.
+        let mut just_closed = HashSet::new();
+        self.poll_ring(visit, |connection| {
+            just_closed.insert(connection);
+        });
+        // Of what the last collection took out of the map, the ring has nothing any more.
+        self.taken.clear();
         let mut waiting = Vec::new();
-        batch::for_each(self.sockets.fd().as_fd(), |_: &u64, socket: &Socket| {
-            if socket.cookie == 0 {
-                // Being filled in on another CPU this very moment: complete at the next look.
-            } else if socket.has(flag::CLOSED) {
+        self.each_open(|socket| {
+            if socket.has(flag::CLOSED) {
                 waiting.push(socket.cookie);
             } else {
-                open.push(Record::new(socket));
+                visit.meet(&convert::state(socket));
             }
-        })
-        .map_err(BpfError::Lookup)?;
+        })?;
         for cookie in waiting {
-            self.take_waiting(cookie, &mut open)?;
+            self.take_waiting(cookie, &just_closed, visit)?;
         }
-        // What ended while the map was read: its next connection may be among the open ones already.
-        self.poll_closed();
-        let inserts = self.loss(Loss::InsertFailed)?;
-        let overwritten = self.loss(Loss::ClosedOverwritten)?;
-        let messages = self.loss(Loss::DnsDropped)?;
-        let uncounted = self.loss(Loss::DatagramsUncounted)?;
-        let datagrams = self.datagrams.collect().map_err(BpfError::Lookup)?;
-        let mut sockets = order::merge(mem::take(&mut self.closed), open);
-        sockets.extend(datagrams);
-        Ok(Collected {
-            sockets,
-            map_insert_failures: inserts - mem::replace(&mut self.lost_inserts, inserts),
-            ring_drops: overwritten - mem::replace(&mut self.lost_closed, overwritten),
-            dns_dropped: messages - mem::replace(&mut self.lost_dns, messages),
-            datagrams_uncounted: uncounted - mem::replace(&mut self.lost_datagrams, uncounted),
+        let datagrams = self.datagrams.collect(visit).map_err(BpfError::Lookup)?;
+        datagrams.iter().for_each(|flow| visit.meet(flow));
+        visit.all_met();
+        self.each_open(|socket| {
+            if !socket.has(flag::CLOSED) {
+                visit.count(convert::state(socket));
+            }
+        })?;
+        datagrams.into_iter().for_each(|flow| visit.count(flow));
+        let lost = Unseen {
+            map_insert_failures: self.loss(Loss::InsertFailed)?,
+            ring_drops: self.loss(Loss::ClosedOverwritten)?,
+            dns_dropped: self.loss(Loss::DnsDropped)?,
+            datagrams_uncounted: self.loss(Loss::DatagramsUncounted)?,
+        };
+        let before = mem::replace(&mut self.lost, lost);
+        Ok(Unseen {
+            map_insert_failures: lost.map_insert_failures - before.map_insert_failures,
+            ring_drops: lost.ring_drops - before.ring_drops,
+            dns_dropped: lost.dns_dropped - before.dns_dropped,
+            datagrams_uncounted: lost.datagrams_uncounted - before.datagrams_uncounted,
         })
     }
 
+    /// [`Self::collect`], all at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn collect_all(&mut self) -> Result<Collected, BpfError> {
+        let mut collected = Collected::default();
+        collected.unseen = self.collect(&mut collected)?;
+        Ok(collected)
+    }
+
+    fn each_open(&self, mut each: impl FnMut(&Socket)) -> Result<(), BpfError> {
+        batch::for_each(self.sockets.fd().as_fd(), |_: &u64, socket: &Socket| {
+            // Without a cookie it is being filled in on another CPU this very moment: complete at the next look.
+            if socket.cookie != 0 {
+                each(socket);
+            }
+        })
+        .map_err(BpfError::Lookup)
+    }
+
     /// Takes a closed socket, for which the ring had no room, out of the map.
-    fn take_waiting(&mut self, cookie: u64, open: &mut Vec<Record>) -> Result<(), BpfError> {
+    fn take_waiting(
+        &mut self,
+        cookie: u64,
+        just_closed: &HashSet<Connection>,
+        visit: &mut dyn Visit,
+    ) -> Result<(), BpfError> {
         let fd = self.sockets.fd().as_fd();
         let Some(socket) = batch::take::<u64, Socket>(fd, &cookie).map_err(BpfError::Lookup)?
         else {
             return Ok(());
         };
-        if socket.has(flag::CLOSED) {
-            self.closed.push(Record::new(&socket));
-        } else {
+        if !socket.has(flag::CLOSED) {
             // The same socket has connected again since the look at the map: put it back. What
             // happens to it between the two calls is carried by its counters at the next event,
             // unless it closes just then.
-            open.push(Record::new(&socket));
             batch::put_back(fd, &socket.cookie, &socket).map_err(BpfError::Lookup)?;
+        } else if !just_closed.contains(&connection(&socket)) {
+            self.taken.insert(connection(&socket));
+            visit.closed(convert::state(&socket));
         }
         Ok(())
     }

@@ -1,19 +1,19 @@
-//! What happened in an interval, from counters that only grow.
+//! What happened since the last report, from counters that only grow.
 //!
-//! A source reports each socket with its totals since the socket began. The difference to the
-//! report before is what this interval adds, so that summing deltas gives the totals back exactly,
+//! A source reports each socket with its totals since the connection began. The difference to the
+//! report before is what happened in between, so that summing deltas gives the totals back exactly,
 //! however the reports fell.
 //!
-//! A report after the last one of a closed socket, or with a counter below its last value, is that of
-//! another connection under the same cookie (a socket may connect anew): its totals are new in full. A socket that is not reported for [`FORGET_AFTER`] collections is forgotten:
-//! its last report was lost (the source counts that).
+//! The last report of a connection says that it is closed; after it the connection is forgotten. A counter
+//! below its last value is that of another connection under the same cookie (a socket may connect anew, which
+//! `sock_diag` does not tell): its totals are new in full. A connection that is not reported for
+//! [`FORGET_AFTER`] collections is forgotten: its last report was lost (the source counts that).
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use weir_wire::histogram::{BUCKETS, FIRST_INDEX, upper_bound};
 
-use crate::socket::{Counters, Histogram, Protocol, Slots, SocketState};
+use crate::socket::{Counters, End, Histogram, Protocol, SocketState};
 
 /// Collections after which a socket that nobody reports any more is forgotten. More than one: the
 /// walk over a kernel map that changes meanwhile may pass an entry by.
@@ -84,15 +84,20 @@ impl Durations {
     }
 
     /// The part of `now` that `before` does not have.
-    fn between(before: &Histogram, now: &Histogram) -> Self {
-        let grown = now.slots.iter().zip(before.slots.iter()).map(|(n, b)| n.saturating_sub(*b));
-        let slots: Vec<(u8, u64)> =
-            (0..).zip(grown).filter(|(_, n)| *n != 0).map(|(slot, n)| (slot, n.into())).collect();
+    fn between(before: &Seen, now: &Histogram) -> Self {
+        let mut known = before.slots.iter().copied().peekable();
+        let mut slots = Vec::new();
+        for (slot, count) in (0..).zip(now.slots.iter()) {
+            let before = known.next_if(|(at, _)| *at == slot).map_or(0, |(_, count)| count);
+            if *count > before {
+                slots.push((slot, u64::from(count - before)));
+            }
+        }
         let (Some((first, _)), Some((last, _))) = (slots.first(), slots.last()) else {
             return Self::default();
         };
         let (first, last) = (usize::from(*first), usize::from(*last));
-        let had_any = before.slots.iter().any(|&n| n != 0);
+        let had_any = !before.slots.is_empty();
         let exact_min = !had_any || now.min_us < before.min_us;
         let exact_max = !had_any || now.max_us > before.max_us;
         let min_us = if exact_min { now.min_us } else { now.min_us.max(lower_us(first)) };
@@ -133,68 +138,72 @@ fn upper_us(slot: usize) -> u64 {
     upper_bound(index).floor() as u64
 }
 
-/// What one socket did in an interval.
+/// What one socket did since its last report.
 #[derive(Debug, Clone)]
 pub struct Delta {
     /// The socket, with its totals but those of round trips: for identity, owner, role and addresses.
     pub socket: SocketState,
     /// What its counters grew by.
     pub counters: Counters,
-    /// Round-trip times measured in the interval.
+    /// Round-trip times measured since.
     pub rtt: Durations,
-    /// Set in the interval in which the handshake's duration became known, microseconds.
+    /// Set when the handshake's duration became known, microseconds.
     pub connect_time_us: Option<u64>,
-    /// The connection is open at the end of the interval.
+    /// The connection is open.
     pub open: bool,
 }
 
-/// What totals belong to: a socket, and if that speaks to several, with whom.
-type Id = (u64, Option<(Protocol, SocketAddr, SocketAddr)>);
+/// What totals belong to: a connection of a socket, or its flow with one peer.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Id {
+    /// The cookie, and when it began: a socket may connect anew.
+    Connection(u64, u64),
+    /// A socket of datagrams speaks to many.
+    Flow(u64, Box<(Protocol, End, End)>),
+}
 
-fn id(socket: &SocketState) -> Id {
-    let apart = socket.protocol != Protocol::Tcp;
-    (socket.cookie, apart.then_some((socket.protocol, socket.local, socket.peer)))
+impl Id {
+    fn of(socket: &SocketState) -> Self {
+        let SocketState { protocol, cookie, began_ns, .. } = *socket;
+        match protocol {
+            Protocol::Tcp => Self::Connection(cookie, began_ns),
+            _ => Self::Flow(cookie, Box::new((protocol, socket.local_end(), socket.peer_end()))),
+        }
+    }
+}
+
+/// Round trips as of the last report. There can be a hundred thousand of them, and most have few slots.
+#[derive(Debug, Default)]
+struct Seen {
+    sum_us: u64,
+    min_us: u64,
+    max_us: u64,
+    slots: Box<[(u8, u32)]>,
+}
+
+impl Seen {
+    fn of(rtt: &Histogram) -> Self {
+        let counted = (0..).zip(rtt.slots.iter()).filter(|(_, count)| **count != 0);
+        let slots = counted.map(|(slot, count)| (slot, *count)).collect();
+        Self { sum_us: rtt.sum_us, min_us: rtt.min_us, max_us: rtt.max_us, slots }
+    }
+
+    /// Some count is lower now.
+    fn is_beyond(&self, now: &Histogram) -> bool {
+        self.slots.iter().any(|(slot, count)| now.slots[usize::from(*slot)] < *count)
+    }
 }
 
 /// What the next report is compared with.
 #[derive(Debug)]
 struct Last {
-    local: SocketAddr,
     counters: Counters,
-    /// Nothing is compared with the slots of a socket that is gone.
-    rtt: Histogram,
+    rtt: Seen,
     connect_time_known: bool,
-    closed: bool,
     round: u64,
 }
 
-impl Last {
-    /// Takes the round trips out of the socket.
-    fn new(socket: &mut SocketState, round: u64) -> Self {
-        let mut rtt = std::mem::take(&mut socket.rtt);
-        if socket.closed {
-            rtt.slots = Slots::default();
-        }
-        Self {
-            local: socket.local,
-            counters: socket.counters,
-            rtt,
-            connect_time_known: socket.connect_time_us.is_some(),
-            closed: socket.closed,
-            round,
-        }
-    }
-
-    /// The same report again.
-    fn is(&self, socket: &SocketState) -> bool {
-        self.closed == socket.closed
-            && self.local == socket.local
-            && self.counters == socket.counters
-            && self.rtt.sum_us == socket.rtt.sum_us
-    }
-}
-
-/// The last report of every socket.
+/// The last report of every connection that is open.
 #[derive(Debug, Default)]
 pub struct Deltas {
     last: HashMap<Id, Last>,
@@ -202,28 +211,42 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// Takes the reports of one collection; gives one delta for each.
-    pub fn advance(&mut self, sockets: Vec<SocketState>) -> Vec<Delta> {
-        self.round += 1;
-        let mut deltas: Vec<Delta> = Vec::with_capacity(sockets.len());
-        let mut index: HashMap<Id, usize> = HashMap::with_capacity(sockets.len());
-        for socket in sockets {
-            let id = id(&socket);
-            let Some(delta) = self.one(socket) else { continue };
-            // Of several reports under one cookie the last says what is open.
-            if let Some(earlier) = index.insert(id, deltas.len()).and_then(|i| deltas.get_mut(i)) {
-                earlier.open = false;
-            }
-            deltas.push(delta);
+    /// What the socket did since its last report.
+    pub fn advance(&mut self, mut socket: SocketState) -> Delta {
+        let id = Id::of(&socket);
+        let closed = socket.closed;
+        let last = if closed { self.last.remove(&id) } else { None };
+        let last = if closed { last.as_ref() } else { self.last.get(&id) };
+        let last = last.filter(|last| !went_back(last, &socket));
+        let none = Seen::default();
+        let counters = match last {
+            Some(last) => combine(&socket.counters, &last.counters, u64::saturating_sub),
+            None => socket.counters,
+        };
+        let rtt = Durations::between(last.map_or(&none, |last| &last.rtt), &socket.rtt);
+        let is_news = last.is_none_or(|last| !last.connect_time_known);
+        let delta_time = socket.connect_time_us.filter(|_| is_news);
+        if !closed {
+            let seen = Last {
+                counters: socket.counters,
+                rtt: Seen::of(&socket.rtt),
+                connect_time_known: socket.connect_time_us.is_some(),
+                round: self.round,
+            };
+            self.last.insert(id, seen);
         }
-        let round = self.round;
-        self.last.retain(|_, last| {
-            round.saturating_sub(last.round) < if last.closed { 2 } else { FORGET_AFTER }
-        });
-        deltas
+        socket.rtt = Histogram::default();
+        Delta { counters, rtt, connect_time_us: delta_time, open: socket.open && !closed, socket }
     }
 
-    /// Sockets that are remembered.
+    /// Every open socket has been reported: forgets those that have not been for long.
+    pub fn end_collection(&mut self) {
+        self.round += 1;
+        let round = self.round;
+        self.last.retain(|_, last| round - last.round < FORGET_AFTER);
+    }
+
+    /// Connections that are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.last.len()
@@ -234,38 +257,11 @@ impl Deltas {
     pub fn is_empty(&self) -> bool {
         self.last.is_empty()
     }
-
-    fn one(&mut self, socket: SocketState) -> Option<Delta> {
-        let id = id(&socket);
-        let last = self.last.get(&id);
-        // A record that was handed over while the map was being read comes twice. (A connection that
-        // never was says too little about itself to tell its repetition from another attempt.)
-        if last.is_some_and(|l| l.closed && l.is(&socket) && socket.counters.closes > 0) {
-            return None;
-        }
-        let none = Histogram::default();
-        let last = last.filter(|l| !l.closed && !went_back(l, &socket));
-        let mut delta = Delta {
-            counters: match last {
-                Some(l) => combine(&socket.counters, &l.counters, u64::saturating_sub),
-                None => socket.counters,
-            },
-            rtt: Durations::between(last.map_or(&none, |l| &l.rtt), &socket.rtt),
-            connect_time_us: socket
-                .connect_time_us
-                .filter(|_| last.is_none_or(|l| !l.connect_time_known)),
-            open: socket.open && !socket.closed,
-            socket,
-        };
-        self.last.insert(id, Last::new(&mut delta.socket, self.round));
-        Some(delta)
-    }
 }
 
-/// The cookie names another connection than before.
+/// The report is that of another connection than the one before.
 fn went_back(last: &Last, socket: &SocketState) -> bool {
-    let slots = socket.rtt.slots.iter().zip(last.rtt.slots.iter());
-    let mut back = slots.into_iter().any(|(now, before)| now < before);
+    let mut back = last.rtt.is_beyond(&socket.rtt);
     combine(&socket.counters, &last.counters, |now, before| {
         back |= now < before;
         0

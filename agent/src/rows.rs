@@ -92,10 +92,11 @@ struct Level {
     last_row_us: i64,
 }
 
-/// Makes rows, and remembers how many connections each flow had open.
+/// Adds up rows, and remembers how many connections each flow had open.
 #[derive(Debug)]
 pub struct Rows {
     ephemeral: RangeInclusive<u16>,
+    current: HashMap<Key, Row>,
     levels: HashMap<Key, Level>,
 }
 
@@ -103,21 +104,29 @@ impl Rows {
     /// `ephemeral`: the host's range of ports for connecting sockets.
     #[must_use]
     pub fn new(ephemeral: RangeInclusive<u16>) -> Self {
-        Self { ephemeral, levels: HashMap::new() }
+        Self { ephemeral, current: HashMap::new(), levels: HashMap::new() }
     }
 
-    /// The rows of one interval, sorted by key.
-    pub fn aggregate(&mut self, sockets: &[Attributed], interval: Interval) -> BTreeMap<Key, Row> {
-        let mut all: BTreeMap<Key, Row> = BTreeMap::new();
-        for socket in sockets {
-            let row = all.entry(self.key(socket)).or_default();
-            row.counters = combine(&row.counters, &socket.delta.counters, u64::saturating_add);
-            row.active += u64::from(socket.delta.open);
-            row.rtt.add(&socket.delta.rtt);
-            if let Some(us) = socket.delta.connect_time_us {
-                row.connect_time.add(&Durations::one(us));
-            }
+    /// Adds what a socket did.
+    pub fn add(&mut self, socket: &Attributed) {
+        let delta = &socket.delta;
+        let row = self.current.entry(self.key(socket)).or_default();
+        row.counters = combine(&row.counters, &delta.counters, u64::saturating_add);
+        row.active += u64::from(delta.open);
+        row.rtt.add(&delta.rtt);
+        if let Some(us) = delta.connect_time_us {
+            row.connect_time.add(&Durations::one(us));
         }
+    }
+
+    /// The open sockets are about to be added, all of them.
+    pub fn begin_levels(&mut self) {
+        self.current.values_mut().for_each(|row| row.active = 0);
+    }
+
+    /// The rows of an interval, sorted by key: all that was added since the last one.
+    pub fn take(&mut self, interval: Interval) -> BTreeMap<Key, Row> {
+        let mut all: BTreeMap<Key, Row> = std::mem::take(&mut self.current).into_iter().collect();
         // A flow whose last socket vanished without a report still has to come down to 0.
         for (key, level) in &self.levels {
             if level.active > 0 && !all.contains_key(key) {

@@ -2,8 +2,8 @@
 //!
 //! At each multiple of the interval on the wall clock, the measuring thread
 //!
-//! 1. collects the sockets from the source;
-//! 2. turns totals into deltas, attributes them, adds them up to rows;
+//! 1. collects the sockets from the source, one by one;
+//! 2. turns totals into deltas, attributes them, adds them up to rows (`pipeline`);
 //! 3. puts them into the spool as a batch with the next sequence number, also when there are no
 //!    rows: a batch that says "nothing happened, nothing was lost" is not silence.
 //!
@@ -12,6 +12,7 @@
 
 mod clock;
 mod measure;
+mod pipeline;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

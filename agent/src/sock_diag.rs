@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::attribution::process;
-use crate::socket::Collected;
+use crate::socket::SocketState;
 
 /// Time between two dumps. A dump of ten thousand sockets takes some ten milliseconds.
 const DUMP_EVERY: Duration = Duration::from_secs(1);
@@ -75,8 +75,8 @@ impl SockDiag {
     }
 
     /// Leaves the given sockets to another source; they are not reported any more.
-    pub fn leave(&mut self, cookies: impl IntoIterator<Item = u64>) {
-        self.tracker.forget(&cookies.into_iter().collect());
+    pub fn leave(&mut self, cookies: &HashSet<u64>) {
+        self.tracker.forget(cookies);
     }
 
     /// There is nothing left to measure (only after [`SockDiag::start_for_existing`]).
@@ -89,19 +89,19 @@ impl SockDiag {
     ///
     /// # Errors
     /// When the dump fails; the next call covers the time since the last one that succeeded.
-    pub fn collect(&mut self) -> Result<Collected, SockDiagError> {
+    pub fn collect(&mut self) -> Result<Vec<SocketState>, SockDiagError> {
         self.dump()?;
-        Ok(Collected { sockets: self.tracker.report(), ..Collected::default() })
+        Ok(self.tracker.report())
     }
 
     /// As [`SockDiag::collect`]; when the dump fails, what the last one gave. A socket that nobody
     /// reports for long would be forgotten, and its totals taken for new when they come again.
-    pub fn collect_or_last_known(&mut self) -> Collected {
+    pub fn collect_or_last_known(&mut self) -> Vec<SocketState> {
         if let Err(error) = self.dump() {
             // The next dump covers this time too.
             tracing::debug!(%error, "sockets could not be read, last known totals stand in");
         }
-        Collected { sockets: self.tracker.report(), ..Collected::default() }
+        self.tracker.report()
     }
 
     /// Makes the dumps between two collections, at most one in each second.

@@ -3,7 +3,7 @@
 //! Both measuring sources (BPF and netlink `sock_diag`) report sockets in this form. Numbers are
 //! cumulative over the socket's life; `crate::deltas` turns them into what happened in an interval.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 
 use weir_wire::histogram::BUCKETS;
@@ -121,6 +121,9 @@ pub struct SocketState {
     pub netns: u64,
     /// What it speaks.
     pub protocol: Protocol,
+    /// Which of the socket's connections it is, where the source tells them apart: when it began,
+    /// nanoseconds of the monotonic clock; else 0.
+    pub began_ns: u64,
     /// Who made it.
     pub owner: Owner,
     /// Who opened the connection.
@@ -141,17 +144,72 @@ pub struct SocketState {
     pub closed: bool,
 }
 
-/// What one collection gave.
+/// An address and a port, in less room than a [`SocketAddr`] takes.
+pub(crate) type End = (IpAddr, u16);
+
+/// The same of a socket address.
+pub(crate) fn end(address: SocketAddr) -> End {
+    (address.ip(), address.port())
+}
+
+impl SocketState {
+    pub(crate) fn local_end(&self) -> End {
+        end(self.local)
+    }
+
+    pub(crate) fn peer_end(&self) -> End {
+        end(self.peer)
+    }
+}
+
+/// Takes what a source reports.
+///
+/// A collection meets every open socket, and then counts them: who is at the other end of a connection is known
+/// when all have been met, and nobody has to keep them meanwhile. Each socket is counted at most once in a
+/// collection. A connection that ended is reported once, at any time, and not again.
+pub trait Visit {
+    /// A connection ended, or a flow was silent for long: its last totals.
+    fn closed(&mut self, socket: SocketState);
+    /// An open socket is there.
+    fn meet(&mut self, socket: &SocketState);
+    /// Every open socket has been met.
+    fn all_met(&mut self);
+    /// An open socket's totals. One that began after the others were met may be among them, or may not.
+    fn count(&mut self, socket: SocketState);
+}
+
+/// What was not seen since the last collection.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Unseen {
+    /// Sockets that could not be entered in the kernel's map.
+    pub map_insert_failures: u64,
+    /// Records that a full ring buffer dropped for good.
+    pub ring_drops: u64,
+    /// Messages of DNS that found no room in the kernel's ring.
+    pub dns_dropped: u64,
+    /// Datagrams whose flow could not be entered in the kernel's map.
+    pub datagrams_uncounted: u64,
+}
+
+/// Keeps what it is told: for tests, and for whoever wants all of it at once.
 #[derive(Debug, Default)]
 pub struct Collected {
-    /// Sockets that closed since the last collection, and all that are open.
+    /// Last reports of what ended, in the order in which they came, then what is open.
     pub sockets: Vec<SocketState>,
-    /// Sockets that could not be entered in the kernel's map, since the last collection.
-    pub map_insert_failures: u64,
-    /// Records that a full ring buffer dropped for good, since the last collection.
-    pub ring_drops: u64,
-    /// Messages of DNS that found no room in the kernel's ring, since the last collection.
-    pub dns_dropped: u64,
-    /// Datagrams whose flow could not be entered in the kernel's map, since the last collection.
-    pub datagrams_uncounted: u64,
+    /// What was not seen.
+    pub unseen: Unseen,
+}
+
+impl Visit for Collected {
+    fn closed(&mut self, socket: SocketState) {
+        self.sockets.push(socket);
+    }
+
+    fn meet(&mut self, _: &SocketState) {}
+
+    fn all_met(&mut self) {}
+
+    fn count(&mut self, socket: SocketState) {
+        self.sockets.push(socket);
+    }
 }

@@ -4,12 +4,14 @@
 //! through `sock_diag`, for as long as any of them lives: both name a socket by the same cookie, so
 //! none is counted twice.
 
+use std::collections::HashSet;
+
 use thiserror::Error;
 use weir_agent_ebpf::DnsMessage;
 
 use crate::bpf::{BpfCollector, BpfError, Options};
 use crate::sock_diag::{SockDiag, SockDiagError};
-use crate::socket::Collected;
+use crate::socket::{SocketState, Unseen, Visit};
 
 /// Which way to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +43,8 @@ pub(crate) enum Source {
         collector: Box<BpfCollector>,
         /// Connections that were open before the programs were attached.
         existing: Option<SockDiag>,
+        /// Cookies of what has ended since the last collection, while there are such connections.
+        ended: HashSet<u64>,
     },
     SockDiag(SockDiag),
 }
@@ -87,13 +91,20 @@ impl Source {
             }
         };
         tracing::info!("measuring through BPF");
-        Self::Bpf { collector: Box::new(collector), existing }
+        Self::Bpf { collector: Box::new(collector), existing, ended: HashSet::new() }
     }
 
-    /// Takes in what the kernel cannot hold for long. Called several times a second.
-    pub(crate) fn poll(&mut self) {
-        if let Self::Bpf { collector, .. } = self {
-            collector.poll_closed();
+    /// Tells of what has ended, which the kernel cannot hold for long. Called several times a second.
+    pub(crate) fn poll(&mut self, visit: &mut dyn Visit) {
+        if let Self::Bpf { collector, existing, ended } = self {
+            if existing.is_some() {
+                let seen = Some(std::mem::take(ended));
+                let mut beside = Beside { visit, sockets: Vec::new(), seen };
+                collector.poll(&mut beside);
+                *ended = beside.seen.unwrap_or_default();
+            } else {
+                collector.poll(visit);
+            }
         }
         self.look(SockDiag::poll);
     }
@@ -128,21 +139,79 @@ impl Source {
         }
     }
 
-    /// What happened since the last call.
-    pub(crate) fn collect(&mut self) -> Result<Collected, SourceError> {
-        let (collector, existing) = match self {
-            Self::SockDiag(source) => return Ok(source.collect()?),
-            Self::Bpf { collector, existing } => (collector, existing),
+    /// Tells of what has ended, and of every socket that is open.
+    pub(crate) fn collect(&mut self, visit: &mut dyn Visit) -> Result<Unseen, SourceError> {
+        let (collector, existing, ended) = match self {
+            Self::SockDiag(source) => {
+                let mut beside = Beside { visit, sockets: source.collect()?, seen: None };
+                beside.all_met();
+                beside.count_all();
+                return Ok(Unseen::default());
+            }
+            Self::Bpf { collector, existing, ended } => (collector, existing, ended),
         };
-        let mut collected = collector.collect()?;
-        if let Some(source) = existing {
-            source.leave(collected.sockets.iter().map(|s| s.cookie));
-            collected.sockets.extend(source.collect_or_last_known().sockets);
-            if source.is_done() {
-                *existing = None;
+        let Some(source) = existing else { return Ok(collector.collect(visit)?) };
+        let sockets = source.collect_or_last_known();
+        let mut beside = Beside { visit, sockets, seen: Some(std::mem::take(ended)) };
+        let unseen = collector.collect(&mut beside)?;
+        beside.count_all();
+        source.leave(&beside.seen.unwrap_or_default());
+        if source.is_done() {
+            *existing = None;
+        }
+        Ok(unseen)
+    }
+}
+
+/// Passes on what one source tells, and tells of sockets that another has read beside it: of those that the
+/// first does not know.
+struct Beside<'a> {
+    visit: &'a mut dyn Visit,
+    sockets: Vec<SocketState>,
+    /// Cookies that the first knows; `None` if there is no first.
+    seen: Option<HashSet<u64>>,
+}
+
+impl Beside<'_> {
+    fn count_all(&mut self) {
+        for socket in std::mem::take(&mut self.sockets) {
+            self.visit.count(socket);
+        }
+    }
+}
+
+impl Visit for Beside<'_> {
+    fn closed(&mut self, socket: SocketState) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(socket.cookie);
+        }
+        self.visit.closed(socket);
+    }
+
+    fn meet(&mut self, socket: &SocketState) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(socket.cookie);
+        }
+        self.visit.meet(socket);
+    }
+
+    fn all_met(&mut self) {
+        for socket in std::mem::take(&mut self.sockets) {
+            if self.seen.as_ref().is_some_and(|seen| seen.contains(&socket.cookie)) {
+                continue;
+            }
+            if socket.closed {
+                self.visit.closed(socket);
+            } else {
+                self.visit.meet(&socket);
+                self.sockets.push(socket);
             }
         }
-        Ok(collected)
+        self.visit.all_met();
+    }
+
+    fn count(&mut self, socket: SocketState) {
+        self.visit.count(socket);
     }
 }
 

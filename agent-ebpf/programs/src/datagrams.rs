@@ -118,7 +118,7 @@ pub fn count(
     }
     if key.peer_port == DNS_PORT && has_ports {
         let received = direction == Direction::Received;
-        dns::copy(context, key.cookie, received, packet.header + HEADER, packet.payload);
+        dns::copy(context, sk, key.cookie, received, packet.header + HEADER, packet.payload);
     }
 }
 

@@ -2,16 +2,22 @@
 //!
 //! In the v2 hierarchy the id of a cgroup is the inode number of its directory (the kernel's
 //! `cgroup_id`; on 64-bit kernels kernfs uses the id as inode number). The map is made by walking
-//! the mount and renewed when an unknown id turns up, at most once in each collection. Cgroups that
-//! ended between two walks keep their last path for as long as their sockets may report.
+//! the mount and renewed when an unknown id turns up: at most for a hundredth of the time, and for no id more
+//! than once between two collections. Cgroups that ended between two walks keep their last path for as long as
+//! their sockets may report.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::cgroup_mount;
 
+/// Least time between two walks, but for a new collection's first.
+const WALK_EVERY: Duration = Duration::from_secs(1);
+/// That time, as a multiple of what a walk takes.
+const WALK_REST: u32 = 100;
 /// Directories that one walk visits.
 const MAX_DIRECTORIES: usize = 100_000;
 /// Paths that are kept, those of ended cgroups included.
@@ -22,7 +28,10 @@ const MAX_KEPT: usize = 200_000;
 pub(super) struct Cgroups {
     mount: Option<PathBuf>,
     paths: HashMap<u64, String>,
-    walked: bool,
+    /// Ids that no walk has found since the last collection.
+    absent: HashSet<u64>,
+    /// Not before; `None` is at once.
+    next_walk: Option<Instant>,
 }
 
 impl Cgroups {
@@ -36,9 +45,10 @@ impl Cgroups {
         Self { mount: Some(mount.to_owned()), ..Self::default() }
     }
 
-    /// A new collection begins: the hierarchy may be walked again.
+    /// A new collection begins: the hierarchy is walked again for what was not found.
     pub(super) fn begin(&mut self) {
-        self.walked = false;
+        self.absent.clear();
+        self.next_walk = None;
     }
 
     /// Path of a cgroup below the mount, beginning with `/`.
@@ -46,9 +56,15 @@ impl Cgroups {
         if id == 0 {
             return None;
         }
-        if !self.paths.contains_key(&id) && !self.walked {
-            self.walked = true;
+        let known = self.paths.contains_key(&id) || self.absent.contains(&id);
+        let now = Instant::now();
+        if !known && self.next_walk.is_none_or(|next| now >= next) {
             self.walk();
+            let took = now.elapsed();
+            self.next_walk = Some(now + (WALK_REST * took).max(WALK_EVERY));
+            if !self.paths.contains_key(&id) {
+                self.absent.insert(id);
+            }
         }
         self.paths.get(&id).map(String::as_str)
     }

@@ -14,6 +14,7 @@ fn socket(cookie: u64, role: Role, local: SocketAddr, peer: SocketAddr) -> Socke
         protocol: Protocol::Tcp,
         cookie,
         netns: own_netns(),
+        began_ns: 0,
         owner: Owner::default(),
         role,
         local,
@@ -37,9 +38,23 @@ fn delta(socket: SocketState) -> Delta {
 }
 
 impl Attribution {
+    /// One collection.
+    fn collect(
+        &mut self,
+        deltas: Vec<Delta>,
+        translate: impl Fn(&SocketState) -> Option<Translation>,
+    ) -> Vec<Attributed> {
+        self.begin_collection();
+        deltas.iter().for_each(|delta| self.meet(&delta.socket, &translate));
+        self.search();
+        let all = deltas.into_iter().map(|delta| self.attribute(delta)).collect();
+        self.end_collection();
+        all
+    }
+
     /// Without translation.
     fn plain(&mut self, deltas: Vec<Delta>) -> Vec<Attributed> {
-        self.attribute(deltas, |_| None)
+        self.collect(deltas, |_| None)
     }
 }
 
@@ -171,7 +186,7 @@ fn what_is_remembered_ends() {
         owner: named("curl"),
         ..socket(1, Role::Client, addr("198.51.100.1:4"), addr("198.51.100.2:80"))
     };
-    attribution.plain(deltas.advance(vec![one]));
+    attribution.plain(vec![deltas.advance(one)]);
     (0..=KEEP).for_each(|_| drop(attribution.plain(vec![])));
     assert!(attribution.sockets.is_empty() && attribution.pairs.is_empty());
 }
@@ -221,7 +236,7 @@ fn translated_ends_find_each_other_and_the_translation_is_kept() {
     };
     let mut attribution = Attribution::new();
     let both = || vec![delta(client.clone()), delta(server.clone())];
-    let of = attribution.attribute(both(), translate);
+    let of = attribution.collect(both(), translate);
     let peers: Vec<_> = of.iter().map(|a| a.peer.as_ref().map(|p| p.name.as_str())).collect();
     assert_eq!(peers, [Some("nginx"), Some("curl")]);
     assert_eq!((of[0].peer_address, of[0].service), (backend, Some(dialled)));

@@ -31,6 +31,7 @@ pub(super) fn state(socket: &Socket) -> SocketState {
     SocketState {
         cookie: socket.cookie,
         netns: socket.netns,
+        began_ns: socket.connect_begin_ns,
         protocol: Protocol::Tcp,
         owner: Owner {
             cgroup: socket.owner.cgroup,

@@ -19,7 +19,7 @@ use aya::maps::{MapData, PerCpuArray};
 use weir_agent_ebpf::{DatagramKey, Datagrams, protocol};
 
 use super::{batch, convert};
-use crate::socket::{Counters, Owner, Protocol, Role, SocketState};
+use crate::socket::{Counters, Owner, Protocol, Role, SocketState, Visit};
 
 /// Least time between two sweeps that nobody asked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -36,8 +36,6 @@ pub(super) struct Flows {
     /// Datagrams of each entry at the last sweep.
     seen: HashMap<DatagramKey, u64>,
     swept: Instant,
-    /// Removed since the last collection.
-    gone: Vec<SocketState>,
 }
 
 impl Flows {
@@ -56,16 +54,15 @@ impl Flows {
             ephemeral,
             seen: HashMap::new(),
             swept: Instant::now(),
-            gone: Vec::new(),
         }
     }
 
     /// Makes room if the map is filling.
-    pub(super) fn poll(&mut self) -> io::Result<()> {
+    pub(super) fn poll(&mut self, visit: &mut dyn Visit) -> io::Result<()> {
         if self.swept.elapsed() >= SWEEP_EVERY
             && self.entered()? - self.entered_before > u64::from(self.capacity / 4)
         {
-            self.sweep()?;
+            self.sweep(visit, |_| {})?;
         }
         Ok(())
     }
@@ -75,19 +72,22 @@ impl Flows {
         Ok(each.iter().sum())
     }
 
-    /// Flows that are over, then all others. A flow can be over more than once.
-    pub(super) fn collect(&mut self) -> io::Result<Vec<SocketState>> {
-        let open = self.sweep()?;
-        let mut all = std::mem::take(&mut self.gone);
-        all.extend(open);
-        Ok(all)
+    /// Tells of flows that are over, and gives all others. A flow can be over more than once.
+    pub(super) fn collect(&mut self, visit: &mut dyn Visit) -> io::Result<Vec<SocketState>> {
+        let mut open = Vec::new();
+        self.sweep(visit, |flow| open.push(flow))?;
+        Ok(open)
     }
 
-    fn sweep(&mut self) -> io::Result<Vec<SocketState>> {
+    fn sweep(
+        &mut self,
+        visit: &mut dyn Visit,
+        mut open: impl FnMut(SocketState),
+    ) -> io::Result<()> {
         self.swept = Instant::now();
         self.entered_before = self.entered()?;
         let mut now = HashMap::with_capacity(self.seen.len());
-        let (mut open, mut silent) = (Vec::new(), Vec::new());
+        let mut silent = Vec::new();
         let fd = self.map.fd().as_fd();
         batch::for_each(fd, |key: &DatagramKey, flow: &Datagrams| {
             let datagrams = flow.tx_packets.wrapping_add(flow.rx_packets);
@@ -95,17 +95,17 @@ impl Flows {
                 silent.push(*key);
             } else {
                 now.insert(*key, datagrams);
-                open.push(state(key, flow, &self.ephemeral));
+                open(state(key, flow, &self.ephemeral));
             }
         })?;
         self.seen = now;
         for key in silent {
             if let Some(flow) = batch::take::<DatagramKey, Datagrams>(fd, &key)? {
                 let state = state(&key, &flow, &self.ephemeral);
-                self.gone.push(SocketState { closed: true, ..state });
+                visit.closed(SocketState { closed: true, ..state });
             }
         }
-        Ok(open)
+        Ok(())
     }
 }
 
@@ -118,6 +118,7 @@ fn state(key: &DatagramKey, flow: &Datagrams, ephemeral: &RangeInclusive<u16>) -
     SocketState {
         cookie: key.cookie,
         netns: flow.netns,
+        began_ns: 0,
         protocol,
         owner: Owner { cgroup: flow.owner.cgroup, tgid: flow.owner.tgid, comm: flow.owner.comm },
         role: role(protocol, ports, flow.sent_first != 0, ephemeral),

@@ -161,6 +161,7 @@ mod tests {
         SocketState {
             cookie: 1,
             netns: 1,
+            began_ns: 0,
             protocol,
             owner: Owner::default(),
             role,

@@ -1,11 +1,12 @@
 //! The names by which workloads know addresses.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::attribution::{Attributed, Workload};
+use crate::socket::End;
 
 /// How long a name is known at least, whatever its time to live: programs keep addresses for longer than they
 /// are told to.
@@ -17,7 +18,7 @@ const MAX_NAMES: usize = 100_000;
 const KEEP: u64 = 8;
 
 /// Which flow: a socket has one with each peer.
-type FlowId = (u64, SocketAddr, SocketAddr);
+type FlowId = (u64, End, End);
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -56,7 +57,12 @@ impl Names {
     pub(super) fn of_flow(&mut self, flow: &Attributed, now: Instant) -> Option<Arc<str>> {
         let socket = &flow.delta.socket;
         let until = self.interval + KEEP;
-        let id = (socket.cookie, socket.local, socket.peer);
+        let id = (socket.cookie, socket.local_end(), socket.peer_end());
+        if socket.closed
+            && let Some((name, _)) = self.flows.remove(&id)
+        {
+            return name;
+        }
         if let Some((name, known_until)) = self.flows.get_mut(&id) {
             *known_until = until;
             return name.clone();

@@ -21,6 +21,7 @@ fn flow(cookie: u64, whose: &str, protocol: Protocol, peer: &str) -> Attributed 
             socket: SocketState {
                 cookie,
                 netns: 1,
+                began_ns: 0,
                 protocol,
                 owner: Owner::default(),
                 role: Role::Client,
@@ -52,7 +53,29 @@ fn message(cookie: u64, at_ns: u64, received: bool, body: &[u8]) -> DnsMessage {
     let kept = body.len().min(bytes.len());
     bytes[..kept].copy_from_slice(&body[..kept]);
     let length = u32::try_from(body.len()).unwrap();
-    DnsMessage { cookie, at_ns, length, received: received.into(), bytes }
+    DnsMessage {
+        cookie,
+        owner: Default::default(),
+        at_ns,
+        length,
+        received: received.into(),
+        bytes,
+    }
+}
+
+impl Dns {
+    /// One collection.
+    fn resolve(&mut self, flows: &mut [Attributed], now: Instant, now_ns: u64) {
+        let whose = |cookie, _: &Owner| {
+            let mut flows = flows.iter();
+            flows.find(|f| f.delta.socket.cookie == cookie).map(|f| Arc::clone(&f.local))
+        };
+        self.learn(whose, now);
+        for flow in flows.iter_mut() {
+            flow.domain = self.name(flow, now);
+        }
+        self.end_collection(now, now_ns);
+    }
 }
 
 fn ip(text: &str) -> IpAddr {

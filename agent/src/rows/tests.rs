@@ -22,6 +22,7 @@ fn socket(role: Role, local: &str, peer: &str, tx_bytes: u64, open: bool) -> Att
                 protocol: Protocol::Tcp,
                 cookie: 1,
                 netns: 1,
+                began_ns: 0,
                 owner: Owner::default(),
                 role,
                 local: parse(local),
@@ -44,6 +45,15 @@ fn socket(role: Role, local: &str, peer: &str, tx_bytes: u64, open: bool) -> Att
         peer_address: parse(peer),
         service: None,
         domain: None,
+    }
+}
+
+impl Rows {
+    /// One interval.
+    fn aggregate(&mut self, sockets: &[Attributed], interval: Interval) -> BTreeMap<Key, Row> {
+        self.begin_levels();
+        sockets.iter().for_each(|socket| self.add(socket));
+        self.take(interval)
     }
 }
 

@@ -9,12 +9,10 @@ use arrow_schema::ArrowError;
 use weir_wire::{EncodeError, Header, Loss};
 
 use super::clock;
-use crate::attribution::Attribution;
+use super::pipeline::Pipeline;
 use crate::conntrack::Conntrack;
-use crate::deltas::Deltas;
-use crate::dns::Dns;
 use crate::metrics::Metrics;
-use crate::rows::{self, Observer, Rows};
+use crate::rows::{self, Observer};
 use crate::source::Source;
 use crate::spool::{Batch, Spool};
 
@@ -26,11 +24,7 @@ const MAX_BATCH_ROWS: usize = 200_000;
 /// Everything between the source and the spool.
 pub(super) struct Measure {
     source: Source,
-    deltas: Deltas,
-    attribution: Attribution,
-    conntrack: Conntrack,
-    dns: Dns,
-    rows: Rows,
+    pipeline: Pipeline,
     metrics: Metrics,
     observer: Observer,
     spool: Spool,
@@ -55,11 +49,7 @@ impl Measure {
         metrics.agent(|agent| agent.source = source.name());
         Self {
             source,
-            deltas: Deltas::default(),
-            attribution: Attribution::new(),
-            conntrack,
-            dns: Dns::default(),
-            rows: Rows::new(rows::ephemeral_ports()),
+            pipeline: Pipeline::new(conntrack),
             metrics,
             observer,
             spool,
@@ -96,11 +86,7 @@ impl Measure {
                 return false;
             }
             match stop.recv_timeout(left.min(POLL)) {
-                Err(RecvTimeoutError::Timeout) => {
-                    self.source.poll();
-                    self.conntrack.poll();
-                    self.source.poll_dns(|message| self.dns.take(message));
-                }
+                Err(RecvTimeoutError::Timeout) => self.pipeline.poll(&mut self.source),
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
             }
         }
@@ -108,8 +94,10 @@ impl Measure {
 
     /// One interval, from the source to the spool.
     fn tick(&mut self, period: Duration) {
-        let collected = match self.source.collect() {
-            Ok(collected) => collected,
+        self.pipeline.begin_collection();
+        self.pipeline.poll_dns(&mut self.source);
+        let unseen = match self.source.collect(&mut self.pipeline) {
+            Ok(unseen) => unseen,
             Err(error) => {
                 // The next collection covers this interval too: totals only grow.
                 if !std::mem::replace(&mut self.failing, true) {
@@ -132,33 +120,26 @@ impl Measure {
         }
         self.began = now;
         self.previous = Some(ended);
-        self.lost(Loss::MapInsertFailures, collected.map_insert_failures);
-        self.lost(Loss::RingDrops, collected.ring_drops);
-        self.lost(Loss::UncountedDatagrams, collected.datagrams_uncounted);
-        // What was collected has begun by now, and so has its translation.
-        self.conntrack.poll();
-        let translation = self.conntrack.losses();
+        let rows = self.pipeline.end_collection(interval);
+        self.lost(Loss::MapInsertFailures, unseen.map_insert_failures);
+        self.lost(Loss::RingDrops, unseen.ring_drops);
+        self.lost(Loss::UncountedDatagrams, unseen.datagrams_uncounted);
+        let messages = unseen.dns_dropped + self.pipeline.dns.dropped();
+        self.lost(Loss::DnsMessages, messages);
+        let translation = self.pipeline.conntrack.losses();
         self.lost(Loss::ConntrackOverruns, translation.overruns);
         self.lost(Loss::ConntrackEntries, translation.entries);
         self.lost(Loss::ConntrackNamespaces, translation.namespaces);
-        let deltas = self.deltas.advance(collected.sockets);
-        let conntrack = &self.conntrack;
-        let mut attributed =
-            self.attribution.attribute(deltas, |socket| conntrack.translate(socket));
-        self.source.poll_dns(|message| self.dns.take(message));
-        self.dns.resolve(&mut attributed, now, clock::monotonic_ns());
-        let unread = self.dns.dropped();
-        self.lost(Loss::DnsMessages, collected.dns_dropped + unread);
-        let rows = self.rows.aggregate(&attributed, interval);
+        let pipeline = &self.pipeline;
         self.metrics.interval(|workloads, agent| {
             workloads.add(&rows, now);
-            workloads.set_active(self.rows.levels(), now);
+            workloads.set_active(pipeline.rows.levels(), now);
             agent.intervals += 1;
             agent.rows += rows.len() as u64;
             agent.last_rows = rows.len() as u64;
             agent.waiting = self.spool.len() as u64;
-            agent.conntrack = self.conntrack.status();
-            workloads.set_questions(self.dns.questions());
+            agent.conntrack = pipeline.conntrack.status();
+            workloads.set_questions(pipeline.dns.questions());
         });
         self.spool_rows(rows::batch(&rows, &self.observer, interval), rows.len());
     }

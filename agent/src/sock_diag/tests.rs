@@ -5,8 +5,8 @@ use super::*;
 use crate::deltas::Deltas;
 use crate::socket::{Role, SocketState};
 
-fn find(collected: &Collected, local: SocketAddr, peer: SocketAddr) -> Option<&SocketState> {
-    collected.sockets.iter().find(|s| s.local == local && s.peer == peer)
+fn find(collected: &[SocketState], local: SocketAddr, peer: SocketAddr) -> Option<&SocketState> {
+    collected.iter().find(|s| s.local == local && s.peer == peer)
 }
 
 fn pair() -> (TcpListener, TcpStream, TcpStream) {
@@ -78,7 +78,7 @@ fn what_happened_before_the_baseline_does_not_count() {
     assert_eq!((counters.tx_bytes, counters.connects), (30, 0));
     let new = find(&collected, other.local_addr().unwrap(), other.peer_addr().unwrap());
     assert!(new.is_none(), "left to the other source");
-    source.leave(collected.sockets.iter().map(|s| s.cookie));
+    source.leave(&collected.iter().map(|s| s.cookie).collect());
     assert!(source.is_done());
 }
 
@@ -129,8 +129,9 @@ fn dumps_that_fail_for_long_count_nothing_twice() {
     let here = client.local_addr().unwrap();
     let mut sent = 0;
     let mut round = |source: &mut SockDiag| {
-        let sockets = source.collect_or_last_known().sockets;
-        let of_client = deltas.advance(sockets).into_iter().filter(|d| d.socket.local == here);
+        let sockets = source.collect_or_last_known();
+        let of_client =
+            sockets.into_iter().map(|s| deltas.advance(s)).filter(|d| d.socket.local == here);
         sent += of_client.map(|d| d.counters.tx_bytes).sum::<u64>();
         sent
     };

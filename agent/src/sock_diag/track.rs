@@ -157,6 +157,7 @@ impl Tracker {
                     protocol: Protocol::Tcp,
                     cookie: socket.cookie,
                     netns,
+                    began_ns: 0,
                     owner: Owner { cgroup: socket.cgroup, ..Owner::default() },
                     role,
                     local: socket.local,

@@ -2,6 +2,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::socket::Collected;
 
 /// What the log says.
 #[derive(Clone, Default)]
@@ -49,8 +50,9 @@ fn where_bpf_is_refused_sock_diag_takes_over_and_one_line_says_so() {
         assert!(log[0].contains(part), "{part}: {log:?}");
     }
     let mut source = source.unwrap();
-    source.poll();
-    source.collect().unwrap();
+    let mut collected = Collected::default();
+    source.poll(&mut collected);
+    source.collect(&mut collected).unwrap();
 }
 
 #[test]

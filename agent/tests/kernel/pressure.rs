@@ -33,14 +33,14 @@ fn full_ring_keeps_records_in_the_map() {
     let options = Options { ring_bytes: 4096, ..Options::default() };
     let mut collector = BpfCollector::start(&options).unwrap();
     let (clients, servers) = connect(&lab, COUNT);
-    let open = collector.collect().unwrap();
+    let open = collector.collect_all().unwrap();
     assert_eq!(in_lab(&lab, &open.sockets), 2 * COUNT);
     assert!(open.sockets.iter().filter(|s| s.netns == lab.a.cookie).all(|s| s.open));
     drop((clients, servers));
     thread::sleep(Duration::from_millis(300));
-    let closed = collector.collect().unwrap();
+    let closed = collector.collect_all().unwrap();
     // Closed sockets beyond the ring's room are taken from the map at this or the next collection.
-    let after = collector.collect().unwrap();
+    let after = collector.collect_all().unwrap();
     let ours = [lab.a.cookie, lab.b.cookie];
     let reports: Vec<_> = closed
         .sockets
@@ -51,8 +51,8 @@ fn full_ring_keeps_records_in_the_map() {
         .collect();
     assert_eq!(reports.len(), 2 * COUNT);
     assert_eq!(reports.iter().collect::<HashSet<_>>().len(), 2 * COUNT);
-    assert_eq!((after.ring_drops, after.map_insert_failures), (0, 0));
-    assert_eq!(in_lab(&lab, &collector.collect().unwrap().sockets), 0);
+    assert_eq!((after.unseen.ring_drops, after.unseen.map_insert_failures), (0, 0));
+    assert_eq!(in_lab(&lab, &collector.collect_all().unwrap().sockets), 0);
 }
 
 #[test]
@@ -63,12 +63,12 @@ fn full_map_counts_what_it_cannot_hold() {
     let options = Options { max_sockets: ROOM, ..Options::default() };
     let mut collector = BpfCollector::start(&options).unwrap();
     let held = connect(&lab, COUNT);
-    let collected = collector.collect().unwrap();
+    let collected = collector.collect_all().unwrap();
     // Other sockets of the machine may take part of the room, and be refused too.
     let seen = in_lab(&lab, &collected.sockets);
     assert!(seen <= ROOM as usize, "{seen}");
-    assert!(collected.map_insert_failures as usize >= 2 * COUNT - seen, "{collected:?}");
-    assert_eq!(collector.collect().unwrap().map_insert_failures, 0, "a delta");
+    assert!(collected.unseen.map_insert_failures as usize >= 2 * COUNT - seen, "{collected:?}");
+    assert_eq!(collector.collect_all().unwrap().unseen.map_insert_failures, 0, "a delta");
     drop(held);
 }
 
@@ -80,7 +80,7 @@ fn thousands_of_open_sockets_are_each_read_once() {
     raise_descriptor_limit();
     let mut collector = BpfCollector::start(&Options::default()).unwrap();
     let held = connect(&lab, COUNT);
-    let collected = collector.collect().unwrap();
+    let collected = collector.collect_all().unwrap();
     let ours = [lab.a.cookie, lab.b.cookie];
     let cookies: Vec<_> =
         collected.sockets.iter().filter(|s| ours.contains(&s.netns)).map(|s| s.cookie).collect();

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use weir_agent::bpf::{BpfCollector, Options};
-use weir_agent::socket::{Counters, SocketState};
+use weir_agent::socket::{Collected, Counters, SocketState};
 
 use crate::lab::Lab;
 
@@ -37,19 +37,21 @@ impl Watch {
             let mut seen = Seen::default();
             let mut open = HashMap::new();
             let mut next = Instant::now() + interval;
+            let mut collected = Collected::default();
             loop {
                 let poll = Duration::from_millis(100).min(interval);
                 let end = stopped.recv_timeout(poll) != Err(RecvTimeoutError::Timeout);
-                collector.poll_closed();
+                collector.poll(&mut collected);
                 if !end && Instant::now() < next {
                     continue;
                 }
                 next += interval;
-                let collected = collector.collect().unwrap();
-                seen.map_insert_failures += collected.map_insert_failures;
-                seen.ring_drops += collected.ring_drops;
-                seen.datagrams_uncounted += collected.datagrams_uncounted;
-                for socket in &collected.sockets {
+                let unseen = collector.collect(&mut collected).unwrap();
+                seen.map_insert_failures += unseen.map_insert_failures;
+                seen.ring_drops += unseen.ring_drops;
+                seen.datagrams_uncounted += unseen.datagrams_uncounted;
+                let sockets = std::mem::take(&mut collected.sockets);
+                for socket in &sockets {
                     // A socket of datagrams has a flow with each peer.
                     let id = (socket.cookie, socket.protocol, socket.peer);
                     if socket.closed {
@@ -59,7 +61,7 @@ impl Watch {
                         open.insert(id, socket.clone());
                     }
                 }
-                seen.collections.push(collected.sockets);
+                seen.collections.push(sockets);
                 if end {
                     seen.last.extend(open.into_values());
                     return seen;
