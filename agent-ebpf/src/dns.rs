@@ -6,7 +6,7 @@ use crate::Owner;
 pub const DNS_BYTES: usize = 1024;
 
 /// Default size of the ring of messages, bytes; a power of two and a multiple of the page.
-pub const DNS_RING_BYTES: u32 = 1 << 20;
+pub const DNS_RING_BYTES: u32 = 512 << 10;
 
 /// The port of name servers.
 pub const DNS_PORT: u16 = 53;

@@ -7,7 +7,7 @@
 //! CLOSED     ring buffer    Socket, as it ended            sock_ops       agent (10 times a second)
 //! DATAGRAMS  hash           DatagramKey -> Datagrams       packets        agent (all flows, each interval)
 //! ENTERED    per-CPU array  0 -> entries made in DATAGRAMS packets        agent
-//! DNS        ring buffer    DnsMessage, as it passed       packets        agent (5 times a second)
+//! DNS        ring buffer    DnsMessage, as it passed       packets        agent (10 times a second)
 //! OWNERS     LRU hash       socket cookie -> Maker         sock_create    sock_ops, packets
 //! LISTENERS  LRU hash       Listener -> Owner              sock_ops       sock_ops
 //! LOSSES     per-CPU array  Loss -> count                  sock_ops,      agent
@@ -83,7 +83,7 @@ pub const MAX_OWNERS: u32 = 32_768;
 pub const MAX_LISTENERS: u32 = 4096;
 
 /// Default size of the ring of closed sockets, bytes; a power of two and a multiple of the page.
-pub const RING_BYTES: u32 = 4 << 20;
+pub const RING_BYTES: u32 = 2 << 20;
 
 /// Indices of the loss counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,9 +42,9 @@ use workload::Workloads;
 /// Processes that are remembered.
 const MAX_PROCESSES: usize = 65_536;
 /// Collections that a socket is remembered after its last report.
-const KEEP: u64 = 8;
+const KEEP: u32 = 8;
 /// The same of a socket or flow that is over.
-const KEEP_CLOSED: u64 = 2;
+const KEEP_CLOSED: u32 = 2;
 /// Searches for the process of a socket before it stays `unknown`.
 const ATTEMPTS: u8 = 3;
 
@@ -103,9 +103,9 @@ struct Known {
     peer: Option<(End, Arc<Workload>)>,
     attempts: u8,
     /// The collection that met it last.
-    round: u64,
+    round: u32,
     /// The collection in which it is forgotten.
-    until: u64,
+    until: u32,
 }
 
 /// Which flow: a socket has one with each peer.
@@ -139,10 +139,10 @@ pub struct Attribution {
     unowned: Vec<Unowned>,
     pairs: Pairs,
     /// Of flows that are translated, with the collection in which it is forgotten.
-    translations: HashMap<FlowId, (Translation, u64)>,
+    translations: HashMap<FlowId, (Translation, u32)>,
     host: HashSet<IpAddr>,
     unknown: Arc<Workload>,
-    round: u64,
+    round: u32,
 }
 
 impl Default for Attribution {

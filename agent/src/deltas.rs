@@ -10,6 +10,7 @@
 //! [`FORGET_AFTER`] collections is forgotten: its last report was lost (the source counts that).
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use weir_wire::histogram::{BUCKETS, FIRST_INDEX, upper_bound};
 
@@ -17,7 +18,7 @@ use crate::socket::{Counters, End, Histogram, Protocol, SocketState};
 
 /// Collections after which a socket that nobody reports any more is forgotten. More than one: the
 /// walk over a kernel map that changes meanwhile may pass an entry by.
-const FORGET_AFTER: u64 = 8;
+const FORGET_AFTER: u32 = 8;
 
 /// Durations measured in one interval.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,8 +99,8 @@ impl Durations {
         };
         let (first, last) = (usize::from(*first), usize::from(*last));
         let had_any = !before.slots.is_empty();
-        let exact_min = !had_any || now.min_us < before.min_us;
-        let exact_max = !had_any || now.max_us > before.max_us;
+        let exact_min = !had_any || now.min_us < before.min_us.into();
+        let exact_max = !had_any || now.max_us > before.max_us.into();
         let min_us = if exact_min { now.min_us } else { now.min_us.max(lower_us(first)) };
         let max_us = if exact_max { now.max_us } else { now.max_us.min(upper_us(last)) };
         let mut durations = Self {
@@ -153,31 +154,18 @@ pub struct Delta {
     pub open: bool,
 }
 
-/// What totals belong to: a connection of a socket, or its flow with one peer.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Id {
-    /// The cookie, and when it began: a socket may connect anew.
-    Connection(u64, u64),
-    /// A socket of datagrams speaks to many.
-    Flow(u64, Box<(Protocol, End, End)>),
-}
+/// A connection: the socket's cookie, and when it began, since a socket may connect anew.
+type Connection = (u64, u64);
+/// A socket of datagrams, and one of those it speaks to.
+type Flow = (u64, Protocol, End, End);
 
-impl Id {
-    fn of(socket: &SocketState) -> Self {
-        let SocketState { protocol, cookie, began_ns, .. } = *socket;
-        match protocol {
-            Protocol::Tcp => Self::Connection(cookie, began_ns),
-            _ => Self::Flow(cookie, Box::new((protocol, socket.local_end(), socket.peer_end()))),
-        }
-    }
-}
-
-/// Round trips as of the last report. There can be a hundred thousand of them, and most have few slots.
+/// Round trips as of the last report.
 #[derive(Debug, Default)]
 struct Seen {
     sum_us: u64,
-    min_us: u64,
-    max_us: u64,
+    min_us: u32,
+    max_us: u32,
+    /// Those that have a count: of most sockets, few.
     slots: Box<[(u8, u32)]>,
 }
 
@@ -185,7 +173,8 @@ impl Seen {
     fn of(rtt: &Histogram) -> Self {
         let counted = (0..).zip(rtt.slots.iter()).filter(|(_, count)| **count != 0);
         let slots = counted.map(|(slot, count)| (slot, *count)).collect();
-        Self { sum_us: rtt.sum_us, min_us: rtt.min_us, max_us: rtt.max_us, slots }
+        let [min_us, max_us] = [rtt.min_us, rtt.max_us].map(narrow);
+        Self { sum_us: rtt.sum_us, min_us, max_us, slots }
     }
 
     /// Some count is lower now.
@@ -194,75 +183,154 @@ impl Seen {
     }
 }
 
-/// What the next report is compared with.
+/// Counters of one socket in less room: what the kernel counts in 32 bits.
+#[derive(Debug)]
+struct Totals {
+    tx_bytes: u64,
+    rx_bytes: u64,
+    tx_packets: u64,
+    rx_packets: u64,
+    /// In the order of [`Counters`].
+    events: [u32; 9],
+}
+
+impl From<&Counters> for Totals {
+    fn from(c: &Counters) -> Self {
+        let events = [
+            c.retransmits,
+            c.retransmits_syn,
+            c.timeouts,
+            c.timeouts_syn,
+            c.connects,
+            c.connect_failures,
+            c.accepts,
+            c.closes,
+            c.resets,
+        ];
+        Self {
+            tx_bytes: c.tx_bytes,
+            rx_bytes: c.rx_bytes,
+            tx_packets: c.tx_packets,
+            rx_packets: c.rx_packets,
+            events: events.map(narrow),
+        }
+    }
+}
+
+impl From<&Totals> for Counters {
+    fn from(totals: &Totals) -> Self {
+        let [
+            retransmits,
+            retransmits_syn,
+            timeouts,
+            timeouts_syn,
+            connects,
+            connect_failures,
+            accepts,
+            closes,
+            resets,
+        ] = totals.events.map(u64::from);
+        Self {
+            tx_bytes: totals.tx_bytes,
+            rx_bytes: totals.rx_bytes,
+            tx_packets: totals.tx_packets,
+            rx_packets: totals.rx_packets,
+            retransmits,
+            retransmits_syn,
+            timeouts,
+            timeouts_syn,
+            connects,
+            connect_failures,
+            accepts,
+            closes,
+            resets,
+        }
+    }
+}
+
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// What the next report is compared with. There can be a hundred thousand of them.
 #[derive(Debug)]
 struct Last {
-    counters: Counters,
+    totals: Totals,
     rtt: Seen,
     connect_time_known: bool,
-    round: u64,
+    round: u32,
 }
 
 /// The last report of every connection that is open.
 #[derive(Debug, Default)]
 pub struct Deltas {
-    last: HashMap<Id, Last>,
-    round: u64,
+    connections: HashMap<Connection, Last>,
+    flows: HashMap<Flow, Last>,
+    round: u32,
 }
 
 impl Deltas {
     /// What the socket did since its last report.
     pub fn advance(&mut self, mut socket: SocketState) -> Delta {
-        let id = Id::of(&socket);
-        let closed = socket.closed;
-        let last = if closed { self.last.remove(&id) } else { None };
-        let last = if closed { last.as_ref() } else { self.last.get(&id) };
+        let now = (!socket.closed).then(|| Last {
+            totals: (&socket.counters).into(),
+            rtt: Seen::of(&socket.rtt),
+            connect_time_known: socket.connect_time_us.is_some(),
+            round: self.round,
+        });
+        let SocketState { cookie, protocol, .. } = socket;
+        let last = if protocol == Protocol::Tcp {
+            exchange(&mut self.connections, (cookie, socket.began_ns), now)
+        } else {
+            let flow = (cookie, protocol, socket.local_end(), socket.peer_end());
+            exchange(&mut self.flows, flow, now)
+        };
         let last = last.filter(|last| !went_back(last, &socket));
         let none = Seen::default();
-        let counters = match last {
-            Some(last) => combine(&socket.counters, &last.counters, u64::saturating_sub),
+        let counters = match &last {
+            Some(last) => combine(&socket.counters, &(&last.totals).into(), u64::saturating_sub),
             None => socket.counters,
         };
-        let rtt = Durations::between(last.map_or(&none, |last| &last.rtt), &socket.rtt);
+        let rtt = Durations::between(last.as_ref().map_or(&none, |last| &last.rtt), &socket.rtt);
         let is_news = last.is_none_or(|last| !last.connect_time_known);
-        let delta_time = socket.connect_time_us.filter(|_| is_news);
-        if !closed {
-            let seen = Last {
-                counters: socket.counters,
-                rtt: Seen::of(&socket.rtt),
-                connect_time_known: socket.connect_time_us.is_some(),
-                round: self.round,
-            };
-            self.last.insert(id, seen);
-        }
+        let connect_time_us = socket.connect_time_us.filter(|_| is_news);
         socket.rtt = Histogram::default();
-        Delta { counters, rtt, connect_time_us: delta_time, open: socket.open && !closed, socket }
+        Delta { counters, rtt, connect_time_us, open: socket.open && !socket.closed, socket }
     }
 
     /// Every open socket has been reported: forgets those that have not been for long.
     pub fn end_collection(&mut self) {
-        self.round += 1;
+        self.round = self.round.wrapping_add(1);
         let round = self.round;
-        self.last.retain(|_, last| round - last.round < FORGET_AFTER);
+        self.connections.retain(|_, last| round.wrapping_sub(last.round) < FORGET_AFTER);
+        self.flows.retain(|_, last| round.wrapping_sub(last.round) < FORGET_AFTER);
     }
 
     /// Connections that are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.last.len()
+        self.connections.len() + self.flows.len()
     }
 
     /// Nothing is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.last.is_empty()
+        self.len() == 0
+    }
+}
+
+/// Puts in what is known now, if anything is, and takes out what was known before.
+fn exchange<K: Eq + Hash>(known: &mut HashMap<K, Last>, key: K, now: Option<Last>) -> Option<Last> {
+    match now {
+        Some(now) => known.insert(key, now),
+        None => known.remove(&key),
     }
 }
 
 /// The report is that of another connection than the one before.
 fn went_back(last: &Last, socket: &SocketState) -> bool {
     let mut back = last.rtt.is_beyond(&socket.rtt);
-    combine(&socket.counters, &last.counters, |now, before| {
+    combine(&socket.counters, &(&last.totals).into(), |now, before| {
         back |= now < before;
         0
     });

@@ -49,21 +49,21 @@ struct Acceptor {
     /// `None` when several do, in several network namespaces.
     workload: Option<Arc<Workload>>,
     /// The collection in which it is forgotten.
-    until: u64,
+    until: u32,
 }
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     /// With the collection in which it is forgotten.
-    open: HashMap<Pair, (Arc<Workload>, u64)>,
+    open: HashMap<Pair, (Arc<Workload>, u32)>,
     /// The newer half of what is closed, and the older.
     closed: [HashMap<Pair, Arc<Workload>>; 2],
     /// The collection in which the halves change.
-    changes: u64,
+    changes: u32,
     /// By the address that was dialled; loopback within its network namespace.
     acceptors: HashMap<Place, Acceptor>,
-    round: u64,
+    round: u32,
 }
 
 impl Pairs {

@@ -17,7 +17,7 @@ use crate::source::Source;
 use crate::spool::{Batch, Spool};
 
 /// How often the source is asked to empty the kernel's buffers between two collections.
-const POLL: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(100);
 /// Rows of one batch; an interval with more becomes several.
 const MAX_BATCH_ROWS: usize = 200_000;
 
