@@ -10,6 +10,7 @@
 //! DNS        ring buffer    DnsMessage, as it passed       packets        agent (10 times a second)
 //! OWNERS     LRU hash       socket cookie -> Maker         sock_create    sock_ops, packets
 //! LISTENERS  LRU hash       Listener -> Owner              sock_ops       sock_ops
+//! DROPS      hash           DropKey -> packets             kfree_skb      agent (10 times a second)
 //! LOSSES     per-CPU array  Loss -> count                  sock_ops,      agent
 //!                                                          packets
 //! ```
@@ -22,11 +23,13 @@
 
 mod datagrams;
 mod dns;
+mod drops;
 mod histogram;
 mod socket;
 
 pub use datagrams::{DatagramKey, Datagrams, Maker, protocol};
 pub use dns::{DNS_BYTES, DNS_PORT, DNS_RING_BYTES, DnsMessage};
+pub use drops::{DROP_REASONS, DropKey, DropReasons, MAX_DROPS, PacketLayout};
 pub use histogram::{SLOTS, histogram_slot};
 pub use socket::{Reading, Socket, flag, state};
 
@@ -42,6 +45,8 @@ pub mod maps {
     pub const ENTERED: &str = "ENTERED";
     /// Ring buffer of messages of DNS.
     pub const DNS: &str = "DNS";
+    /// Packets that the kernel dropped.
+    pub const DROPS: &str = "DROPS";
     /// Makers of sockets by cookie.
     pub const OWNERS: &str = "OWNERS";
     /// Makers of listening sockets by port.
@@ -54,6 +59,10 @@ pub mod maps {
 pub mod variables {
     /// `u32`: whether messages of DNS are copied.
     pub const DNS: &str = "WEIR_DNS";
+    /// [`crate::PacketLayout`]: where the kernel keeps what is read of a packet.
+    pub const PACKET: &str = "WEIR_PACKET";
+    /// [`crate::DropReasons`]: which drops are counted.
+    pub const REASONS: &str = "WEIR_REASONS";
 }
 
 /// Names of the programs, as the loader finds them.
@@ -64,6 +73,8 @@ pub mod programs {
     pub const EGRESS: &str = "weir_egress";
     /// Packets that reach a socket (`cgroup_skb/ingress`).
     pub const INGRESS: &str = "weir_ingress";
+    /// Packets that are dropped (`tp_btf/kfree_skb`).
+    pub const DROPPED: &str = "weir_dropped";
     /// Makers of sockets (`cgroup/sock_create`).
     pub const SOCK_CREATE: &str = "weir_sock_create";
 }
@@ -98,10 +109,12 @@ pub enum Loss {
     DatagramsUncounted = 2,
     /// A message of DNS that found no room in its ring.
     DnsDropped = 3,
+    /// A dropped packet that found no room in the map of drops.
+    DropsUncounted = 4,
 }
 
 /// Number of loss counters.
-pub const LOSSES: u32 = 4;
+pub const LOSSES: u32 = 5;
 
 /// The process that made a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

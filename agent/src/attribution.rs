@@ -35,7 +35,8 @@ use crate::deltas::Delta;
 use crate::socket::{End, Owner, Protocol, Role, SocketState, end};
 use cgroups::Cgroups;
 use listeners::Holders;
-use pairs::{Pair, Pairs};
+pub(crate) use pairs::Pair;
+use pairs::Pairs;
 pub use workload::Workload;
 use workload::Workloads;
 
@@ -222,6 +223,11 @@ impl Attribution {
     #[must_use]
     pub fn is_owned(&self, cookie: u64) -> bool {
         self.sockets.get(&cookie).is_some_and(|known| known.local.is_some())
+    }
+
+    /// An end of a conversation is known to be on this host.
+    pub(crate) fn knows(&self, pair: &Pair) -> bool {
+        self.pairs.contains(pair)
     }
 
     /// A socket has been met since the collection began.

@@ -12,21 +12,30 @@
 //! reader loses nothing; a socket that finds the map full is not measured, and counted.
 
 mod batch;
+mod btf;
 mod convert;
 mod datagrams;
+mod drops;
 mod error;
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::{env, fs, mem};
+use std::{env, fs, io, mem};
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, SockOps};
-use aya::{Ebpf, EbpfLoader};
-use weir_agent_ebpf::{DNS_RING_BYTES, DnsMessage, Loss, Socket, flag, maps, programs, variables};
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, SockOps,
+};
+use aya::{Btf, Ebpf, EbpfLoader, Pod};
+use weir_agent_ebpf::{
+    DNS_RING_BYTES, DnsMessage, Loss, PacketLayout, Socket, flag, maps, programs, variables,
+};
 
+use drops::{Drops, Reasons};
+
+pub use drops::Dropped;
 pub use error::BpfError;
 
 use crate::cgroup_mount;
@@ -74,6 +83,8 @@ pub struct BpfCollector {
     ring: RingBuf<MapData>,
     datagrams: datagrams::Flows,
     dns: RingBuf<MapData>,
+    /// `None` where the kernel cannot tell.
+    drops: Option<Drops>,
     losses: PerCpuArray<MapData, u64>,
     /// Connections that were taken out of the map by the last collection: the kernel may have handed them
     /// over in the same moment.
@@ -110,6 +121,15 @@ impl BpfCollector {
             .map_err(|source| BpfError::Cgroup { path: cgroup_path.clone(), source })?;
         let mut loader = EbpfLoader::new();
         let dns = u32::from(options.dns);
+        let reasons = Reasons::of_kernel();
+        let layout = reasons.as_ref().map(|reasons| Layout(reasons.layout));
+        if let (Ok(reasons), Ok(layout)) = (&reasons, &layout) {
+            loader.override_global(variables::PACKET, layout, true).override_global(
+                variables::REASONS,
+                &reasons.wanted,
+                true,
+            );
+        }
         loader
             .override_global(variables::DNS, &dns, true)
             // Without messages a page is all the room there has to be.
@@ -141,6 +161,14 @@ impl BpfCollector {
         step(programs::LIFE_CYCLE, life_cycle.load())?;
         step(programs::LIFE_CYCLE, life_cycle.attach(&cgroup, CgroupAttachMode::Single))?;
 
+        let drops = reasons
+            .map_err(BpfError::Reasons)
+            .and_then(|reasons| attach_drops(&mut ebpf, reasons))
+            .inspect_err(|error| {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(error, "packets that the kernel drops are not counted");
+            })
+            .ok();
         let Map::HashMap(sockets) = take_map(&mut ebpf, maps::SOCKETS)? else {
             return Err(BpfError::Object { what: maps::SOCKETS });
         };
@@ -163,6 +191,7 @@ impl BpfCollector {
             ring,
             datagrams,
             dns,
+            drops,
             losses,
             taken: HashSet::new(),
             lost: Unseen::default(),
@@ -194,6 +223,21 @@ impl BpfCollector {
             if let Some(message) = convert::parse_dns(&record) {
                 each(&message);
             }
+        }
+    }
+
+    /// Packets that the kernel drops are counted.
+    #[must_use]
+    pub fn counts_drops(&self) -> bool {
+        self.drops.is_some()
+    }
+
+    /// Gives what the kernel dropped since the last call to `each`.
+    pub fn poll_drops(&mut self, each: impl FnMut(Dropped)) {
+        if let Some(drops) = &self.drops
+            && let Err(error) = drops.poll(each)
+        {
+            tracing::debug!(%error, "dropped packets could not be read");
         }
     }
 
@@ -236,6 +280,7 @@ impl BpfCollector {
             ring_drops: self.loss(Loss::ClosedOverwritten)?,
             dns_dropped: self.loss(Loss::DnsDropped)?,
             datagrams_uncounted: self.loss(Loss::DatagramsUncounted)?,
+            drops_uncounted: self.loss(Loss::DropsUncounted)?,
         };
         let before = mem::replace(&mut self.lost, lost);
         Ok(Unseen {
@@ -243,6 +288,7 @@ impl BpfCollector {
             ring_drops: lost.ring_drops - before.ring_drops,
             dns_dropped: lost.dns_dropped - before.dns_dropped,
             datagrams_uncounted: lost.datagrams_uncounted - before.datagrams_uncounted,
+            drops_uncounted: lost.drops_uncounted - before.drops_uncounted,
         })
     }
 
@@ -297,6 +343,26 @@ impl BpfCollector {
             .map_err(|source| BpfError::Map { map: maps::LOSSES, source })?;
         Ok(counts.iter().sum())
     }
+}
+
+/// Of integers alone.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Layout(PacketLayout);
+
+// SAFETY: integers without padding, which the crate asserts.
+unsafe impl Pod for Layout {}
+
+/// What is not to be had without the kernel's type information.
+fn attach_drops(ebpf: &mut Ebpf, reasons: Reasons) -> Result<Drops, BpfError> {
+    let btf = Btf::from_sys_fs().map_err(|error| BpfError::Reasons(io::Error::other(error)))?;
+    let dropped: &mut BtfTracePoint = program(ebpf, programs::DROPPED)?;
+    step(programs::DROPPED, dropped.load("kfree_skb", &btf))?;
+    step(programs::DROPPED, dropped.attach())?;
+    let Map::HashMap(map) = take_map(ebpf, maps::DROPS)? else {
+        return Err(BpfError::Object { what: maps::DROPS });
+    };
+    Ok(Drops::new(map, reasons))
 }
 
 fn read_object(path: &Path) -> Result<Vec<u8>, BpfError> {

@@ -7,6 +7,7 @@
 //! - [`attribution`]: whose socket it is, and who the peer is;
 //! - [`conntrack`]: who is at the other end of a translated address;
 //! - `dns`: the names that workloads ask for;
+//! - `drops`: which flow a packet belonged to that the kernel dropped;
 //! - [`rows`]: sockets add up to flow rows, rows become an Arrow batch;
 //! - `spool`: batches on disk until the server has them;
 //! - `ship`: delivery, with backoff while the server is away;
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod conntrack;
 pub mod deltas;
 mod dns;
+mod drops;
 pub mod metrics;
 mod netlink;
 pub mod rows;

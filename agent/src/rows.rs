@@ -21,6 +21,7 @@ use arrow_schema::ArrowError;
 
 use crate::attribution::{Attributed, Scope, Workload};
 use crate::deltas::{Durations, combine};
+use crate::drops::Reasons;
 use crate::socket::{Counters, Protocol, Role};
 
 /// Longest time between two rows of a flow with open connections, microseconds.
@@ -35,6 +36,8 @@ pub struct Observer {
     pub cluster: Option<String>,
     /// Column `zone`.
     pub zone: Option<String>,
+    /// Packets that its kernel drops are counted; else column `drops` is null.
+    pub drops: bool,
 }
 
 /// What makes two sockets the same flow.
@@ -75,6 +78,8 @@ pub struct Row {
     pub rtt: Durations,
     /// Durations of handshakes.
     pub connect_time: Durations,
+    /// Packets that the kernel dropped.
+    pub drops: Reasons,
 }
 
 /// The interval of a batch, microseconds since the Unix epoch.
@@ -108,12 +113,13 @@ impl Rows {
     }
 
     /// Adds what a socket did.
-    pub fn add(&mut self, socket: &Attributed) {
+    pub fn add(&mut self, socket: &Attributed, drops: &Reasons) {
         let delta = &socket.delta;
         let row = self.current.entry(self.key(socket)).or_default();
         row.counters = combine(&row.counters, &delta.counters, u64::saturating_add);
         row.active += u64::from(delta.open);
         row.rtt.add(&delta.rtt);
+        row.drops.add_all(drops);
         if let Some(us) = delta.connect_time_us {
             row.connect_time.add(&Durations::one(us));
         }
@@ -201,6 +207,7 @@ impl Row {
         self.counters != Counters::default()
             || !self.rtt.slots.is_empty()
             || !self.connect_time.slots.is_empty()
+            || !self.drops.is_empty()
     }
 }
 

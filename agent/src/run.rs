@@ -175,7 +175,8 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     let metrics = Metrics::default();
     let endpoint = config.listen.map(|listen| metrics::Server::start(listen, metrics.clone()));
     let endpoint = endpoint.transpose()?;
-    let observer = Observer { node, cluster: config.cluster, zone: config.zone };
+    let drops = source.counts_drops();
+    let observer = Observer { node, cluster: config.cluster, zone: config.zone, drops };
     tracing::info!(
         agent = spool.agent(), server = config.server, interval = ?config.interval,
         spool = %config.spool.display(), waiting = spool.len(), "measuring"

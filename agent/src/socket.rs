@@ -152,6 +152,28 @@ pub(crate) fn end(address: SocketAddr) -> End {
     (address.ip(), address.port())
 }
 
+#[cfg(test)]
+impl SocketState {
+    /// Open, between two addresses of documentation, with nothing counted.
+    pub(crate) fn example(cookie: u64, role: Role) -> Self {
+        Self {
+            cookie,
+            netns: 1,
+            protocol: Protocol::Tcp,
+            began_ns: 0,
+            owner: Owner::default(),
+            role,
+            local: SocketAddr::from(([198, 51, 100, 1], 40_000)),
+            peer: SocketAddr::from(([198, 51, 100, 2], 80)),
+            counters: Counters::default(),
+            rtt: Histogram::default(),
+            connect_time_us: None,
+            open: true,
+            closed: false,
+        }
+    }
+}
+
 impl SocketState {
     pub(crate) fn local_end(&self) -> End {
         end(self.local)
@@ -189,6 +211,8 @@ pub struct Unseen {
     pub dns_dropped: u64,
     /// Datagrams whose flow could not be entered in the kernel's map.
     pub datagrams_uncounted: u64,
+    /// Dropped packets that could not be entered in the kernel's map of them.
+    pub drops_uncounted: u64,
 }
 
 /// Keeps what it is told: for tests, and for whoever wants all of it at once.

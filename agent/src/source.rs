@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use thiserror::Error;
 use weir_agent_ebpf::DnsMessage;
 
-use crate::bpf::{BpfCollector, BpfError, Options};
+use crate::bpf::{BpfCollector, BpfError, Dropped, Options};
 use crate::sock_diag::{SockDiag, SockDiagError};
 use crate::socket::{SocketState, Unseen, Visit};
 
@@ -113,6 +113,18 @@ impl Source {
     pub(crate) fn poll_dns(&mut self, each: impl FnMut(&DnsMessage)) {
         if let Self::Bpf { collector, .. } = self {
             collector.poll_dns(each);
+        }
+    }
+
+    /// Packets that the kernel drops are counted.
+    pub(crate) fn counts_drops(&self) -> bool {
+        matches!(self, Self::Bpf { collector, .. } if collector.counts_drops())
+    }
+
+    /// Gives what the kernel dropped since the last call to `each`.
+    pub(crate) fn poll_drops(&mut self, each: impl FnMut(Dropped)) {
+        if let Self::Bpf { collector, .. } = self {
+            collector.poll_drops(each);
         }
     }
 

@@ -27,6 +27,7 @@ fn every_metric_is_in_the_list_and_nothing_else() {
             "weir_interface_",
             "weir_tcp_",
             "weir_conntrack_",
+            "weir_node_",
             "weir_nic_",
             "weir_efa_",
         ]

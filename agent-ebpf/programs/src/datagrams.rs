@@ -10,8 +10,6 @@
 //! ICMP is what sockets send and receive (`ping`), and what the kernel sends; what the kernel itself
 //! receives passes no socket.
 
-use core::arch::asm;
-
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_skb_load_bytes};
@@ -113,21 +111,12 @@ pub fn count(
             Direction::Sent => (&raw mut (*flow).tx_bytes, &raw mut (*flow).tx_packets),
             Direction::Received => (&raw mut (*flow).rx_bytes, &raw mut (*flow).rx_packets),
         };
-        add(bytes, packet.payload);
-        add(packets, packet.count);
+        maps::atomic_add(bytes, packet.payload);
+        maps::atomic_add(packets, packet.count);
     }
     if key.peer_port == DNS_PORT && has_ports {
         let received = direction == Direction::Received;
         dns::copy(context, sk, key.cookie, received, packet.header + HEADER, packet.payload);
-    }
-}
-
-/// Atomically: another processor may do the same. Core has no such operation for this target.
-#[inline(always)]
-unsafe fn add(counter: *mut u64, n: u64) {
-    unsafe {
-        asm!("lock *(u64 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(reg) n,
-            options(nostack));
     }
 }
 

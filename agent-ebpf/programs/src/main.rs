@@ -5,6 +5,7 @@
 //! weir_life_cycle   sock_ops            connect, accept, change of state, RTO, RTT sample, listen
 //! weir_egress       cgroup_skb/egress   a segment leaves: bring the socket's volume up to date;
 //!                                       a datagram leaves: count it, copy questions of DNS
+//! weir_dropped      tp_btf/kfree_skb    the kernel drops a packet: count it by reason
 //! weir_ingress      cgroup_skb/ingress  a datagram reaches a socket: count it, copy
 //!                                       answers of DNS
 //! ```
@@ -21,14 +22,15 @@
 
 mod datagrams;
 mod dns;
+mod drops;
 mod egress;
 mod life_cycle;
 mod maps;
 mod owner;
 mod read;
 
-use aya_ebpf::macros::{cgroup_skb, cgroup_sock, sock_ops};
-use aya_ebpf::programs::{SkBuffContext, SockContext, SockOpsContext};
+use aya_ebpf::macros::{btf_tracepoint, cgroup_skb, cgroup_sock, sock_ops};
+use aya_ebpf::programs::{BtfTracePointContext, SkBuffContext, SockContext, SockOpsContext};
 
 /// Life cycle of TCP sockets. The return value is only of use to options that are not set here.
 #[sock_ops]
@@ -49,6 +51,13 @@ pub fn weir_egress(context: SkBuffContext) -> i32 {
 pub fn weir_ingress(context: SkBuffContext) -> i32 {
     datagrams::arrived(&context);
     1
+}
+
+/// Packets that the kernel drops. The return value is of no use.
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn weir_dropped(context: BtfTracePointContext) -> i32 {
+    drops::dropped(&context);
+    0
 }
 
 /// Makers of sockets. Allows every socket.

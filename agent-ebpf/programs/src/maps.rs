@@ -1,12 +1,15 @@
 //! The maps, and what may go wrong with them.
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 use weir_agent_ebpf::{
-    DNS_RING_BYTES, DatagramKey, Datagrams, DnsMessage, LOSSES as LOSS_COUNT, Listener, Loss,
-    MAX_DATAGRAMS, MAX_LISTENERS, MAX_OWNERS, MAX_SOCKETS, Maker, Owner, RING_BYTES, Socket, flag,
+    DNS_RING_BYTES, DatagramKey, Datagrams, DnsMessage, DropKey, LOSSES as LOSS_COUNT, Listener,
+    Loss, MAX_DATAGRAMS, MAX_DROPS, MAX_LISTENERS, MAX_OWNERS, MAX_SOCKETS, Maker, Owner,
+    RING_BYTES, Socket, flag,
 };
 
 #[map]
@@ -24,6 +27,9 @@ static ENTERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 static DNS: RingBuf = RingBuf::with_byte_size(DNS_RING_BYTES, 0);
+
+#[map]
+static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(MAX_DROPS, BPF_F_NO_PREALLOC);
 
 #[map]
 pub static OWNERS: LruHashMap<u64, Maker> = LruHashMap::with_max_entries(MAX_OWNERS, 0);
@@ -116,6 +122,28 @@ pub fn reserve_dns() -> Option<RingBufEntry<DnsMessage>> {
         count(Loss::DnsDropped);
     }
     entry
+}
+
+/// Counts packets that were dropped.
+#[inline(always)]
+pub fn add_drop(key: &DropKey, packets: u64) {
+    if DROPS.get_ptr_mut(key).is_none() {
+        // Another processor may be faster.
+        let _ = DROPS.insert(key, &0, u64::from(BPF_NOEXIST));
+    }
+    match DROPS.get_ptr_mut(key) {
+        Some(counter) => unsafe { atomic_add(counter, packets) },
+        None => add(Loss::DropsUncounted, packets),
+    }
+}
+
+/// Atomically: another processor may do the same. Core has no such operation for this target.
+#[inline(always)]
+pub unsafe fn atomic_add(counter: *mut u64, n: u64) {
+    unsafe {
+        asm!("lock *(u64 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(reg) n,
+            options(nostack));
+    }
 }
 
 #[inline(always)]

@@ -14,7 +14,7 @@ const MAX_CLOSED: usize = 32_768;
 /// One end of a conversation, seen from one side. Loopback addresses mean something else in each
 /// network namespace; other addresses pass between namespaces unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Pair {
+pub(crate) struct Pair {
     protocol: Protocol,
     netns: Option<u64>,
     local: End,
@@ -23,15 +23,24 @@ pub(super) struct Pair {
 
 impl Pair {
     /// As a socket sees it.
-    pub(super) fn of(socket: &SocketState) -> Self {
+    pub(crate) fn of(socket: &SocketState) -> Self {
         Self::between(socket, socket.local_end(), socket.peer_end())
+    }
+
+    /// As seen from the other end.
+    pub(crate) fn reversed(self) -> Self {
+        Self { local: self.peer, peer: self.local, ..self }
+    }
+
+    /// Of a network namespace.
+    pub(crate) fn new(protocol: Protocol, netns: u64, local: End, peer: End) -> Self {
+        let netns = (local.0.is_loopback() || peer.0.is_loopback()).then_some(netns);
+        Self { protocol, netns, local, peer }
     }
 
     /// Of the conversation of a socket, between other addresses than it sees.
     pub(super) fn between(socket: &SocketState, local: End, peer: End) -> Self {
-        let SocketState { protocol, netns, .. } = *socket;
-        let netns = (local.0.is_loopback() || peer.0.is_loopback()).then_some(netns);
-        Self { protocol, netns, local, peer }
+        Self::new(socket.protocol, socket.netns, local, peer)
     }
 
     /// Where its local end accepts.
@@ -84,6 +93,11 @@ impl Pairs {
         if self.closed[0].len() >= MAX_CLOSED {
             self.change();
         }
+    }
+
+    /// An end is known.
+    pub(super) fn contains(&self, pair: &Pair) -> bool {
+        self.open.contains_key(pair) || self.closed.iter().any(|half| half.contains_key(pair))
     }
 
     /// Whose an end is.

@@ -8,7 +8,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 
-use weir_agent_ebpf::{DatagramKey, Datagrams, Socket};
+use weir_agent_ebpf::{DatagramKey, Datagrams, DropKey, Socket};
 
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
@@ -67,6 +67,11 @@ unsafe impl Record for DatagramKey {
 
 // SAFETY: integers without padding, which the crate asserts.
 unsafe impl Record for Datagrams {
+    const ZERO: Self = Self::ZERO;
+}
+
+// SAFETY: integers without padding, which the crate asserts.
+unsafe impl Record for DropKey {
     const ZERO: Self = Self::ZERO;
 }
 

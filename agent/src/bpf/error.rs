@@ -55,6 +55,11 @@ pub enum BpfError {
         /// What the kernel says, with the verifier's log.
         source: Box<ProgramError>,
     },
+    /// Dropped packets cannot be read by reason.
+    #[error(
+        "the kernel does not tell why packets are dropped (needs Linux 5.17 with CONFIG_DEBUG_INFO_BTF)"
+    )]
+    Reasons(#[source] io::Error),
     /// A map cannot be used.
     #[error("cannot use BPF map `{map}`")]
     Map {

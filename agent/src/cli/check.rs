@@ -24,7 +24,15 @@ pub(super) fn print() {
         }
     }
     match BpfCollector::start(&Options::default()) {
-        Ok(_) => line("BPF", "works: TCP, UDP and ICMP are measured from the first packet"),
+        Ok(collector) => {
+            line("BPF", "works: TCP, UDP and ICMP are measured from the first packet");
+            let drops = if collector.counts_drops() {
+                "works: packets that the kernel drops are counted by reason"
+            } else {
+                "refused: `drops` is null (needs Linux 5.17 with BTF, and CAP_PERFMON)"
+            };
+            line("drops", drops);
+        }
         Err(error) => {
             line("BPF", &format!("refused: {}", chain(&error)));
             line("", SockDiag::blind_spots());
@@ -55,8 +63,6 @@ pub(super) fn print() {
             ),
         },
     );
-    let btf = fs::metadata("/sys/kernel/btf/vmlinux").is_ok();
-    line("BTF", if btf { "present" } else { "absent: no drop reasons" });
     match cgroup_mount::find() {
         Ok(path) => line("cgroup v2", &path.display().to_string()),
         Err(error) => line("cgroup v2", &chain(&error)),

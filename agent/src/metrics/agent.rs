@@ -1,9 +1,11 @@
 //! What the agent says of itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::family::{Family, Kind};
 use crate::conntrack;
+use crate::socket::Protocol;
 
 /// Counters and levels of the agent, since its start.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +20,8 @@ pub(crate) struct AgentState {
     pub(crate) last_rows: u64,
     /// Batches that wait for delivery.
     pub(crate) waiting: u64,
+    /// Packets that the kernel dropped, by protocol and reason.
+    pub(crate) drops: BTreeMap<(Protocol, Arc<str>), u64>,
     pub(crate) conntrack: conntrack::Status,
     /// Sets of samples that the server took, and those that it did not.
     pub(crate) samples_sent: u64,
@@ -40,11 +44,16 @@ impl AgentState {
             refused,
             sent,
             failed,
+            mut drops,
         ] = Self::empty();
         build.add(vec![("version", env!("CARGO_PKG_VERSION").into())], 1);
         source.add(vec![("source", self.source.into())], 1);
         for (reason, count) in &self.losses {
             losses.add(vec![("reason", reason.clone())], *count);
+        }
+        for ((protocol, reason), count) in &self.drops {
+            let labels = vec![("protocol", protocol.name().into()), ("reason", reason.to_string())];
+            drops.add(labels, *count);
         }
         vec![
             build,
@@ -59,6 +68,7 @@ impl AgentState {
             refused.of(self.conntrack.refused as u64),
             sent.of(self.samples_sent),
             failed.of(self.samples_failed),
+            drops,
         ]
     }
 
@@ -67,7 +77,7 @@ impl AgentState {
         Self::empty().into()
     }
 
-    fn empty() -> [Family; 12] {
+    fn empty() -> [Family; 13] {
         use Kind::{Counter, Gauge, Info};
         [
             ("weir_agent_build", Info, "Version of this agent."),
@@ -102,6 +112,7 @@ impl AgentState {
                 Counter,
                 "Sets of these metrics that it did not take; they are not repeated.",
             ),
+            ("weir_node_drops", Counter, "Packets that the kernel dropped, by its reason."),
         ]
         .map(|(name, kind, help)| Family::new(name, kind, help))
     }

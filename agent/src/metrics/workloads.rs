@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::family::{Family, Kind};
 use crate::attribution::Workload;
 use crate::dns::{LATENCY_BOUNDS, Outcomes, Questions};
+use crate::drops::Reasons;
 use crate::rows::{Key, Row};
 use crate::socket::Protocol;
 
@@ -34,6 +35,7 @@ struct Counted {
     timeouts: u64,
     failures: u64,
     resets: u64,
+    drops: Reasons,
     active: u64,
     heard: Instant,
 }
@@ -51,6 +53,7 @@ impl Counted {
             timeouts: 0,
             failures: 0,
             resets: 0,
+            drops: Reasons::default(),
             active: 0,
             heard,
         }
@@ -85,6 +88,7 @@ impl Workloads {
             known.timeouts += counters.timeouts;
             known.failures += counters.connect_failures;
             known.resets += counters.resets;
+            known.drops.add_all(&row.drops);
             known.heard = now;
         }
         self.known.retain(|_, known| now.duration_since(known.heard) < KEEP);
@@ -124,7 +128,15 @@ impl Workloads {
                 }
             }
         }
-        let mut all = vec![opened];
+        let mut drops = Self::drops();
+        for ((workload, protocol), known) in &self.known {
+            for (reason, packets) in known.drops.iter() {
+                let mut labels = labels(workload, *protocol);
+                labels.push(("reason", reason.to_string()));
+                drops.add(labels, packets);
+            }
+        }
+        let mut all = vec![opened, drops];
         for (mut family, tcp_only, value) in Self::plain() {
             for ((workload, protocol), known) in &self.known {
                 if !tcp_only || *protocol == Protocol::Tcp {
@@ -180,12 +192,17 @@ impl Workloads {
     /// Every family that there can be.
     pub(super) fn all() -> Vec<Family> {
         let plain = Self::plain().into_iter().map(|(family, ..)| family);
-        std::iter::once(Self::opened()).chain(plain).chain(Self::dns()).collect()
+        [Self::opened(), Self::drops()].into_iter().chain(plain).chain(Self::dns()).collect()
     }
 
     fn opened() -> Family {
         let help = "Connections that a workload opened (outbound) and accepted (inbound).";
         Family::new("weir_workload_flows_opened", Kind::Counter, help)
+    }
+
+    fn drops() -> Family {
+        let help = "Packets of a workload's flows that the kernel dropped, by its reason.";
+        Family::new("weir_workload_drops", Kind::Counter, help)
     }
 
     /// Families without labels of their own: whether they are of TCP alone, and their values.

@@ -41,7 +41,7 @@ pub(super) fn build(
                 Some(value) => Some(label_column(rows, observer, value)?),
                 None => None,
             },
-            _ => number_column(column.name, rows, interval),
+            _ => number_column(column.name, rows, observer, interval),
         };
         if let Some(array) = built.filter(|a| column.required || a.null_count() < a.len()) {
             fields.push(FLOWS.field_with_name(column.name)?.clone());
@@ -99,7 +99,12 @@ fn label_column<'a>(
 }
 
 /// `None` for columns that a node does not know.
-fn number_column(name: &str, rows: &BTreeMap<Key, Row>, interval: Interval) -> Option<ArrayRef> {
+fn number_column(
+    name: &str,
+    rows: &BTreeMap<Key, Row>,
+    observer: &Observer,
+    interval: Interval,
+) -> Option<ArrayRef> {
     if let Some(part) = name.strip_prefix("rtt_") {
         return duration_column(part, rows.values().map(|r| &r.rtt));
     }
@@ -115,6 +120,7 @@ fn number_column(name: &str, rows: &BTreeMap<Key, Row>, interval: Interval) -> O
         "port" => int32(rows.keys().map(|k| Some(i32::from(k.port)))),
         "peer_port" => int32(rows.keys().map(|k| Some(i32::from(k.peer_port)))),
         "peer_service_port" => int32(rows.keys().map(|k| Some(i32::from(k.service?.port())))),
+        "drops" if observer.drops => int64(rows.values().map(|r| Some(r.drops.packets()))),
         "sampling" => int32(rows.keys().map(|_| Some(1))),
         _ => return None,
     })

@@ -52,7 +52,7 @@ impl Rows {
     /// One interval.
     fn aggregate(&mut self, sockets: &[Attributed], interval: Interval) -> BTreeMap<Key, Row> {
         self.begin_levels();
-        sockets.iter().for_each(|socket| self.add(socket));
+        sockets.iter().for_each(|socket| self.add(socket, &Reasons::default()));
         self.take(interval)
     }
 }
@@ -118,7 +118,7 @@ fn columns_are_those_of_the_schema() {
     socket.delta.rtt = Durations::one(1500);
     let mut aggregate = Rows::new(32768..=60999);
     let rows = aggregate.aggregate(&[socket], at(10));
-    let observer = Observer { node: "n1".into(), cluster: None, zone: Some("z".into()) };
+    let observer = Observer { node: "n1".into(), zone: Some("z".into()), ..Observer::default() };
     let batch = batch(&rows, &observer, at(10)).unwrap();
     for field in batch.schema().fields() {
         assert_eq!(weir_wire::schema::FLOWS.field_with_name(field.name()).unwrap(), field.as_ref());

@@ -94,8 +94,7 @@ impl Measure {
 
     /// One interval, from the source to the spool.
     fn tick(&mut self, period: Duration) {
-        self.pipeline.begin_collection();
-        self.pipeline.poll_dns(&mut self.source);
+        self.pipeline.begin_collection(&mut self.source);
         let unseen = match self.source.collect(&mut self.pipeline) {
             Ok(unseen) => unseen,
             Err(error) => {
@@ -124,6 +123,7 @@ impl Measure {
         self.lost(Loss::MapInsertFailures, unseen.map_insert_failures);
         self.lost(Loss::RingDrops, unseen.ring_drops);
         self.lost(Loss::UncountedDatagrams, unseen.datagrams_uncounted);
+        self.lost(Loss::UncountedDrops, unseen.drops_uncounted);
         let messages = unseen.dns_dropped + self.pipeline.dns.dropped();
         self.lost(Loss::DnsMessages, messages);
         let translation = self.pipeline.conntrack.losses();
@@ -140,6 +140,7 @@ impl Measure {
             agent.waiting = self.spool.len() as u64;
             agent.conntrack = pipeline.conntrack.status();
             workloads.set_questions(pipeline.dns.questions());
+            agent.drops.clone_from(pipeline.drops.totals());
         });
         self.spool_rows(rows::batch(&rows, &self.observer, interval), rows.len());
     }

@@ -4,6 +4,7 @@
 //! meet     whose the socket is, and where its ends are       (attribution, conntrack)
 //! count    what it did since its last report                 (deltas)
 //!          who was at the other end, and by which name       (attribution, dns)
+//!          which of its packets the kernel dropped           (drops)
 //!          added to its flow                                 (rows)
 //! ```
 //!
@@ -19,6 +20,7 @@ use crate::attribution::Attribution;
 use crate::conntrack::Conntrack;
 use crate::deltas::{Delta, Deltas};
 use crate::dns::Dns;
+use crate::drops::Drops;
 use crate::rows::{self, Interval, Key, Row, Rows};
 use crate::socket::{SocketState, Visit};
 use crate::source::Source;
@@ -44,6 +46,7 @@ pub(super) struct Pipeline {
     attribution: Attribution,
     pub(super) conntrack: Conntrack,
     pub(super) dns: Dns,
+    pub(super) drops: Drops,
     pub(super) rows: Rows,
     ended: Vec<Ended>,
     look: u64,
@@ -59,6 +62,7 @@ impl Pipeline {
             attribution: Attribution::new(),
             conntrack,
             dns: Dns::default(),
+            drops: Drops::default(),
             rows: Rows::new(rows::ephemeral_ports()),
             ended: Vec::new(),
             look: 0,
@@ -71,7 +75,7 @@ impl Pipeline {
     pub(super) fn poll(&mut self, source: &mut Source) {
         self.begin_look();
         source.poll(self);
-        self.poll_dns(source);
+        self.poll_messages(source);
         let due = self.searched.1.is_none_or(|next| self.now >= next);
         if due && self.attribution.has_unowned() {
             self.search();
@@ -84,9 +88,10 @@ impl Pipeline {
     }
 
     /// Before a collection.
-    pub(super) fn begin_collection(&mut self) {
+    pub(super) fn begin_collection(&mut self, source: &mut Source) {
         self.begin_look();
         self.attribution.begin_collection();
+        self.poll_messages(source);
     }
 
     /// After a collection that went well: the rows of the interval.
@@ -94,11 +99,13 @@ impl Pipeline {
         self.deltas.end_collection();
         self.attribution.end_collection();
         self.dns.end_collection(self.now, clock::monotonic_ns());
+        self.drops.end_collection();
         self.rows.take(interval)
     }
 
-    /// Messages of DNS, whose sockets the agent has met or is told the makers of.
-    pub(super) fn poll_dns(&mut self, source: &mut Source) {
+    /// Messages of DNS, whose sockets are known or bring their makers along, and dropped packets.
+    fn poll_messages(&mut self, source: &mut Source) {
+        source.poll_drops(|dropped| self.drops.take(&dropped));
         source.poll_dns(|message| self.dns.take(message));
         self.dns.learn(|cookie, owner| self.attribution.whose(cookie, owner), self.now);
     }
@@ -130,9 +137,11 @@ impl Pipeline {
     }
 
     fn attribute(&mut self, delta: Delta) {
+        let attribution = &self.attribution;
+        let drops = self.drops.of(&delta.socket, |pair| attribution.knows(pair));
         let mut attributed = self.attribution.attribute(delta);
         attributed.domain = self.dns.name(&attributed, self.now);
-        self.rows.add(&attributed);
+        self.rows.add(&attributed, &drops);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod dns;
+mod drops;
 mod lab;
 mod life;
 mod nat;

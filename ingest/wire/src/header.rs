@@ -49,11 +49,13 @@ pub enum Loss {
     ConntrackNamespaces,
     /// Messages of DNS that were not read: names and counts of questions lack them.
     DnsMessages,
+    /// Dropped packets that could not be entered in the kernel's map of them.
+    UncountedDrops,
 }
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MapInsertFailures,
         Self::RingDrops,
         Self::SpoolRows,
@@ -66,6 +68,7 @@ impl Loss {
         Self::ConntrackEntries,
         Self::ConntrackNamespaces,
         Self::DnsMessages,
+        Self::UncountedDrops,
     ];
 
     /// The reason's name, as in the header and in `agent_loss.reason`.
@@ -84,6 +87,7 @@ impl Loss {
             Self::ConntrackEntries => "conntrack_entries",
             Self::ConntrackNamespaces => "conntrack_namespaces",
             Self::DnsMessages => "dns_messages",
+            Self::UncountedDrops => "uncounted_drops",
         }
     }
 }

@@ -7,7 +7,7 @@ fn losses_and_rows_of_a_batch_that_cannot_be_made_are_declared_by_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let spool = Spool::open(directory.path(), 1 << 20, "n").unwrap();
     let source = Source::start(Choice::SockDiag, &Options::default()).unwrap();
-    let observer = Observer { node: "n".into(), cluster: None, zone: None };
+    let observer = Observer { node: "n".into(), ..Observer::default() };
     let mut measure =
         Measure::new(source, Conntrack::start(), observer, spool.clone(), Metrics::default());
     let column = std::sync::Arc::new(arrow_array::Int64Array::from(vec![1, 2, 3]));
