@@ -59,6 +59,8 @@ pub mod maps {
 pub mod variables {
     /// `u32`: whether messages of DNS are copied.
     pub const DNS: &str = "WEIR_DNS";
+    /// `u32`: byte offset of `sock.sk_err` in the running kernel; 0 if it is not known.
+    pub const SOCK_ERROR: &str = "WEIR_SOCK_ERROR";
     /// [`crate::PacketLayout`]: where the kernel keeps what is read of a packet.
     pub const PACKET: &str = "WEIR_PACKET";
     /// [`crate::DropReasons`]: which drops are counted.

@@ -57,6 +57,8 @@ pub mod flag {
     /// An established connection ended otherwise than by an exchange of FINs: a RST came, we sent one
     /// (`close` with unread data, `SO_LINGER` 0), or retransmission was given up.
     pub const ABORTED: u32 = 1 << 5;
+    /// We have sent our FIN.
+    pub const CLOSING: u32 = 1 << 6;
 }
 
 /// One TCP socket from its `connect` or accept on. Counters are cumulative.
@@ -95,10 +97,18 @@ pub struct Socket {
     pub retransmits: u32,
     /// Segments resent in the handshake.
     pub retransmits_syn: u32,
+    /// Segments resent before our FIN.
+    pub retransmits_before_fin: u32,
     /// Retransmission timeouts, in the handshake and after.
     pub timeouts: u32,
     /// Retransmission timeouts in the handshake.
     pub timeouts_syn: u32,
+    /// Retransmission timeouts before our FIN.
+    pub timeouts_before_fin: u32,
+    /// Packets that arrived with a mark of congestion, as the peer told.
+    pub delivered_ce: u32,
+    /// Why it closed: the socket's error (errno), 0 if it has none or it cannot be known.
+    pub error: u32,
     /// From `connect` to established, microseconds; 0 if that has not happened.
     pub connect_time_us: u32,
     /// Smallest round-trip time measured, microseconds.
@@ -116,7 +126,7 @@ pub struct Socket {
 }
 
 // No padding: the size is the sum of the fields' sizes.
-const _: () = assert!(size_of::<Socket>() == 2 * 8 + 32 + 6 * 8 + 2 * 16 + 2 * 2 + 11 * 4 + 256);
+const _: () = assert!(size_of::<Socket>() == 2 * 8 + 32 + 6 * 8 + 2 * 16 + 2 * 2 + 15 * 4 + 256);
 
 /// What the kernel says of a socket at one moment; fields of `bpf_sock_ops` and `bpf_tcp_sock`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -150,8 +160,12 @@ impl Socket {
         peer_port: 0,
         retransmits: 0,
         retransmits_syn: 0,
+        retransmits_before_fin: 0,
         timeouts: 0,
         timeouts_syn: 0,
+        timeouts_before_fin: 0,
+        delivered_ce: 0,
+        error: 0,
         connect_time_us: 0,
         rtt_min_us: 0,
         rtt_max_us: 0,
@@ -201,6 +215,12 @@ impl Socket {
             self.flags |= flag::FIN_ACKED;
             self.fin_wait_rcv_nxt = reading.rcv_nxt;
         }
+        // `shutdown` and `close` each "change" to the state of which the second already is.
+        if (new == state::FIN_WAIT1 || new == state::LAST_ACK) && !self.has(flag::CLOSING) {
+            self.flags |= flag::CLOSING;
+            self.retransmits_before_fin = self.retransmits;
+            self.timeouts_before_fin = self.timeouts;
+        }
         if new == state::CLOSE {
             let all_acked = reading.snd_una == reading.snd_nxt;
             let orderly = old == state::FIN_WAIT2
@@ -220,6 +240,16 @@ impl Socket {
         if !self.has(flag::ESTABLISHED) {
             self.timeouts_syn += 1;
         }
+    }
+
+    /// Segments resent, and retransmission timeouts, since our FIN.
+    #[must_use]
+    pub const fn since_fin(&self) -> (u32, u32) {
+        if !self.has(flag::CLOSING) {
+            return (0, 0);
+        }
+        let retransmits = self.retransmits.saturating_sub(self.retransmits_before_fin);
+        (retransmits, self.timeouts.saturating_sub(self.timeouts_before_fin))
     }
 
     /// Enters a measured round-trip time; less than the clock's unit counts as one microsecond.

@@ -121,7 +121,10 @@ impl BpfCollector {
             .map_err(|source| BpfError::Cgroup { path: cgroup_path.clone(), source })?;
         let mut loader = EbpfLoader::new();
         let dns = u32::from(options.dns);
-        let reasons = Reasons::of_kernel();
+        let kernel = btf::Btf::of_kernel();
+        // Without it nobody knows why connections end.
+        let error_at = kernel.as_ref().ok().and_then(|btf| btf.offset("sock.sk_err")).unwrap_or(0);
+        let reasons = kernel.and_then(|btf| Reasons::of(&btf));
         let layout = reasons.as_ref().map(|reasons| Layout(reasons.layout));
         if let (Ok(reasons), Ok(layout)) = (&reasons, &layout) {
             loader.override_global(variables::PACKET, layout, true).override_global(
@@ -132,6 +135,7 @@ impl BpfCollector {
         }
         loader
             .override_global(variables::DNS, &dns, true)
+            .override_global(variables::SOCK_ERROR, &error_at, true)
             // Without messages a page is all the room there has to be.
             .map_max_entries(maps::DNS, if options.dns { DNS_RING_BYTES } else { 4096 })
             .map_max_entries(maps::SOCKETS, options.max_sockets)

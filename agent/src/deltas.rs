@@ -183,67 +183,62 @@ impl Seen {
     }
 }
 
-/// Counters of one socket in less room: what the kernel counts in 32 bits.
+/// Counters of a connection that is open, in less room: without those that only its end raises, and with those
+/// of 32 bits that the kernel counts in as many.
 #[derive(Debug)]
 struct Totals {
     tx_bytes: u64,
     rx_bytes: u64,
     tx_packets: u64,
     rx_packets: u64,
-    /// In the order of [`Counters`].
-    events: [u32; 9],
+    retransmits: u32,
+    retransmits_syn: u32,
+    retransmits_closing: u32,
+    timeouts: u32,
+    timeouts_syn: u32,
+    timeouts_closing: u32,
+    delivered_ce: u32,
+    connects: u8,
+    accepts: u8,
 }
 
 impl From<&Counters> for Totals {
     fn from(c: &Counters) -> Self {
-        let events = [
-            c.retransmits,
-            c.retransmits_syn,
-            c.timeouts,
-            c.timeouts_syn,
-            c.connects,
-            c.connect_failures,
-            c.accepts,
-            c.closes,
-            c.resets,
-        ];
         Self {
             tx_bytes: c.tx_bytes,
             rx_bytes: c.rx_bytes,
             tx_packets: c.tx_packets,
             rx_packets: c.rx_packets,
-            events: events.map(narrow),
+            retransmits: narrow(c.retransmits),
+            retransmits_syn: narrow(c.retransmits_syn),
+            retransmits_closing: narrow(c.retransmits_closing),
+            timeouts: narrow(c.timeouts),
+            timeouts_syn: narrow(c.timeouts_syn),
+            timeouts_closing: narrow(c.timeouts_closing),
+            delivered_ce: narrow(c.delivered_ce),
+            connects: u8::try_from(c.connects).unwrap_or(u8::MAX),
+            accepts: u8::try_from(c.accepts).unwrap_or(u8::MAX),
         }
     }
 }
 
 impl From<&Totals> for Counters {
     fn from(totals: &Totals) -> Self {
-        let [
-            retransmits,
-            retransmits_syn,
-            timeouts,
-            timeouts_syn,
-            connects,
-            connect_failures,
-            accepts,
-            closes,
-            resets,
-        ] = totals.events.map(u64::from);
         Self {
             tx_bytes: totals.tx_bytes,
             rx_bytes: totals.rx_bytes,
             tx_packets: totals.tx_packets,
             rx_packets: totals.rx_packets,
-            retransmits,
-            retransmits_syn,
-            timeouts,
-            timeouts_syn,
-            connects,
-            connect_failures,
-            accepts,
-            closes,
-            resets,
+            retransmits: totals.retransmits.into(),
+            retransmits_syn: totals.retransmits_syn.into(),
+            retransmits_closing: totals.retransmits_closing.into(),
+            timeouts: totals.timeouts.into(),
+            timeouts_syn: totals.timeouts_syn.into(),
+            timeouts_closing: totals.timeouts_closing.into(),
+            delivered_ce: totals.delivered_ce.into(),
+            connects: totals.connects.into(),
+            accepts: totals.accepts.into(),
+            ..Self::default()
         }
     }
 }
@@ -346,13 +341,21 @@ pub(crate) fn combine(a: &Counters, b: &Counters, mut f: impl FnMut(u64, u64) ->
         rx_packets: f(a.rx_packets, b.rx_packets),
         retransmits: f(a.retransmits, b.retransmits),
         retransmits_syn: f(a.retransmits_syn, b.retransmits_syn),
+        retransmits_closing: f(a.retransmits_closing, b.retransmits_closing),
         timeouts: f(a.timeouts, b.timeouts),
         timeouts_syn: f(a.timeouts_syn, b.timeouts_syn),
+        timeouts_closing: f(a.timeouts_closing, b.timeouts_closing),
         connects: f(a.connects, b.connects),
         connect_failures: f(a.connect_failures, b.connect_failures),
+        connect_refused: f(a.connect_refused, b.connect_refused),
+        connect_timed_out: f(a.connect_timed_out, b.connect_timed_out),
+        connect_unreachable: f(a.connect_unreachable, b.connect_unreachable),
         accepts: f(a.accepts, b.accepts),
         closes: f(a.closes, b.closes),
         resets: f(a.resets, b.resets),
+        resets_received: f(a.resets_received, b.resets_received),
+        resets_sent: f(a.resets_sent, b.resets_sent),
+        delivered_ce: f(a.delivered_ce, b.delivered_ce),
     }
 }
 

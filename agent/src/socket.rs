@@ -52,13 +52,21 @@ pub struct Counters {
     pub rx_packets: u64,
     pub retransmits: u64,
     pub retransmits_syn: u64,
+    pub retransmits_closing: u64,
     pub timeouts: u64,
     pub timeouts_syn: u64,
+    pub timeouts_closing: u64,
     pub connects: u64,
     pub connect_failures: u64,
+    pub connect_refused: u64,
+    pub connect_timed_out: u64,
+    pub connect_unreachable: u64,
     pub accepts: u64,
     pub closes: u64,
     pub resets: u64,
+    pub resets_received: u64,
+    pub resets_sent: u64,
+    pub delivered_ce: u64,
 }
 
 /// A cumulative log-scale histogram; slot `i` is bucket index `i - 1` of [`weir_wire::histogram`].

@@ -3,8 +3,8 @@
 //! counted one by one.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{__sk_buff, bpf_sock};
-use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_cgroup_id, bpf_tcp_sock};
+use aya_ebpf::bindings::{__sk_buff, bpf_sock, bpf_tcp_sock};
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_sk_cgroup_id};
 use aya_ebpf::programs::SkBuffContext;
 
 use weir_agent_ebpf::protocol;
@@ -34,8 +34,8 @@ pub fn handle(context: &SkBuffContext) {
     if socket.owner.cgroup == 0 {
         socket.owner.cgroup = unsafe { bpf_sk_cgroup_id(sk.cast()) };
     }
-    let tcp = unsafe { bpf_tcp_sock(sk) };
-    if !tcp.is_null() {
+    if let Some(tcp) = read::tcp_sock_of(sk) {
         socket.refresh(&read::tcp_sock(tcp));
+        socket.delivered_ce = field!(tcp, bpf_tcp_sock.delivered_ce: u32);
     }
 }

@@ -24,12 +24,13 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_RTO_CB,
     BPF_SOCK_OPS_RTO_CB_FLAG, BPF_SOCK_OPS_RTT_CB, BPF_SOCK_OPS_RTT_CB_FLAG, BPF_SOCK_OPS_STATE_CB,
     BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
-    bpf_sock_ops,
+    bpf_sock_ops, bpf_tcp_sock,
 };
 use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_ns};
 use aya_ebpf::programs::SockOpsContext;
 use weir_agent_ebpf::{Listener, Owner, Socket, flag};
 
+use crate::error;
 use crate::maps::{self, LISTENERS, OWNERS};
 use crate::read::{self, field};
 
@@ -123,7 +124,9 @@ fn state_change(context: &SockOpsContext) {
     let Some(socket) = maps::open_socket(cookie(context)) else { return };
     let (old, new) = read::arguments(context);
     socket.change_state(old, new, &read::sock_ops(context));
+    enter_marks(context, socket);
     if socket.has(flag::CLOSED) {
+        socket.error = read::socket_of(context).map_or(0, error::of);
         maps::hand_over(socket);
     }
 }
@@ -154,6 +157,18 @@ fn rtt(context: &SockOpsContext) {
         measured
     };
     socket.measure_rtt(us);
+    enter_marks(context, socket);
+}
+
+/// Marks of congestion, where both ends have agreed to speak of them.
+#[inline(always)]
+fn enter_marks(context: &SockOpsContext, socket: &mut Socket) {
+    if field!(context.ops, bpf_sock_ops.ecn_flags: u32) == 0 {
+        return;
+    }
+    if let Some(tcp) = read::socket_of(context).and_then(read::tcp_sock_of) {
+        socket.delivered_ce = field!(tcp, bpf_tcp_sock.delivered_ce: u32);
+    }
 }
 
 /// `inet_listen`: remember who will own what is accepted on this port.

@@ -24,6 +24,7 @@ mod datagrams;
 mod dns;
 mod drops;
 mod egress;
+mod error;
 mod life_cycle;
 mod maps;
 mod owner;

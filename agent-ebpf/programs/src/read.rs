@@ -8,7 +8,7 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::{__sk_buff, bpf_sock, bpf_sock_ops, bpf_tcp_sock};
-use aya_ebpf::helpers::bpf_sk_fullsock;
+use aya_ebpf::helpers::{self, bpf_sk_fullsock};
 use aya_ebpf::programs::{SkBuffContext, SockOpsContext};
 use weir_agent_ebpf::Reading;
 
@@ -95,6 +95,20 @@ pub fn sock_ops(context: &SockOpsContext) -> Reading {
 #[inline(always)]
 pub fn tcp_sock(tcp: *const bpf_tcp_sock) -> Reading {
     reading!(tcp, bpf_tcp_sock)
+}
+
+/// The socket that a call is about.
+#[inline(always)]
+pub fn socket_of(context: &SockOpsContext) -> Option<*mut bpf_sock> {
+    let sk = field!(context.ops, bpf_sock_ops.__bindgen_anon_2: u64) as *mut bpf_sock;
+    if sk.is_null() { None } else { Some(sk) }
+}
+
+/// What the kernel says of a socket of TCP.
+#[inline(always)]
+pub fn tcp_sock_of(sk: *mut bpf_sock) -> Option<*const bpf_tcp_sock> {
+    let tcp = unsafe { helpers::bpf_tcp_sock(sk) };
+    if tcp.is_null() { None } else { Some(tcp) }
 }
 
 /// The first two arguments of a call.

@@ -118,6 +118,15 @@ fn phases_are_told_apart() {
     socket.refresh(&Reading { total_retrans: 5, ..reading(1, 0) });
     assert_eq!((socket.retransmits, socket.retransmits_syn), (5, 2));
     assert_eq!((socket.timeouts, socket.timeouts_syn), (2, 1));
+    let before_fin = Reading { total_retrans: 6, ..reading(1, 0) };
+    socket.change_state(state::ESTABLISHED, state::FIN_WAIT1, &before_fin);
+    assert_eq!(socket.since_fin(), (0, 0));
+    socket.time_out();
+    socket.refresh(&Reading { total_retrans: 8, ..reading(1, 0) });
+    let after_fin = Reading { total_retrans: 8, ..reading(1, 0) };
+    socket.change_state(state::FIN_WAIT1, state::FIN_WAIT1, &after_fin);
+    assert_eq!((socket.retransmits, socket.retransmits_syn), (8, 2));
+    assert_eq!(socket.since_fin(), (2, 1));
 }
 
 #[test]

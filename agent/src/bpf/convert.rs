@@ -6,6 +6,13 @@ use weir_agent_ebpf::{DnsMessage, Socket, flag};
 
 use crate::socket::{Counters, Histogram, Owner, Protocol, Role, SocketState};
 
+/// Errors of a `connect` to where there is no way (`icmp_err_convert` of net/ipv4/icmp.c).
+const UNREACHABLE: [i32; 5] =
+    [libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EHOSTDOWN, libc::ENONET, libc::ENOPROTOOPT];
+
+/// Errors of a socket that a RST has reached (`tcp_reset` of net/ipv4/tcp_input.c).
+const RESET_BY_PEER: [i32; 2] = [libc::ECONNRESET, libc::EPIPE];
+
 /// A record as the ring gives it; `None` if it has another size.
 pub(super) fn parse(bytes: &[u8]) -> Option<Socket> {
     if bytes.len() != size_of::<Socket>() {
@@ -28,6 +35,10 @@ pub(super) fn state(socket: &Socket) -> SocketState {
     let client = socket.has(flag::CLIENT);
     let established = socket.has(flag::ESTABLISHED);
     let closed = socket.has(flag::CLOSED);
+    let failed = client && closed && !established;
+    let aborted = socket.has(flag::ABORTED);
+    let error = i32::try_from(socket.error).unwrap_or(0);
+    let (retransmits_closing, timeouts_closing) = socket.since_fin();
     SocketState {
         cookie: socket.cookie,
         netns: socket.netns,
@@ -48,13 +59,21 @@ pub(super) fn state(socket: &Socket) -> SocketState {
             rx_packets: socket.rx_packets,
             retransmits: socket.retransmits.into(),
             retransmits_syn: socket.retransmits_syn.into(),
+            retransmits_closing: retransmits_closing.into(),
             timeouts: socket.timeouts.into(),
             timeouts_syn: socket.timeouts_syn.into(),
+            timeouts_closing: timeouts_closing.into(),
             connects: client.into(),
-            connect_failures: (client && closed && !established).into(),
+            connect_failures: failed.into(),
+            connect_refused: (failed && error == libc::ECONNREFUSED).into(),
+            connect_timed_out: (failed && error == libc::ETIMEDOUT).into(),
+            connect_unreachable: (failed && UNREACHABLE.contains(&error)).into(),
             accepts: (!client).into(),
             closes: (closed && established).into(),
-            resets: socket.has(flag::ABORTED).into(),
+            resets: aborted.into(),
+            resets_received: (aborted && RESET_BY_PEER.contains(&error)).into(),
+            resets_sent: (aborted && (error == 0 || error == libc::ECONNABORTED)).into(),
+            delivered_ce: socket.delivered_ce.into(),
         },
         rtt: Histogram {
             sum_us: socket.rtt_sum_us,
@@ -111,6 +130,26 @@ mod tests {
         assert_eq!(events(client | up | closed | aborted), [1, 0, 0, 1, 1]);
         assert_eq!(events(up), [0, 0, 1, 0, 0]);
         assert_eq!(events(up | closed), [0, 0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn ends_have_their_reasons() {
+        let ends = |flags, error: i32| {
+            let error = u32::try_from(error).unwrap();
+            let c = state(&Socket { flags: flags | flag::CLOSED, error, ..record() }).counters;
+            let failures = [c.connect_refused, c.connect_timed_out, c.connect_unreachable];
+            (failures, [c.resets_received, c.resets_sent])
+        };
+        let (failed, aborted) = (flag::CLIENT, flag::ESTABLISHED | flag::ABORTED);
+        assert_eq!(ends(failed, libc::ECONNREFUSED), ([1, 0, 0], [0, 0]));
+        assert_eq!(ends(failed, libc::ETIMEDOUT), ([0, 1, 0], [0, 0]));
+        assert_eq!(ends(failed, libc::EHOSTUNREACH), ([0, 0, 1], [0, 0]));
+        assert_eq!(ends(failed, 0), ([0, 0, 0], [0, 0]));
+        assert_eq!(ends(aborted, libc::ECONNRESET), ([0, 0, 0], [1, 0]));
+        assert_eq!(ends(aborted, 0), ([0, 0, 0], [0, 1]));
+        // Nobody answered any more.
+        assert_eq!(ends(aborted, libc::ETIMEDOUT), ([0, 0, 0], [0, 0]));
+        assert_eq!(ends(flag::ESTABLISHED, libc::ECONNRESET), ([0, 0, 0], [0, 0]));
     }
 
     #[test]

@@ -47,12 +47,11 @@ pub(super) struct Reasons {
 }
 
 impl Reasons {
-    /// Of the running kernel.
+    /// Of a kernel.
     ///
     /// # Errors
-    /// It has no type information, or gives no reasons.
-    pub(super) fn of_kernel() -> io::Result<Self> {
-        let btf = Btf::of_kernel()?;
+    /// It gives no reasons.
+    pub(super) fn of(btf: &Btf) -> io::Result<Self> {
         let missing = |what: &str| {
             io::Error::new(io::ErrorKind::Unsupported, format!("this kernel has no `{what}`"))
         };

@@ -23,6 +23,7 @@ const INET_DIAG_CGROUP_ID: u16 = 21;
 /// TCP states (include/net/tcp_states.h), those that matter here.
 pub(crate) mod state {
     pub(crate) const SYN_SENT: u8 = 2;
+    pub(crate) const FIN_WAIT1: u8 = 4;
     pub(crate) const FIN_WAIT2: u8 = 5;
     pub(crate) const TIME_WAIT: u8 = 6;
     pub(crate) const CLOSE_WAIT: u8 = 8;
@@ -60,6 +61,7 @@ pub(crate) struct TcpInfo {
     pub(crate) data_segs_out: u32,
     /// Retransmission timeouts, handshake included (Linux 6.7).
     pub(crate) total_rto: Option<u16>,
+    pub(crate) delivered_ce: u32,
 }
 
 impl DiagSocket {
@@ -95,6 +97,7 @@ impl TcpInfo {
             segs_in: u32_at(bytes, 140).unwrap_or(0),
             data_segs_in: u32_at(bytes, 152).unwrap_or(0),
             data_segs_out: u32_at(bytes, 156).unwrap_or(0),
+            delivered_ce: u32_at(bytes, 196).unwrap_or(0),
             total_rto: array_at(bytes, 240).map(u16::from_ne_bytes),
         })
     }

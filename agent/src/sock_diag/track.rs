@@ -30,6 +30,8 @@ struct Tracked {
     inode: u64,
     naming_attempts: u8,
     handshaking: bool,
+    /// Our FIN was sent.
+    closing: bool,
     segs_in: u32,
     round: u64,
     /// Dumps in a row that lacked it.
@@ -171,6 +173,7 @@ impl Tracker {
                 inode: socket.inode,
                 naming_attempts: 0,
                 handshaking: true,
+                closing: false,
                 segs_in: if baseline { info.segs_in } else { 0 },
                 round,
                 missing: 0,
@@ -200,8 +203,16 @@ impl Tracked {
         // The kernel reads state and counters of a live socket one after the other, so that the
         // correction for a FIN can come one report late; totals still never go back.
         since = combine(&since, &self.reported.counters, u64::max);
-        since.retransmits_syn = self.reported.counters.retransmits_syn;
-        since.timeouts_syn = self.reported.counters.timeouts_syn;
+        let before = self.reported.counters;
+        since.retransmits_syn = before.retransmits_syn;
+        since.timeouts_syn = before.timeouts_syn;
+        (since.retransmits_closing, since.timeouts_closing) =
+            (before.retransmits_closing, before.timeouts_closing);
+        // What was sent again between the FIN and the first dump that shows it counts as before it.
+        if std::mem::replace(&mut self.closing, is_closing(socket.state)) {
+            since.retransmits_closing += since.retransmits - before.retransmits;
+            since.timeouts_closing += since.timeouts - before.timeouts;
+        }
         if !established {
             // All that is sent again before the handshake is over is the SYN. What was sent again
             // between this and the first dump that shows the socket established may be either, and
@@ -245,6 +256,10 @@ impl Tracked {
     }
 }
 
+fn is_closing(state: u8) -> bool {
+    matches!(state, state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK)
+}
+
 /// Addresses that a namespace listens on.
 #[derive(Default)]
 struct Listening {
@@ -282,6 +297,7 @@ fn counters(socket: &DiagSocket, info: &TcpInfo, role: Role) -> Counters {
         rx_packets: u64::from(info.data_segs_in),
         retransmits: u64::from(info.total_retrans),
         timeouts,
+        delivered_ce: u64::from(info.delivered_ce),
         ..Counters::default()
     }
 }

@@ -34,7 +34,7 @@ fn between(
 
 #[test]
 fn drops_have_their_ends_and_reasons() {
-    let Some(lab) = Lab::build(&["nft", "nstat"], Link::Veth) else { return };
+    let Some(lab) = Lab::build(&["nft", "nstat", "ping"], Link::Veth) else { return };
     let rules = format!(
         "add table inet weir; add chain inet weir in {{ type filter hook input priority 0; }}; \
          add rule inet weir in udp dport {FILTERED} counter drop; \
@@ -49,6 +49,8 @@ fn drops_have_their_ends_and_reasons() {
         } else {
             (IpAddr::from(lab.a.address), IpAddr::from(lab.b.address))
         };
+        // Before the neighbour is known, its packets wait in a short queue, and some are dropped there.
+        lab.a.run("ping", &["-c", "1", "-q", &b.to_string()]);
         let errors = if six { "Udp6RcvbufErrors" } else { "UdpRcvbufErrors" };
         let before = nstat(&lab.b, errors);
         let slow = lab.b.enter(move || UdpSocket::bind((b, SLOW)).unwrap()).join().unwrap();

@@ -33,7 +33,8 @@ fn refused_connection_is_a_failure() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     let seen = watch.stop(&lab);
     let socket = only(&seen, &lab.a);
-    let expected = Counters { connects: 1, connect_failures: 1, ..Counters::default() };
+    let expected =
+        Counters { connects: 1, connect_failures: 1, connect_refused: 1, ..Counters::default() };
     assert_eq!(socket.counters, expected);
     assert!(socket.closed && socket.connect_time_us.is_none() && socket.peer == address);
     assert!(seen.of(lab.b.cookie).is_empty());

@@ -6,6 +6,7 @@
 mod datagrams;
 mod dns;
 mod drops;
+mod ends;
 mod lab;
 mod life;
 mod nat;

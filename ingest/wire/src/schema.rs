@@ -69,22 +69,34 @@ const PEER_LABELS: [&str; 8] = [
 ///
 /// Bytes are TCP payload acknowledged by the peer (`tx`) and received in order (`rx`), or datagram
 /// payload; packets are TCP data segments or datagrams. `retransmits` and `timeouts` count every
-/// phase, `*_syn` the part of them that fell into the handshake.
-pub const COUNTERS: [&str; 14] = [
+/// phase, `*_syn` the part of them that fell into the handshake, `*_closing` the part after the local end's
+/// FIN. `connect_failures` counts every failure, `connect_refused`, `connect_timed_out` and
+/// `connect_unreachable` those with that reason; `resets` every end without an exchange of FINs,
+/// `resets_received` and `resets_sent` those by a RST of the peer and of the local end. `delivered_ce` counts
+/// packets that arrived with a mark of congestion (RFC 3168), as the peer told.
+pub const COUNTERS: [&str; 22] = [
     "tx_bytes",
     "rx_bytes",
     "tx_packets",
     "rx_packets",
     "retransmits",
     "retransmits_syn",
+    "retransmits_closing",
     "timeouts",
     "timeouts_syn",
+    "timeouts_closing",
     "connects",
     "connect_failures",
+    "connect_refused",
+    "connect_timed_out",
+    "connect_unreachable",
     "accepts",
     "closes",
     "resets",
+    "resets_received",
+    "resets_sent",
     "drops",
+    "delivered_ce",
 ];
 
 /// Names of the histograms; each has the six columns listed in [`crate::histogram`].

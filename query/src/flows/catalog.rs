@@ -15,7 +15,7 @@ use weir_wire::schema::{FLOW_COLUMNS, flow_column};
 
 use super::fetch::{Aggregate, ends_within};
 use super::filter::{Rows, is_label, rows};
-use super::metrics::{Metric, Virtual};
+use super::metrics::{Columns, Metric, Parted, Virtual};
 use super::shape::{Shape, bounds};
 use super::source::metrics_of;
 use super::sums::{name_labels, surviving_columns};
@@ -136,17 +136,21 @@ pub(crate) async fn label_values(
     for selector in selectors {
         match name {
             "__name__" => values.extend(metric_names(session, selector, period).await?),
-            "phase" | "le" => {
+            "phase" | "reason" | "side" | "le" => {
                 let owners =
                     |m: &&'static Metric| m.virtual_label().is_some_and(|l| l.name() == name);
                 let metrics = metrics_of(selector);
                 if metrics.iter().any(owners)
                     && !metric_names(session, selector, period).await?.is_empty()
                 {
-                    let all: Vec<Arc<str>> = if name == "le" {
+                    let all: BTreeSet<Arc<str>> = if name == "le" {
                         bounds().collect()
                     } else {
-                        vec![Arc::from("syn"), Arc::from("established")]
+                        let parted = metrics.iter().filter_map(|metric| match metric.columns {
+                            Columns::Parted(parted) if parted.label.name() == name => Some(parted),
+                            _ => None,
+                        });
+                        parted.flat_map(Parted::values).map(Arc::from).collect()
                     };
                     let matchers = selector.matchers.iter().filter(|m| &*m.name == name);
                     let ops: Vec<_> = matchers.map(|m| &m.op).collect();
@@ -213,7 +217,8 @@ async fn matching(
         .collect();
     let (table, period) = Tiers::of(session).choose_around(&columns, period);
     let mut any: Vec<Expr> = Vec::new();
-    for own in [None, Some(Virtual::Phase), Some(Virtual::Le)] {
+    let labels = [Virtual::Phase, Virtual::Reason, Virtual::Side, Virtual::Le].map(Some);
+    for own in labels.into_iter().chain([None]) {
         let sharing: BTreeSet<&str> =
             metrics.iter().filter(|m| m.virtual_label() == own).map(|m| m.presence()).collect();
         let Rows::Where(mut filters) = rows(selector, own.map(Virtual::name)) else { continue };

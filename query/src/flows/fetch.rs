@@ -73,7 +73,7 @@ impl Aggregate<'_> {
             [ends_within(self.after, self.until)].into_iter().chain(self.filters.iter().cloned());
         let values = match self.metric.columns {
             Columns::Counter(column) | Columns::Level(column) => vec![sum(ident(column))],
-            Columns::Phased { all, syn } => vec![sum(ident(all)), sum(ident(syn))],
+            Columns::Parted(parted) => parted.columns().map(|column| sum(ident(column))).collect(),
             Columns::Sum(h) => vec![sum(ident(h.sum_us))],
             Columns::Count(h) => vec![sum(ident(h.count))],
             Columns::Bucket(h) => {

@@ -7,14 +7,8 @@ use weir_wire::schema::HISTOGRAMS;
 pub(crate) enum Columns {
     /// A delta column.
     Counter(&'static str),
-    /// Two delta columns, `all` of which `syn` is a part; the label `phase` tells `syn` from
-    /// `established`, which is the difference.
-    Phased {
-        /// Every phase.
-        all: &'static str,
-        /// The handshake's part.
-        syn: &'static str,
-    },
+    /// Several delta columns: one of which the others are parts, which the metric's own label tells apart.
+    Parted(Parted),
     /// A level at the end of the interval.
     Level(&'static str),
     /// Cumulative bucket counts of a histogram, label `le`.
@@ -24,6 +18,63 @@ pub(crate) enum Columns {
     /// Number of durations of a histogram.
     Count(Histogram),
 }
+
+/// A delta column, and what is known of its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parted {
+    /// What tells them apart.
+    pub(crate) label: Virtual,
+    /// The sum.
+    pub(crate) all: &'static str,
+    /// The label's value for a part, and its column. A part that is null is nothing.
+    pub(crate) parts: &'static [(&'static str, &'static str)],
+    /// The label's value for what is in no part.
+    pub(crate) rest: &'static str,
+}
+
+impl Parted {
+    /// The sum and its parts, in the order in which they are aggregated.
+    pub(crate) fn columns(self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.all).chain(self.parts.iter().map(|(_, column)| *column))
+    }
+
+    /// The label's values: of the parts, then of the rest.
+    pub(crate) fn values(self) -> impl Iterator<Item = &'static str> {
+        self.parts.iter().map(|(value, _)| *value).chain([self.rest])
+    }
+}
+
+const RETRANSMITS: Parted = Parted {
+    label: Virtual::Phase,
+    all: "retransmits",
+    parts: &[("syn", "retransmits_syn"), ("closing", "retransmits_closing")],
+    rest: "established",
+};
+
+const TIMEOUTS: Parted = Parted {
+    label: Virtual::Phase,
+    all: "timeouts",
+    parts: &[("syn", "timeouts_syn"), ("closing", "timeouts_closing")],
+    rest: "established",
+};
+
+const FAILURES: Parted = Parted {
+    label: Virtual::Reason,
+    all: "connect_failures",
+    parts: &[
+        ("refused", "connect_refused"),
+        ("timed_out", "connect_timed_out"),
+        ("unreachable", "connect_unreachable"),
+    ],
+    rest: "other",
+};
+
+const RESETS: Parted = Parted {
+    label: Virtual::Side,
+    all: "resets",
+    parts: &[("peer", "resets_received"), ("local", "resets_sent")],
+    rest: "other",
+};
 
 /// Columns of one log-scale histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +105,12 @@ const _: () = assert!(HISTOGRAMS.len() == 2);
 /// The label that a metric has besides the key columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Virtual {
-    /// `phase`: `syn` or `established`.
+    /// `phase`: `syn`, `established` or `closing`.
     Phase,
+    /// `reason`: why a connection was not established.
+    Reason,
+    /// `side`: who reset a connection.
+    Side,
     /// `le`: upper bound of a bucket in seconds.
     Le,
 }
@@ -64,6 +119,8 @@ impl Virtual {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Phase => "phase",
+            Self::Reason => "reason",
+            Self::Side => "side",
             Self::Le => "le",
         }
     }
@@ -85,7 +142,7 @@ impl Metric {
     /// The label that it has besides the key columns.
     pub(crate) fn virtual_label(&self) -> Option<Virtual> {
         match self.columns {
-            Columns::Phased { .. } => Some(Virtual::Phase),
+            Columns::Parted(parted) => Some(parted.label),
             Columns::Bucket(_) => Some(Virtual::Le),
             _ => None,
         }
@@ -95,7 +152,7 @@ impl Metric {
     pub(crate) fn presence(&self) -> &'static str {
         match self.columns {
             Columns::Counter(column) | Columns::Level(column) => column,
-            Columns::Phased { all, .. } => all,
+            Columns::Parted(parted) => parted.all,
             Columns::Bucket(h) => h.buckets,
             Columns::Sum(h) => h.sum_us,
             Columns::Count(h) => h.count,
@@ -117,7 +174,7 @@ const fn counter(name: &'static str, unit: &'static str, help: &'static str) -> 
 }
 
 /// Every family, in the order of the columns.
-pub(crate) const FAMILIES: [Family; 15] = [
+pub(crate) const FAMILIES: [Family; 16] = [
     counter(
         "flow_tx_bytes_total",
         "bytes",
@@ -141,23 +198,32 @@ pub(crate) const FAMILIES: [Family; 15] = [
     counter(
         "flow_retransmits_total",
         "segments",
-        "TCP segments that the local end sent again, by phase of the connection: syn (handshake) or established.",
+        "TCP segments that the local end sent again, by phase of the connection: syn (handshake), established or closing.",
     ),
     counter(
         "flow_timeouts_total",
         "timeouts",
-        "Retransmission timeouts (RTO) that fired at the local end, by phase of the connection: syn (handshake) or established.",
+        "Retransmission timeouts (RTO) that fired at the local end, by phase of the connection: syn (handshake), established or closing.",
     ),
     counter("flow_connects_total", "connections", "Connections that the local end opened."),
     counter(
         "flow_connect_failures_total",
         "connections",
-        "Connections that the local end tried to open and that were refused, unreachable or timed out.",
+        "Connections that the local end tried to open in vain, by reason: refused, timed_out, unreachable or other.",
     ),
     counter("flow_accepts_total", "connections", "Connections that the local end accepted."),
     counter("flow_closes_total", "connections", "Connections that ended."),
-    counter("flow_resets_total", "connections", "Connections that ended by a reset (RST)."),
+    counter(
+        "flow_resets_total",
+        "connections",
+        "Connections that ended otherwise than by an exchange of FINs, by the side whose reset (RST) ended them: peer, local or other.",
+    ),
     counter("flow_drops_total", "packets", "Packets of the flow that the node's kernel dropped."),
+    counter(
+        "flow_delivered_ce_total",
+        "packets",
+        "Packets sent by the local end that arrived with a mark of congestion (ECN), as the peer told.",
+    ),
     Family {
         name: "flow_active_connections",
         kind: "gauge",
@@ -183,22 +249,20 @@ const fn metric(name: &'static str, columns: Columns) -> Metric {
 }
 
 /// Every selectable metric.
-pub(crate) const METRICS: [Metric; 19] = [
+pub(crate) const METRICS: [Metric; 20] = [
     metric("flow_tx_bytes_total", Columns::Counter("tx_bytes")),
     metric("flow_rx_bytes_total", Columns::Counter("rx_bytes")),
     metric("flow_tx_packets_total", Columns::Counter("tx_packets")),
     metric("flow_rx_packets_total", Columns::Counter("rx_packets")),
-    metric(
-        "flow_retransmits_total",
-        Columns::Phased { all: "retransmits", syn: "retransmits_syn" },
-    ),
-    metric("flow_timeouts_total", Columns::Phased { all: "timeouts", syn: "timeouts_syn" }),
+    metric("flow_retransmits_total", Columns::Parted(RETRANSMITS)),
+    metric("flow_timeouts_total", Columns::Parted(TIMEOUTS)),
     metric("flow_connects_total", Columns::Counter("connects")),
-    metric("flow_connect_failures_total", Columns::Counter("connect_failures")),
+    metric("flow_connect_failures_total", Columns::Parted(FAILURES)),
     metric("flow_accepts_total", Columns::Counter("accepts")),
     metric("flow_closes_total", Columns::Counter("closes")),
-    metric("flow_resets_total", Columns::Counter("resets")),
+    metric("flow_resets_total", Columns::Parted(RESETS)),
     metric("flow_drops_total", Columns::Counter("drops")),
+    metric("flow_delivered_ce_total", Columns::Counter("delivered_ce")),
     metric("flow_active_connections", Columns::Level("active")),
     metric("flow_rtt_seconds_bucket", Columns::Bucket(RTT)),
     metric("flow_rtt_seconds_sum", Columns::Sum(RTT)),
@@ -224,7 +288,7 @@ mod tests {
         for metric in METRICS {
             match metric.columns {
                 Columns::Counter(c) | Columns::Level(c) => used.push(c),
-                Columns::Phased { all, syn } => used.extend([all, syn]),
+                Columns::Parted(parted) => used.extend(parted.columns()),
                 Columns::Bucket(h) => used.extend([h.offset, h.buckets]),
                 Columns::Sum(h) => used.push(h.sum_us),
                 Columns::Count(h) => used.push(h.count),

@@ -6,11 +6,11 @@
 //! ```text
 //!            integers             parts                       series
 //! counter    sum                  sum                         one
-//! phased     all, syn             syn, all - syn              phase="syn", phase="established"
+//! parted     all, each part       each part, the rest         phase="syn", ..., phase="established"
 //! bucket     64 bucket counts     63 cumulative counts, all   le="..." by bound, le="+Inf"
 //! ```
 //!
-//! Where the label `phase` or `le` does not survive the grouping there is one series, the sum of all
+//! Where the metric's own label (`phase`, `reason`, `side`, `le`) does not survive the grouping there is one series, the sum of all
 //! parts that the matchers accept. The last bucket also holds everything longer than its bound, so its
 //! bound is no `le`: it appears as `+Inf` alone.
 //!
@@ -27,7 +27,7 @@ use weir_wire::histogram::{BUCKETS, FIRST_INDEX, upper_bound};
 use super::metrics::{Columns, Metric, Virtual};
 use crate::promql::source::{MatchOp, Selector};
 
-/// One series of each label set: the value of `phase` or `le`, if it has one, and its parts.
+/// One series of each label set: the value of the metric's own label, if it has one, and its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slot {
     /// Name and value of the label that is no column.
@@ -61,13 +61,13 @@ impl Shape {
         };
         let ops: Vec<&MatchOp> =
             selector.matchers.iter().filter(|m| &*m.name == label.name()).map(|m| &m.op).collect();
-        let values = match label {
-            Virtual::Phase => vec![Arc::from("syn"), Arc::from("established")],
-            Virtual::Le => bounds().collect(),
+        let values: Vec<Arc<str>> = match columns {
+            Columns::Parted(parted) => parted.values().map(Arc::from).collect(),
+            _ => bounds().collect(),
         };
         let accepted = values.into_iter().enumerate().filter(|(i, value): &(usize, Arc<str>)| {
             let shown = match label {
-                Virtual::Phase => true,
+                Virtual::Phase | Virtual::Reason | Virtual::Side => true,
                 // The slot of the last bucket is `+Inf`.
                 Virtual::Le => {
                     !ops.is_empty()
@@ -92,9 +92,10 @@ impl Shape {
     pub(crate) fn values<'a>(&'a self, integers: &[i64]) -> impl Iterator<Item = f64> + use<'a> {
         let mut parts = integers.to_vec();
         match self.columns {
-            Columns::Phased { .. } => {
-                if let [all, syn] = integers {
-                    parts = vec![*syn, all.wrapping_sub(*syn)];
+            Columns::Parted(_) => {
+                if let [all, known @ ..] = integers {
+                    let rest = known.iter().fold(*all, |rest, part| rest.wrapping_sub(*part));
+                    parts = known.iter().copied().chain([rest]).collect();
                 }
             }
             Columns::Bucket(_) => {
@@ -118,7 +119,7 @@ impl Shape {
 pub(crate) fn width(columns: &Columns) -> usize {
     match columns {
         Columns::Bucket(_) => BUCKETS,
-        Columns::Phased { .. } => 2,
+        Columns::Parted(parted) => 1 + parted.parts.len(),
         _ => 1,
     }
 }

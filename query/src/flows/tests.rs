@@ -47,7 +47,13 @@ pub(super) fn random_rows(rng: &mut StdRng, count: usize, span_ms: i64) -> Vec<R
                 }
             }
             if let Some((_, all)) = numbers.iter().find(|(n, _)| *n == "retransmits") {
-                numbers.push(("retransmits_syn", rng.random_range(0..=*all)));
+                let syn = rng.random_range(0..=*all);
+                let closing = rng.random_range(0..=all - syn);
+                numbers.push(("retransmits_syn", syn));
+                // Rows from before there was this column lack it.
+                if rng.random_bool(0.7) {
+                    numbers.push(("retransmits_closing", closing));
+                }
             }
             let rtts = rng.random_bool(0.6).then(|| {
                 (0..rng.random_range(0..5)).map(|_| rng.random_range(0..1u64 << 22)).collect()
@@ -80,10 +86,18 @@ fn series_of(metric: &Metric, row: &Row) -> Vec<(BTreeMap<String, String>, i64)>
         Columns::Counter(c) | Columns::Level(c) => {
             number(c).map(|n| (labels, n)).into_iter().collect()
         }
-        Columns::Phased { all, syn } => number(all)
+        Columns::Parted(parted) => number(parted.all)
             .map(|all| {
-                let syn = number(syn).unwrap_or(0);
-                vec![(with("phase", "syn"), syn), (with("phase", "established"), all - syn)]
+                let name = parted.label.name();
+                let mut rest = all;
+                let mut series = Vec::new();
+                for (value, column) in parted.parts {
+                    let part = number(column).unwrap_or(0);
+                    rest -= part;
+                    series.push((with(name, value), part));
+                }
+                series.push((with(name, parted.rest), rest));
+                series
             })
             .unwrap_or_default(),
         Columns::Bucket(_) => row

@@ -221,7 +221,7 @@ impl Tier {
 pub(crate) fn value_columns(metric: &Metric) -> Vec<&'static str> {
     match metric.columns {
         Columns::Counter(column) | Columns::Level(column) => vec![column],
-        Columns::Phased { all, syn } => vec![all, syn],
+        Columns::Parted(parted) => parted.columns().collect(),
         Columns::Bucket(h) => vec![h.offset, h.buckets],
         Columns::Sum(h) => vec![h.sum_us],
         Columns::Count(h) => vec![h.count],

@@ -127,6 +127,7 @@ async fn instant_queries_are_exact() {
         (
             r#"sum by (phase) (increase(flow_retransmits_total{workload="web"}[100s]))"#,
             json!([
+                {"metric": {"phase": "closing"}, "value": [NOON + 300, "0"]},
                 {"metric": {"phase": "established"}, "value": [NOON + 300, "20"]},
                 {"metric": {"phase": "syn"}, "value": [NOON + 300, "10"]},
             ]),
@@ -236,7 +237,9 @@ async fn labels_values_and_series_are_those_of_the_rows() {
             "phase",
             "port",
             "protocol",
+            "reason",
             "role",
+            "side",
             "workload"
         ])
     );
@@ -245,7 +248,7 @@ async fn labels_values_and_series_are_those_of_the_rows() {
         ("workload", vec![("match[]", r#"{peer_workload="db"}"#)], json!(["api"])),
         ("workload", vec![("match[]", "flow_drops_total")], json!([])),
         ("port", vec![], json!(["443"])),
-        ("phase", vec![], json!(["established", "syn"])),
+        ("phase", vec![], json!(["closing", "established", "syn"])),
         ("nothing", vec![], json!([])),
         (
             "__name__",

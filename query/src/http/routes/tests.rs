@@ -6,7 +6,7 @@ use axum::routing::MethodFilter;
 use weir_wire::schema::{FLOW_COLUMNS, Kind};
 
 use super::routes;
-use crate::flows::metrics::{FAMILIES, METRICS};
+use crate::flows::metrics::{FAMILIES, METRICS, Virtual};
 
 const API: &str = include_str!("../../../../docs/api.md");
 const METRICS_PAGE: &str = include_str!("../../../../docs/metrics.md");
@@ -91,8 +91,9 @@ fn the_page_of_metrics_rates_each_label() {
     assert_eq!(described.len(), rows.len(), "a label comes twice");
     let is_label =
         |c: &&weir_wire::schema::Column| matches!(c.kind, Kind::Label | Kind::NumericLabel);
+    let own = METRICS.iter().filter_map(|m| m.virtual_label()).map(Virtual::name);
     let there: BTreeSet<&str> =
-        FLOW_COLUMNS.iter().filter(is_label).map(|c| c.name).chain(["phase", "le"]).collect();
+        FLOW_COLUMNS.iter().filter(is_label).map(|c| c.name).chain(own).collect();
     assert_eq!(described, there);
     for row in &rows {
         assert!(["fine", "careful", "avoid"].contains(&row[1].as_str()), "{row:?}");

@@ -180,8 +180,8 @@ async fn series_of_flows_are_counted() {
         let entries = data[list].as_array().expect("a list");
         entries.iter().find(|e| e["name"] == name).map(|e| e["value"].clone())
     };
-    // Two phases for each of the two label sets.
-    assert_eq!(of("seriesCountByMetricName", "flow_retransmits_total"), Some(json!(4)));
+    // Three phases for each of the two label sets.
+    assert_eq!(of("seriesCountByMetricName", "flow_retransmits_total"), Some(json!(6)));
     assert_eq!(of("seriesCountByMetricName", "flow_tx_bytes_total"), Some(json!(2)));
     let total = data["headStats"]["numSeries"].as_u64().expect("a number");
     let of_web = of("seriesCountByLabelValuePair", "role=client").expect("a count");
