@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures::FutureExt;
 use futures::future::{BoxFuture, try_join};
+use futures::{FutureExt, TryStreamExt};
 use parking_lot::Mutex;
 
 use super::aggregate::Fold;
@@ -18,7 +18,7 @@ use super::info;
 use super::notes::Notes;
 use super::number::seconds;
 use super::plan::{self, Sums};
-use super::source::{Selector, Series, Source, StepSeries, Steps, Window};
+use super::source::{Selector, Series, Source, StepSeries, Steps, Window, collected};
 use super::stop::Stop;
 use super::stream::{Ask, Unique, Work, Yield};
 use super::values::Values;
@@ -362,10 +362,21 @@ impl Evaluator<'_> {
         steps: &Steps,
     ) -> Result<Vec<Series>, Error> {
         let (after, until) = frame.span(steps);
-        let mut series = self.source.series(selector, after, until).await?;
-        let samples = series.iter().map(|one| one.samples.len()).sum();
-        self.read.fetch_add(samples, Ordering::Relaxed);
-        self.check_room(samples.saturating_add(series.len().saturating_mul(steps.len())))?;
+        let mut blocks = self.source.blocks(selector, after, until).await?;
+        let (mut series, mut samples) = (Vec::new(), 0usize);
+        while let Some(block) = blocks.try_next().await? {
+            let block = collected(block, |labels, points| {
+                let values = points.values.iter().copied();
+                Some(Series { labels, samples: points.times.iter().copied().zip(values).collect() })
+            });
+            let block = block.await?;
+            let of_block: usize = block.iter().map(|one| one.samples.len()).sum();
+            self.read.fetch_add(of_block, Ordering::Relaxed);
+            samples = samples.saturating_add(of_block);
+            series.extend(block);
+            // Asked of each block: all of them together might not fit.
+            self.check_room(samples.saturating_add(series.len().saturating_mul(steps.len())))?;
+        }
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(series)
     }

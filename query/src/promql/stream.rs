@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::stream::{FuturesOrdered, StreamExt};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::error::Error;
@@ -25,6 +26,9 @@ use super::window::{Frame, is_stale};
 
 /// Blocks under way for each core: while the first of them is not done, the cores have others.
 const PER_CORE: usize = 2;
+
+/// Blocks under way of all queries: some of the runtime's threads must stay free for the reads that these wait for.
+static BLOCKS: Semaphore = Semaphore::const_new(128);
 
 /// Which part of its latest sample an instant selector yields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +104,7 @@ impl Work {
             {
                 match more.next().await {
                     None => blocks = None,
-                    Some(block) => running.push_back(self.begin(block?)?),
+                    Some(block) => running.push_back(self.begin(block?).await?),
                 }
             }
             let Some(done) = running.next().await else { break };
@@ -111,11 +115,15 @@ impl Work {
     }
 
     /// One block, on a thread of its own.
-    fn begin(&self, block: Box<dyn Block>) -> Result<JoinHandle<Result<Done, Error>>, Error> {
+    async fn begin(&self, block: Box<dyn Block>) -> Result<JoinHandle<Result<Done, Error>>, Error> {
+        let place = BLOCKS.acquire().await.map_err(|e| Error::Internal(e.to_string()))?;
         let work = self.clone();
         let runtime = Handle::try_current()
             .map_err(|error| Error::Internal(format!("query runs outside a runtime: {error}")))?;
-        Ok(runtime.spawn_blocking(move || work.block(block)))
+        Ok(runtime.spawn_blocking(move || {
+            let _place = place;
+            work.block(block)
+        }))
     }
 
     fn block(&self, block: Box<dyn Block>) -> Result<Done, Error> {

@@ -120,7 +120,9 @@ impl SampleSource {
             let (source, runtime) = (self.clone(), Handle::current());
             let (add, stop) = (add.clone(), stop.clone());
             let work = move || {
-                let mut merge = source.merged(requests, &wanted, after, until, &runtime)?;
+                let given_up = || stop.check().is_err();
+                let mut merge =
+                    source.merged(requests, &wanted, (after, until), &runtime, &given_up)?;
                 let mut texts = Texts::default();
                 while let Some(series) = merge.next()? {
                     stop.check()?;

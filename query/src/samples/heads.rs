@@ -44,8 +44,6 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     stretch: Arc<Stretch>,
-    /// Labels among its bytes are counted where they came first.
-    bytes: usize,
     used: u64,
 }
 
@@ -104,16 +102,15 @@ impl HeadCache {
         }
         let heads = read()?;
         let mut kept = self.kept.lock();
-        let before = kept.bytes;
+        // Another query may have been as fast.
+        if let Some(known) = kept.get(&key) {
+            return Ok(known);
+        }
         let stretch = Arc::new(Stretch::new(&heads, |text| kept.text(text))?);
         kept.bytes += stretch.bytes();
         kept.clock += 1;
-        let (bytes, used) = (kept.bytes - before, kept.clock);
-        let entry = Entry { stretch: stretch.clone(), bytes, used };
-        if let Some(other) = kept.stretches.insert(key, entry) {
-            // Another query was as fast.
-            kept.bytes -= other.bytes;
-        }
+        let entry = Entry { stretch: stretch.clone(), used: kept.clock };
+        kept.stretches.insert(key, entry);
         if kept.bytes > self.limit {
             kept.shrink(self.limit / 4 * 3);
         }

@@ -96,6 +96,9 @@ impl Merge {
                 }
                 if more {
                     self.heap.extend(cursor.key().map(|key| Reverse((key, input))));
+                } else {
+                    // Its columns and what else was open of it; chunks hold the file themselves.
+                    *cursor = Cursor::Memory(Points(Vec::new()));
                 }
             }
             Cursor::Memory(Points(points)) => {

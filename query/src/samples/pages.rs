@@ -6,6 +6,7 @@
 //! one context of the thread decompresses them all.
 
 use std::cell::RefCell;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,12 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 /// Most bytes of a page, decompressed: what it says of itself is believed up to here.
 const MAX_PAGE: usize = 256 << 20;
+
+const TOO_LONG: &str = "a page is longer than any that is read";
+
+fn general(what: &str) -> ParquetError {
+    ParquetError::General(what.to_owned())
+}
 
 thread_local! {
     static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
@@ -75,14 +82,24 @@ impl<R: ChunkReader> Iterator for Pages<R> {
 
 fn decompressed(mut page: Page) -> Result<Page> {
     match &mut page {
-        Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => *buf = decompress(buf)?,
+        Page::DataPage { buf, .. } => *buf = decompress(buf)?,
+        Page::DictionaryPage { buf, num_values, .. } => {
+            *buf = decompress(buf)?;
+            // A reader makes room for as many before it reads the first.
+            if usize::try_from(*num_values)? > buf.len() {
+                return Err(general("a dictionary says that it has more values than bytes"));
+            }
+        }
         // Of the second version, the levels come first and are not compressed.
         Page::DataPageV2 {
             buf, def_levels_byte_len, rep_levels_byte_len, is_compressed, ..
         } => {
             if *is_compressed {
                 let levels = def_levels_byte_len.saturating_add(*rep_levels_byte_len);
-                let levels = usize::try_from(levels)?.min(buf.len());
+                let levels = usize::try_from(levels)?;
+                if levels > buf.len() {
+                    return Err(general("a page is shorter than it says"));
+                }
                 let mut bytes = buf.slice(..levels).to_vec();
                 bytes.extend_from_slice(&decompress(&buf.slice(levels..))?);
                 *buf = bytes.into();
@@ -97,11 +114,16 @@ fn decompress(bytes: &Bytes) -> Result<Bytes> {
         return Ok(Bytes::new());
     }
     let size = zstd::zstd_safe::get_frame_content_size(bytes)
-        .ok()
-        .flatten()
-        .and_then(|size| usize::try_from(size).ok())
-        .filter(|size| *size <= MAX_PAGE)
-        .ok_or_else(|| ParquetError::General("a page does not say how long it is".to_owned()))?;
+        .map_err(|_| general("a page is not what zstd writes"))?;
+    let Some(size) = size else {
+        // Writers that compress piece by piece do not know it beforehand.
+        let mut all = Vec::new();
+        let mut reader = zstd::stream::read::Decoder::new(&bytes[..])?.take(MAX_PAGE as u64 + 1);
+        reader.read_to_end(&mut all)?;
+        return if all.len() > MAX_PAGE { Err(general(TOO_LONG)) } else { Ok(all.into()) };
+    };
+    let size = usize::try_from(size).ok().filter(|size| *size <= MAX_PAGE);
+    let size = size.ok_or_else(|| general(TOO_LONG))?;
     ZSTD.with_borrow_mut(|context| {
         let context = match context {
             Some(context) => context,
@@ -188,5 +210,22 @@ mod tests {
         let mut frame = zstd::bulk::compress(&[7; 1000], 1).expect("a frame");
         frame.truncate(frame.len() - 3);
         assert!(decompress(&frame.into()).is_err());
+        let dictionary = |num_values| Page::DictionaryPage {
+            buf: zstd::bulk::compress(&[7; 100], 1).expect("a frame").into(),
+            num_values,
+            encoding: parquet::basic::Encoding::PLAIN,
+            is_sorted: false,
+        };
+        assert!(decompressed(dictionary(25)).is_ok() && decompressed(dictionary(1 << 27)).is_err());
+    }
+
+    #[test]
+    fn a_frame_that_does_not_say_its_length_is_read_to_its_end() {
+        use std::io::Write as _;
+        let mut writer = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("an encoder");
+        writer.write_all(&[7; 100_000]).expect("it is written");
+        let frame = writer.finish().expect("a frame");
+        assert!(matches!(zstd::zstd_safe::get_frame_content_size(&frame), Ok(None)));
+        assert_eq!(decompress(&frame.into()).expect("a page"), vec![7; 100_000]);
     }
 }

@@ -13,6 +13,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use roaring::RoaringBitmap;
 use tokio::runtime::Handle;
+use weir_storage::series::chunk;
 use weir_storage::{DataFile, LocalFiles};
 
 use super::columns::{HeadColumns, Opening};
@@ -35,6 +36,8 @@ pub(super) struct Rows {
     group: Option<Group>,
     /// The last name: most rows have that of the row before.
     name: Option<(Arc<str>, bool)>,
+    /// The row that passed last.
+    last: Option<(Arc<str>, Arc<str>)>,
     batch: Batch,
     /// The current one, of the batch.
     row: usize,
@@ -140,6 +143,7 @@ impl Rows {
             group: None,
             name: None,
             batch: Batch::default(),
+            last: None,
             row: 0,
         };
         Ok(if rows.next_batch()? { Some(rows) } else { None })
@@ -228,7 +232,18 @@ impl Rows {
             && self.name_passes(head.name)
             && self.wanted.labels(head.labels);
         if passes {
-            self.batch.series.push((head.name.clone(), head.labels.clone()));
+            let bad = |what| Err(ParquetError::General(format!("row {row}: {what}")));
+            if !usize::try_from(head.count).is_ok_and(|count| count <= chunk::MAX_POINTS) {
+                return bad("it cannot have so many points");
+            }
+            let series = (head.name.clone(), head.labels.clone());
+            if self.last.as_ref().is_some_and(|last| is_before(&series, last)) {
+                return bad(
+                    "its series comes before that of an earlier row; was the file rewritten?",
+                );
+            }
+            self.last = Some(series.clone());
+            self.batch.series.push(series);
             let (count, times) = (head.count, head.times.clone());
             self.batch.places.push(Place { group, row, count, times });
         }
@@ -295,6 +310,12 @@ impl Batch {
         self.series.clear();
         self.places.clear();
     }
+}
+
+/// In the order of a file's rows.
+fn is_before(one: &(Arc<str>, Arc<str>), other: &(Arc<str>, Arc<str>)) -> bool {
+    let same = Arc::ptr_eq(&one.0, &other.0) && Arc::ptr_eq(&one.1, &other.1);
+    !same && one < other
 }
 
 pub(super) fn unreadable(file: &DataFile, error: &ParquetError) -> Error {
