@@ -6,7 +6,8 @@
 //!                                                          packets        each interval)
 //! CLOSED     ring buffer    Socket, as it ended            sock_ops       agent (10 times a second)
 //! DATAGRAMS  hash           DatagramKey -> Datagrams       packets        agent (all flows, each interval)
-//! ENTERED    per-CPU array  0 -> entries made in DATAGRAMS packets        agent
+//! COUNTS     per-CPU array  Count -> entries               all            agent
+//! SAMPLING   array          0 -> halvings                  agent          sock_ops
 //! DNS        ring buffer    DnsMessage, as it passed       packets        agent (10 times a second)
 //! OWNERS     LRU hash       socket cookie -> Maker         sock_create    sock_ops, packets
 //! LISTENERS  LRU hash       Listener -> Owner              sock_ops       sock_ops
@@ -41,8 +42,10 @@ pub mod maps {
     pub const CLOSED: &str = "CLOSED";
     /// Flows of datagrams.
     pub const DATAGRAMS: &str = "DATAGRAMS";
-    /// How many entries have been made in [`DATAGRAMS`].
-    pub const ENTERED: &str = "ENTERED";
+    /// How many entries have been made in other maps, and have left them.
+    pub const COUNTS: &str = "COUNTS";
+    /// How many new sockets one that is entered stands for, as a power of two.
+    pub const SAMPLING: &str = "SAMPLING";
     /// Ring buffer of messages of DNS.
     pub const DNS: &str = "DNS";
     /// Packets that the kernel dropped.
@@ -81,12 +84,12 @@ pub mod programs {
     pub const SOCK_CREATE: &str = "weir_sock_create";
 }
 
-/// Default capacity of the socket map. Entries are allocated as sockets come, so that an idle
-/// machine pays 4 MiB for the hash table and a full one about 130 MiB.
+/// Capacity of the socket map, unless the loader sets another. Entries are allocated as sockets come, so that an
+/// idle machine pays 4 MiB for the hash table and a full one about 170 MiB.
 pub const MAX_SOCKETS: u32 = 262_144;
 
-/// Default capacity of the map of flows of datagrams. Entries are allocated as flows come: an idle
-/// machine pays 1 MiB for the hash table, a full one about 12 MiB more.
+/// Capacity of the map of flows of datagrams, unless the loader sets another. Entries are allocated as flows come:
+/// an idle machine pays 1 MiB for the hash table, a full one about 12 MiB more.
 pub const MAX_DATAGRAMS: u32 = 65_536;
 
 /// Capacity of the map of owners; 3.5 MiB.
@@ -97,6 +100,21 @@ pub const MAX_LISTENERS: u32 = 4096;
 
 /// Default size of the ring of closed sockets, bytes; a power of two and a multiple of the page.
 pub const RING_BYTES: u32 = 2 << 20;
+
+/// Indices of the counters of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Count {
+    /// Made in the map of flows of datagrams.
+    FlowsEntered = 0,
+    /// Made in the socket map.
+    SocketsEntered = 1,
+    /// Removed from the socket map by a program.
+    SocketsLeft = 2,
+}
+
+/// Number of counters of entries.
+pub const COUNTS: u32 = 3;
 
 /// Indices of the loss counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +131,12 @@ pub enum Loss {
     DnsDropped = 3,
     /// A dropped packet that found no room in the map of drops.
     DropsUncounted = 4,
+    /// A socket that was not entered in the socket map because others stand for it.
+    SampledOut = 5,
 }
 
 /// Number of loss counters.
-pub const LOSSES: u32 = 5;
+pub const LOSSES: u32 = 6;
 
 /// The process that made a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -121,12 +121,16 @@ pub struct Socket {
     pub state: u32,
     /// Some of [`flag`].
     pub flags: u32,
+    /// How many sockets it stands for, as a power of two.
+    pub sampling: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// Round-trip times by [`histogram_slot`].
     pub rtt_slots: [u32; SLOTS],
 }
 
 // No padding: the size is the sum of the fields' sizes.
-const _: () = assert!(size_of::<Socket>() == 2 * 8 + 32 + 6 * 8 + 2 * 16 + 2 * 2 + 15 * 4 + 256);
+const _: () = assert!(size_of::<Socket>() == 2 * 8 + 32 + 6 * 8 + 2 * 16 + 2 * 2 + 17 * 4 + 256);
 
 /// What the kernel says of a socket at one moment; fields of `bpf_sock_ops` and `bpf_tcp_sock`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -172,6 +176,8 @@ impl Socket {
         fin_wait_rcv_nxt: 0,
         state: 0,
         flags: 0,
+        sampling: 0,
+        reserved: 0,
         rtt_slots: [0; SLOTS],
     };
 

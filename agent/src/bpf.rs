@@ -17,23 +17,26 @@ mod convert;
 mod datagrams;
 mod drops;
 mod error;
+mod room;
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use std::{env, fs, io, mem};
 
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, SockOps,
 };
 use aya::{Btf, Ebpf, EbpfLoader, Pod};
 use weir_agent_ebpf::{
-    DNS_RING_BYTES, DnsMessage, Loss, PacketLayout, Socket, flag, maps, programs, variables,
+    Count, DNS_RING_BYTES, DnsMessage, Loss, PacketLayout, Socket, flag, maps, programs, variables,
 };
 
 use drops::{Drops, Reasons};
+use room::Room;
 
 pub use drops::Dropped;
 pub use error::BpfError;
@@ -51,7 +54,7 @@ pub const OBJECT_VARIABLE: &str = "WEIR_BPF_OBJECT";
 /// How to start.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Most sockets that are measured at a time.
+    /// Most sockets that are measured at a time; while there are nearly as many, new ones are sampled.
     pub max_sockets: u32,
     /// Most flows of datagrams that are measured at a time.
     pub max_datagrams: u32,
@@ -65,9 +68,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
+        let (max_sockets, max_datagrams) = room::from_memory();
         Self {
-            max_sockets: weir_agent_ebpf::MAX_SOCKETS,
-            max_datagrams: weir_agent_ebpf::MAX_DATAGRAMS,
+            max_sockets,
+            max_datagrams,
             dns: true,
             ring_bytes: weir_agent_ebpf::RING_BYTES,
             cgroup: None,
@@ -81,6 +85,7 @@ pub struct BpfCollector {
     _ebpf: Ebpf,
     sockets: MapData,
     ring: RingBuf<MapData>,
+    room: Room,
     datagrams: datagrams::Flows,
     dns: RingBuf<MapData>,
     /// `None` where the kernel cannot tell.
@@ -179,10 +184,12 @@ impl BpfCollector {
         let Map::HashMap(datagrams) = take_map(&mut ebpf, maps::DATAGRAMS)? else {
             return Err(BpfError::Object { what: maps::DATAGRAMS });
         };
-        let ephemeral = ephemeral_ports();
-        let entered = PerCpuArray::try_from(take_map(&mut ebpf, maps::ENTERED)?)
-            .map_err(|source| BpfError::Map { map: maps::ENTERED, source })?;
-        let datagrams = datagrams::Flows::new(datagrams, entered, options.max_datagrams, ephemeral);
+        let datagrams = datagrams::Flows::new(datagrams, options.max_datagrams, ephemeral_ports());
+        let counts = PerCpuArray::try_from(take_map(&mut ebpf, maps::COUNTS)?)
+            .map_err(|source| BpfError::Map { map: maps::COUNTS, source })?;
+        let sampling = Array::try_from(take_map(&mut ebpf, maps::SAMPLING)?)
+            .map_err(|source| BpfError::Map { map: maps::SAMPLING, source })?;
+        let room = Room::new(sampling, counts, options.max_sockets);
         let ring = RingBuf::try_from(take_map(&mut ebpf, maps::CLOSED)?)
             .map_err(|source| BpfError::Map { map: maps::CLOSED, source })?;
         let dns = RingBuf::try_from(take_map(&mut ebpf, maps::DNS)?)
@@ -193,6 +200,7 @@ impl BpfCollector {
             _ebpf: ebpf,
             sockets,
             ring,
+            room,
             datagrams,
             dns,
             drops,
@@ -204,10 +212,14 @@ impl BpfCollector {
 
     /// Tells of what has closed since the last call. Calling it about every 100 ms keeps the ring from filling.
     pub fn poll(&mut self, visit: &mut dyn Visit) {
-        if let Err(error) = self.datagrams.poll(visit) {
+        let flows = self.room.count(Count::FlowsEntered).unwrap_or(0);
+        if let Err(error) = self.datagrams.poll(flows, visit) {
             tracing::debug!(%error, "flows of datagrams could not be read between two collections");
         }
         self.poll_ring(visit, |_| {});
+        if let Err(error) = self.room.adjust(Instant::now()) {
+            tracing::debug!(%error, "the room for sockets could not be seen to");
+        }
     }
 
     fn poll_ring(&mut self, visit: &mut dyn Visit, mut each: impl FnMut(Connection)) {
@@ -270,7 +282,8 @@ impl BpfCollector {
         for cookie in waiting {
             self.take_waiting(cookie, &just_closed, visit)?;
         }
-        let datagrams = self.datagrams.collect(visit).map_err(BpfError::Lookup)?;
+        let flows = self.room.count(Count::FlowsEntered)?;
+        let datagrams = self.datagrams.collect(flows, visit).map_err(BpfError::Lookup)?;
         datagrams.iter().for_each(|flow| visit.meet(flow));
         visit.all_met();
         self.each_open(|socket| {
@@ -285,6 +298,7 @@ impl BpfCollector {
             dns_dropped: self.loss(Loss::DnsDropped)?,
             datagrams_uncounted: self.loss(Loss::DatagramsUncounted)?,
             drops_uncounted: self.loss(Loss::DropsUncounted)?,
+            sampled_out: self.loss(Loss::SampledOut)?,
         };
         let before = mem::replace(&mut self.lost, lost);
         Ok(Unseen {
@@ -293,6 +307,7 @@ impl BpfCollector {
             dns_dropped: lost.dns_dropped - before.dns_dropped,
             datagrams_uncounted: lost.datagrams_uncounted - before.datagrams_uncounted,
             drops_uncounted: lost.drops_uncounted - before.drops_uncounted,
+            sampled_out: lost.sampled_out - before.sampled_out,
         })
     }
 
@@ -333,7 +348,10 @@ impl BpfCollector {
             // happens to it between the two calls is carried by its counters at the next event,
             // unless it closes just then.
             batch::put_back(fd, &socket.cookie, &socket).map_err(BpfError::Lookup)?;
-        } else if !just_closed.contains(&connection(&socket)) {
+            return Ok(());
+        }
+        self.room.took_one();
+        if !just_closed.contains(&connection(&socket)) {
             self.taken.insert(connection(&socket));
             visit.closed(convert::state(&socket));
         }

@@ -42,6 +42,14 @@ impl Durations {
         Self { sum_us: us, min_us: us, max_us: us, slots: slot.iter().map(|s| (*s, 1)).collect() }
     }
 
+    /// Each of them so many times.
+    #[must_use]
+    pub fn times(mut self, times: u64) -> Self {
+        self.sum_us = self.sum_us.saturating_mul(times);
+        self.slots.iter_mut().for_each(|(_, count)| *count = count.saturating_mul(times));
+        self
+    }
+
     /// How many durations were measured.
     #[must_use]
     pub fn count(&self) -> u64 {

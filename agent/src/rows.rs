@@ -12,7 +12,7 @@
 mod columns;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -26,6 +26,9 @@ use crate::socket::{Counters, Protocol, Role};
 
 /// Longest time between two rows of a flow with open connections, microseconds.
 const IDLE_ROW_EVERY_US: i64 = 60_000_000;
+
+/// Flows of an interval that are told apart, at most; the smallest beyond are one row of their workload.
+const MAX_FLOWS: usize = 100_000;
 
 /// Who observes.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +68,8 @@ pub struct Key {
     pub protocol: Protocol,
     /// Value of the column `role`.
     pub role: &'static str,
+    /// How many flows like it a row stands for; its counters are scaled by it.
+    pub sampling: u32,
 }
 
 /// What happened in one flow.
@@ -102,6 +107,10 @@ struct Level {
 pub struct Rows {
     ephemeral: RangeInclusive<u16>,
     current: HashMap<Key, Row>,
+    /// Flows of an interval that are told apart, at most; for a while there may be twice as many.
+    most: usize,
+    other: Arc<Workload>,
+    folded: u64,
     levels: HashMap<Key, Level>,
 }
 
@@ -109,20 +118,65 @@ impl Rows {
     /// `ephemeral`: the host's range of ports for connecting sockets.
     #[must_use]
     pub fn new(ephemeral: RangeInclusive<u16>) -> Self {
-        Self { ephemeral, current: HashMap::new(), levels: HashMap::new() }
+        let other = Workload { name: "other".into(), kind: "Other", container: None, pod: None };
+        Self {
+            ephemeral,
+            current: HashMap::new(),
+            most: MAX_FLOWS,
+            other: Arc::new(other),
+            folded: 0,
+            levels: HashMap::new(),
+        }
     }
 
     /// Adds what a socket did.
     pub fn add(&mut self, socket: &Attributed, drops: &Reasons) {
         let delta = &socket.delta;
+        let times = u64::from(delta.socket.sampling);
         let row = self.current.entry(self.key(socket)).or_default();
-        row.counters = combine(&row.counters, &delta.counters, u64::saturating_add);
-        row.active += u64::from(delta.open);
-        row.rtt.add(&delta.rtt);
+        row.counters = combine(&row.counters, &delta.counters, |sum, n| {
+            sum.saturating_add(n.saturating_mul(times))
+        });
+        row.active += u64::from(delta.open) * times;
+        if times == 1 {
+            row.rtt.add(&delta.rtt);
+        } else {
+            row.rtt.add(&delta.rtt.clone().times(times));
+        }
+        // Of every packet: the kernel does not ask whose it was.
         row.drops.add_all(drops);
         if let Some(us) = delta.connect_time_us {
-            row.connect_time.add(&Durations::one(us));
+            row.connect_time.add(&Durations::one(us).times(times));
         }
+        if self.current.len() > 2 * self.most {
+            self.fold();
+        }
+    }
+
+    /// Adds the smallest flows up to one row of each workload, which says that its peer is `other`.
+    fn fold(&mut self) {
+        if self.current.len() <= self.most {
+            return;
+        }
+        let mut volumes: Vec<u64> = self.current.values().map(Row::volume).collect();
+        let place = volumes.len() - self.most;
+        let (_, least, _) = volumes.select_nth_unstable(place);
+        let least = *least;
+        let small: Vec<(Key, Row)> =
+            self.current.extract_if(|key, row| row.volume() < least && !key.is_other()).collect();
+        // Many may be equally small.
+        let surplus = self.current.len().saturating_sub(self.most);
+        let equal = |key: &Key, row: &mut Row| row.volume() == least && !key.is_other();
+        let equal: Vec<(Key, Row)> = self.current.extract_if(equal).take(surplus).collect();
+        for (key, row) in small.into_iter().chain(equal) {
+            self.folded += 1;
+            self.current.entry(key.other(&self.other)).or_default().add(&row);
+        }
+    }
+
+    /// Flows that were folded since the last call.
+    pub(crate) fn folded(&mut self) -> u64 {
+        std::mem::take(&mut self.folded)
     }
 
     /// The open sockets are about to be added, all of them.
@@ -132,6 +186,7 @@ impl Rows {
 
     /// The rows of an interval, sorted by key: all that was added since the last one.
     pub fn take(&mut self, interval: Interval) -> BTreeMap<Key, Row> {
+        self.fold();
         let mut all: BTreeMap<Key, Row> = std::mem::take(&mut self.current).into_iter().collect();
         // A flow whose last socket vanished without a report still has to come down to 0.
         for (key, level) in &self.levels {
@@ -198,11 +253,46 @@ impl Rows {
             scope: socket.peer_scope,
             protocol: state.protocol,
             role,
+            sampling: state.sampling,
         }
     }
 }
 
+impl Key {
+    /// The same with any other end.
+    fn other(&self, other: &Arc<Workload>) -> Self {
+        let nowhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        Self {
+            local: Arc::clone(&self.local),
+            peer: Some(Arc::clone(other)),
+            address: nowhere,
+            port: 0,
+            peer_address: nowhere,
+            peer_port: 0,
+            service: None,
+            domain: None,
+            ..*self
+        }
+    }
+
+    fn is_other(&self) -> bool {
+        self.address.is_unspecified() && self.peer_address.is_unspecified()
+    }
+}
+
 impl Row {
+    fn volume(&self) -> u64 {
+        self.counters.tx_bytes.saturating_add(self.counters.rx_bytes)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.counters = combine(&self.counters, &other.counters, u64::saturating_add);
+        self.active += other.active;
+        self.rtt.add(&other.rtt);
+        self.connect_time.add(&other.connect_time);
+        self.drops.add_all(&other.drops);
+    }
+
     fn happened(&self) -> bool {
         self.counters != Counters::default()
             || !self.rtt.slots.is_empty()

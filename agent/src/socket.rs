@@ -132,6 +132,8 @@ pub struct SocketState {
     /// Which of the socket's connections it is, where the source tells them apart: when it began,
     /// nanoseconds of the monotonic clock; else 0.
     pub began_ns: u64,
+    /// How many sockets like it it stands for: itself, and others that were not measured.
+    pub sampling: u32,
     /// Who made it.
     pub owner: Owner,
     /// Who opened the connection.
@@ -169,6 +171,7 @@ impl SocketState {
             netns: 1,
             protocol: Protocol::Tcp,
             began_ns: 0,
+            sampling: 1,
             owner: Owner::default(),
             role,
             local: SocketAddr::from(([198, 51, 100, 1], 40_000)),
@@ -221,6 +224,8 @@ pub struct Unseen {
     pub datagrams_uncounted: u64,
     /// Dropped packets that could not be entered in the kernel's map of them.
     pub drops_uncounted: u64,
+    /// Sockets that are not measured because others stand for them.
+    pub sampled_out: u64,
 }
 
 /// Keeps what it is told: for tests, and for whoever wants all of it at once.

@@ -3,13 +3,14 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
-use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use weir_agent_ebpf::{
-    DNS_RING_BYTES, DatagramKey, Datagrams, DnsMessage, DropKey, LOSSES as LOSS_COUNT, Listener,
-    Loss, MAX_DATAGRAMS, MAX_DROPS, MAX_LISTENERS, MAX_OWNERS, MAX_SOCKETS, Maker, Owner,
-    RING_BYTES, Socket, flag,
+    COUNTS as ENTRY_COUNTS, Count, DNS_RING_BYTES, DatagramKey, Datagrams, DnsMessage, DropKey,
+    LOSSES as LOSS_COUNT, Listener, Loss, MAX_DATAGRAMS, MAX_DROPS, MAX_LISTENERS, MAX_OWNERS,
+    MAX_SOCKETS, Maker, Owner, RING_BYTES, Socket, flag,
 };
 
 #[map]
@@ -23,7 +24,10 @@ static DATAGRAMS: HashMap<DatagramKey, Datagrams> =
     HashMap::with_max_entries(MAX_DATAGRAMS, BPF_F_NO_PREALLOC);
 
 #[map]
-static ENTERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(ENTRY_COUNTS, 0);
+
+#[map]
+static SAMPLING: Array<u32> = Array::with_max_entries(1, 0);
 
 #[map]
 static DNS: RingBuf = RingBuf::with_byte_size(DNS_RING_BYTES, 0);
@@ -58,9 +62,15 @@ pub fn open_socket<'a>(cookie: u64) -> Option<&'a mut Socket> {
     if socket.has(flag::CLOSED) { None } else { Some(socket) }
 }
 
-/// Enters a socket that has begun, all zero; the caller fills it in and its `cookie` last.
+/// Enters a socket that has begun, all zero but for what it stands for; the caller fills it in and its `cookie`
+/// last. While the map fills, only some of the new ones are entered.
 #[inline(always)]
 pub fn insert<'a>(cookie: u64) -> Option<&'a mut Socket> {
+    let sampling = SAMPLING.get(0).map_or(0, |halvings| *halvings & 31);
+    if sampling != 0 && unsafe { bpf_get_prandom_u32() } & ((1 << sampling) - 1) != 0 {
+        count(Loss::SampledOut);
+        return None;
+    }
     if SOCKETS.insert(&cookie, &WEIR_ZERO, u64::from(BPF_NOEXIST)).is_err() {
         // A socket can connect again after it was closed. Its former record may still be here
         // because the ring was full.
@@ -69,14 +79,24 @@ pub fn insert<'a>(cookie: u64) -> Option<&'a mut Socket> {
             if former.has(flag::CLOSED) && CLOSED.output::<Socket>(former, NO_WAKEUP).is_err() {
                 count(Loss::ClosedOverwritten);
             }
-            let _ = SOCKETS.remove(&cookie);
+            remove(cookie);
         }
         if SOCKETS.insert(&cookie, &WEIR_ZERO, u64::from(BPF_NOEXIST)).is_err() {
             count(Loss::InsertFailed);
             return None;
         }
     }
-    SOCKETS.get_ptr_mut(&cookie).map(|socket| unsafe { &mut *socket })
+    note(Count::SocketsEntered);
+    let socket = SOCKETS.get_ptr_mut(&cookie).map(|socket| unsafe { &mut *socket })?;
+    socket.sampling = sampling;
+    Some(socket)
+}
+
+#[inline(always)]
+fn remove(cookie: u64) {
+    if SOCKETS.remove(&cookie).is_ok() {
+        note(Count::SocketsLeft);
+    }
 }
 
 /// Hands a closed socket over to the agent. If the ring is full it stays in the map, flagged closed,
@@ -85,7 +105,7 @@ pub fn insert<'a>(cookie: u64) -> Option<&'a mut Socket> {
 pub fn hand_over(socket: &Socket) {
     let cookie = socket.cookie;
     if CLOSED.output::<Socket>(socket, NO_WAKEUP).is_ok() {
-        let _ = SOCKETS.remove(&cookie);
+        remove(cookie);
     }
 }
 
@@ -102,10 +122,8 @@ pub fn insert_datagrams(
     flow: &Datagrams,
     packets: u64,
 ) -> Option<*mut Datagrams> {
-    if DATAGRAMS.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok()
-        && let Some(entered) = ENTERED.get_ptr_mut(0)
-    {
-        unsafe { *entered += 1 };
+    if DATAGRAMS.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok() {
+        note(Count::FlowsEntered);
     }
     let entered = DATAGRAMS.get_ptr_mut(key);
     if entered.is_none() {
@@ -143,6 +161,13 @@ pub unsafe fn atomic_add(counter: *mut u64, n: u64) {
     unsafe {
         asm!("lock *(u64 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(reg) n,
             options(nostack));
+    }
+}
+
+#[inline(always)]
+fn note(count: Count) {
+    if let Some(counter) = COUNTS.get_ptr_mut(count as u32) {
+        unsafe { *counter += 1 };
     }
 }
 

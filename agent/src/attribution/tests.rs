@@ -15,6 +15,7 @@ fn socket(cookie: u64, role: Role, local: SocketAddr, peer: SocketAddr) -> Socke
         cookie,
         netns: own_netns(),
         began_ns: 0,
+        sampling: 1,
         owner: Owner::default(),
         role,
         local,

@@ -43,6 +43,7 @@ pub(super) fn state(socket: &Socket) -> SocketState {
         cookie: socket.cookie,
         netns: socket.netns,
         began_ns: socket.connect_begin_ns,
+        sampling: 1 << socket.sampling.min(31),
         protocol: Protocol::Tcp,
         owner: Owner {
             cgroup: socket.owner.cgroup,

@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use aya::maps::{MapData, PerCpuArray};
+use aya::maps::MapData;
 use weir_agent_ebpf::{DatagramKey, Datagrams, protocol};
 
 use super::{batch, convert};
@@ -27,9 +27,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// The map, and what is known of it.
 pub(super) struct Flows {
     map: MapData,
-    /// How many entries the kernel has made.
-    entered: PerCpuArray<MapData, u64>,
-    /// That number at the last sweep.
+    /// Entries that the kernel had made at the last sweep.
     entered_before: u64,
     capacity: u32,
     ephemeral: RangeInclusive<u16>,
@@ -40,15 +38,9 @@ pub(super) struct Flows {
 
 impl Flows {
     /// `ephemeral`: the host's range of ports for sockets that ask for none.
-    pub(super) fn new(
-        map: MapData,
-        entered: PerCpuArray<MapData, u64>,
-        capacity: u32,
-        ephemeral: RangeInclusive<u16>,
-    ) -> Self {
+    pub(super) fn new(map: MapData, capacity: u32, ephemeral: RangeInclusive<u16>) -> Self {
         Self {
             map,
-            entered,
             entered_before: 0,
             capacity,
             ephemeral,
@@ -57,35 +49,34 @@ impl Flows {
         }
     }
 
-    /// Makes room if the map is filling.
-    pub(super) fn poll(&mut self, visit: &mut dyn Visit) -> io::Result<()> {
-        if self.swept.elapsed() >= SWEEP_EVERY
-            && self.entered()? - self.entered_before > u64::from(self.capacity / 4)
-        {
-            self.sweep(visit, |_| {})?;
+    /// Makes room if the map is filling; so many entries have been made since the start.
+    pub(super) fn poll(&mut self, entered: u64, visit: &mut dyn Visit) -> io::Result<()> {
+        let new = entered.saturating_sub(self.entered_before);
+        if self.swept.elapsed() >= SWEEP_EVERY && new > u64::from(self.capacity / 4) {
+            self.sweep(entered, visit, |_| {})?;
         }
         Ok(())
     }
 
-    fn entered(&self) -> io::Result<u64> {
-        let each = self.entered.get(&0, 0).map_err(io::Error::other)?;
-        Ok(each.iter().sum())
-    }
-
     /// Tells of flows that are over, and gives all others. A flow can be over more than once.
-    pub(super) fn collect(&mut self, visit: &mut dyn Visit) -> io::Result<Vec<SocketState>> {
+    pub(super) fn collect(
+        &mut self,
+        entered: u64,
+        visit: &mut dyn Visit,
+    ) -> io::Result<Vec<SocketState>> {
         let mut open = Vec::new();
-        self.sweep(visit, |flow| open.push(flow))?;
+        self.sweep(entered, visit, |flow| open.push(flow))?;
         Ok(open)
     }
 
     fn sweep(
         &mut self,
+        entered: u64,
         visit: &mut dyn Visit,
         mut open: impl FnMut(SocketState),
     ) -> io::Result<()> {
         self.swept = Instant::now();
-        self.entered_before = self.entered()?;
+        self.entered_before = entered;
         let mut now = HashMap::with_capacity(self.seen.len());
         let mut silent = Vec::new();
         let fd = self.map.fd().as_fd();
@@ -119,6 +110,7 @@ fn state(key: &DatagramKey, flow: &Datagrams, ephemeral: &RangeInclusive<u16>) -
         cookie: key.cookie,
         netns: flow.netns,
         began_ns: 0,
+        sampling: 1,
         protocol,
         owner: Owner { cgroup: flow.owner.cgroup, tgid: flow.owner.tgid, comm: flow.owner.comm },
         role: role(protocol, ports, flow.sent_first != 0, ephemeral),

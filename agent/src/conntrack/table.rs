@@ -162,6 +162,7 @@ mod tests {
             cookie: 1,
             netns: 1,
             began_ns: 0,
+            sampling: 1,
             protocol,
             owner: Owner::default(),
             role,

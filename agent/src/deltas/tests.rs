@@ -9,6 +9,7 @@ fn socket(cookie: u64, tx_bytes: u64) -> SocketState {
         cookie,
         netns: 1,
         began_ns: 0,
+        sampling: 1,
         owner: Owner::default(),
         role: Role::Client,
         local: "10.0.0.1:40000".parse().unwrap(),

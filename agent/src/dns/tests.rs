@@ -22,6 +22,7 @@ fn flow(cookie: u64, whose: &str, protocol: Protocol, peer: &str) -> Attributed 
                 cookie,
                 netns: 1,
                 began_ns: 0,
+                sampling: 1,
                 protocol,
                 owner: Owner::default(),
                 role: Role::Client,

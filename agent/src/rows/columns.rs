@@ -5,6 +5,7 @@
 //! quiet node the description of the columns is most of a batch.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -25,7 +26,7 @@ type Label<'a> = fn(&'a Key, &'a Observer) -> Option<Text<'a>>;
 /// A label's value: text that is there already, or an address still to be written.
 enum Text<'a> {
     Borrowed(&'a str),
-    Address(std::net::IpAddr),
+    Address(IpAddr),
 }
 
 pub(super) fn build(
@@ -62,7 +63,7 @@ fn label<'a>(name: &str) -> Option<Label<'a>> {
         "workload_kind" => |k, _| Some(Borrowed(k.local.kind)),
         "pod" => |k, _| k.local.pod.as_deref().map(Borrowed),
         "container" => |k, _| k.local.container.as_deref().map(Borrowed),
-        "address" => |k, _| Some(Address(k.address)),
+        "address" => |k, _| known(k.address),
         "peer_node" => |k, o| (k.scope == Scope::Node).then_some(Borrowed(&o.node)),
         "peer_zone" => |k, o| match k.scope {
             Scope::Node => o.zone.as_deref().map(Borrowed),
@@ -72,7 +73,7 @@ fn label<'a>(name: &str) -> Option<Label<'a>> {
         "peer_workload_kind" => |k, _| k.peer.as_ref().map(|p| Borrowed(p.kind)),
         "peer_pod" => |k, _| k.peer.as_ref()?.pod.as_deref().map(Borrowed),
         "peer_container" => |k, _| k.peer.as_ref()?.container.as_deref().map(Borrowed),
-        "peer_address" => |k, _| Some(Address(k.peer_address)),
+        "peer_address" => |k, _| known(k.peer_address),
         "peer_service_address" => |k, _| Some(Address(k.service?.ip().to_canonical())),
         "peer_domain" => |k, _| k.domain.as_deref().map(Borrowed),
         "peer_scope" => |k, _| Some(Borrowed(k.scope.name())),
@@ -80,6 +81,11 @@ fn label<'a>(name: &str) -> Option<Label<'a>> {
         "role" => |k, _| Some(Borrowed(k.role)),
         _ => return None,
     })
+}
+
+/// What is added up from many addresses has none.
+fn known<'a>(address: IpAddr) -> Option<Text<'a>> {
+    (!address.is_unspecified()).then_some(Text::Address(address))
 }
 
 fn label_column<'a>(
@@ -121,7 +127,9 @@ fn number_column(
         "peer_port" => int32(rows.keys().map(|k| Some(i32::from(k.peer_port)))),
         "peer_service_port" => int32(rows.keys().map(|k| Some(i32::from(k.service?.port())))),
         "drops" if observer.drops => int64(rows.values().map(|r| Some(r.drops.packets()))),
-        "sampling" => int32(rows.keys().map(|_| Some(1))),
+        "sampling" => {
+            int32(rows.keys().map(|k| Some(i32::try_from(k.sampling).unwrap_or(i32::MAX))))
+        }
         _ => return None,
     })
 }

@@ -23,6 +23,7 @@ fn socket(role: Role, local: &str, peer: &str, tx_bytes: u64, open: bool) -> Att
                 cookie: 1,
                 netns: 1,
                 began_ns: 0,
+                sampling: 1,
                 owner: Owner::default(),
                 role,
                 local: parse(local),
@@ -173,6 +174,61 @@ proptest! {
         prop_assert_eq!(rows.values().map(|r| r.counters.tx_bytes).sum::<u64>(), tx);
         prop_assert_eq!(rows.values().map(|r| r.active).sum::<u64>(), open);
     }
+}
+
+#[test]
+fn a_row_that_stands_for_many_is_scaled_and_says_so() {
+    let mut one = socket(Role::Client, "10.0.0.1:40000", "10.0.0.2:80", 100, true);
+    one.delta.rtt = Durations::one(1500);
+    let mut of_eight = one.clone();
+    of_eight.delta.socket.sampling = 8;
+    let mut rows = Rows::new(32768..=60999);
+    let rows = rows.aggregate(&[one, of_eight.clone(), of_eight], at(10));
+    let seen: Vec<_> = rows
+        .iter()
+        .map(|(k, r)| (k.sampling, r.counters.tx_bytes, r.active, r.rtt.count(), r.rtt.sum_us))
+        .collect();
+    assert_eq!(seen, [(1, 100, 1, 1, 1500), (8, 1600, 16, 16, 24_000)]);
+    let batch = batch(&rows, &Observer::default(), at(10)).unwrap();
+    let sampling = batch.column_by_name("sampling").unwrap().as_primitive::<Int32Type>();
+    assert_eq!(sampling.values().as_ref(), &[1, 8]);
+}
+
+#[test]
+fn too_many_flows_are_one_row_of_their_workload_and_totals_stay() {
+    let mut rows = Rows::new(32768..=60999);
+    rows.most = 10;
+    let mut sockets = Vec::new();
+    for n in 0..100u16 {
+        let peer = format!("10.0.{}.{}:80", n / 50, 1 + n % 50);
+        let mut socket = socket(Role::Client, "10.0.0.1:40000", &peer, u64::from(n / 2), true);
+        if n % 2 == 0 {
+            socket.local = workload("wget");
+        }
+        sockets.push(socket);
+    }
+    let taken = rows.aggregate(&sockets, at(10));
+    // The rows of others come beside.
+    assert!((8..=12).contains(&taken.len()), "{taken:#?}");
+    let others: Vec<_> = taken
+        .iter()
+        .filter(|(key, _)| key.is_other())
+        .map(|(key, row)| (key.local.name.as_str(), row.active))
+        .collect();
+    let told = taken.len() as u64 - 2;
+    assert_eq!(others.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["curl", "wget"]);
+    assert_eq!(others.iter().map(|(_, active)| active).sum::<u64>(), 100 - told);
+    assert_eq!(rows.folded(), 100 - told);
+    let sent: u64 = taken.values().map(|row| row.counters.tx_bytes).sum();
+    assert_eq!(sent, (0..100).map(|n| n / 2).sum::<u64>());
+    let least = taken.iter().filter(|(key, _)| !key.is_other()).map(|(_, r)| r.volume()).min();
+    assert_eq!(least, Some(49 - (told - 1) / 2), "the largest are told apart");
+    let batch = batch(&taken, &Observer::default(), at(10)).unwrap();
+    let addresses = batch.column_by_name("peer_address").unwrap();
+    assert_eq!(addresses.null_count(), 2);
+    // The next interval begins anew.
+    let again = rows.aggregate(&sockets, at(20));
+    assert_eq!((again.len() as u64, rows.folded()), (told + 2, 100 - told));
 }
 
 #[test]

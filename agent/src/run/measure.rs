@@ -124,6 +124,9 @@ impl Measure {
         self.lost(Loss::RingDrops, unseen.ring_drops);
         self.lost(Loss::UncountedDatagrams, unseen.datagrams_uncounted);
         self.lost(Loss::UncountedDrops, unseen.drops_uncounted);
+        self.lost(Loss::SampledOutSockets, unseen.sampled_out);
+        let folded = self.pipeline.rows.folded();
+        self.lost(Loss::FoldedFlows, folded);
         let messages = unseen.dns_dropped + self.pipeline.dns.dropped();
         self.lost(Loss::DnsMessages, messages);
         let translation = self.pipeline.conntrack.losses();

@@ -160,6 +160,7 @@ impl Tracker {
                     cookie: socket.cookie,
                     netns,
                     began_ns: 0,
+                    sampling: 1,
                     owner: Owner { cgroup: socket.cgroup, ..Owner::default() },
                     role,
                     local: socket.local,

@@ -9,6 +9,7 @@ use weir_agent::bpf::{BpfCollector, Options};
 use weir_agent::socket::SocketState;
 
 use crate::lab::{Lab, Link};
+use crate::watch::Watch;
 
 fn connect(lab: &Lab, count: usize) -> (Vec<TcpStream>, Vec<TcpStream>) {
     let address = SocketAddr::from((lab.b.address, 7005));
@@ -69,6 +70,37 @@ fn full_map_counts_what_it_cannot_hold() {
     assert!(seen <= ROOM as usize, "{seen}");
     assert!(collected.unseen.map_insert_failures as usize >= 2 * COUNT - seen, "{collected:?}");
     assert_eq!(collector.collect_all().unwrap().unseen.map_insert_failures, 0, "a delta");
+    drop(held);
+}
+
+/// A map that is too small: some sockets stand for others, and all are counted.
+#[test]
+fn a_filling_map_samples_new_sockets() {
+    const ROOM: u32 = 2000;
+    const COUNT: usize = 4000;
+    let Some(lab) = Lab::build(&[], Link::Veth) else { return };
+    raise_descriptor_limit();
+    let options = Options { max_sockets: ROOM, ..Options::default() };
+    let watch = Watch::start(options, Duration::from_secs(1));
+    let mut held = Vec::new();
+    for _ in 0..COUNT / 20 {
+        held.push(connect(&lab, 20));
+        thread::sleep(Duration::from_millis(15));
+    }
+    thread::sleep(Duration::from_millis(1500));
+    let mut seen = watch.stop(&lab);
+    let open = seen.collections.pop().unwrap();
+    let ours = [lab.a.cookie, lab.b.cookie];
+    let open: Vec<_> = open.iter().filter(|s| ours.contains(&s.netns)).collect();
+    let stand_for: u64 = open.iter().map(|s| u64::from(s.sampling)).sum();
+    let all = 2 * COUNT as u64;
+    eprintln!("{} sockets stand for {stand_for} of {all}", open.len());
+    assert!(open.len() <= ROOM as usize && open.iter().any(|s| s.sampling > 1));
+    assert_eq!(seen.map_insert_failures, 0);
+    // Other sockets of the machine may be left out, too.
+    let told = open.len() as u64 + seen.sampled_out;
+    assert!((all..all + 50).contains(&told), "{} and {}", open.len(), seen.sampled_out);
+    assert!((all * 3 / 4..=all * 5 / 4).contains(&stand_for), "{stand_for}");
     drop(held);
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Seen {
     pub(crate) map_insert_failures: u64,
     pub(crate) ring_drops: u64,
     pub(crate) datagrams_uncounted: u64,
+    pub(crate) sampled_out: u64,
 }
 
 impl Watch {
@@ -50,6 +51,7 @@ impl Watch {
                 seen.map_insert_failures += unseen.map_insert_failures;
                 seen.ring_drops += unseen.ring_drops;
                 seen.datagrams_uncounted += unseen.datagrams_uncounted;
+                seen.sampled_out += unseen.sampled_out;
                 let sockets = std::mem::take(&mut collected.sockets);
                 for socket in &sockets {
                     // A socket of datagrams has a flow with each peer.

@@ -51,11 +51,15 @@ pub enum Loss {
     DnsMessages,
     /// Dropped packets that could not be entered in the kernel's map of them.
     UncountedDrops,
+    /// Sockets that were not measured because others stand for them: rows say for how many (`sampling`).
+    SampledOutSockets,
+    /// Flows that were added up to one row of their workload, since there were too many.
+    FoldedFlows,
 }
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::MapInsertFailures,
         Self::RingDrops,
         Self::SpoolRows,
@@ -69,6 +73,8 @@ impl Loss {
         Self::ConntrackNamespaces,
         Self::DnsMessages,
         Self::UncountedDrops,
+        Self::SampledOutSockets,
+        Self::FoldedFlows,
     ];
 
     /// The reason's name, as in the header and in `agent_loss.reason`.
@@ -88,6 +94,8 @@ impl Loss {
             Self::ConntrackNamespaces => "conntrack_namespaces",
             Self::DnsMessages => "dns_messages",
             Self::UncountedDrops => "uncounted_drops",
+            Self::SampledOutSockets => "sampled_out_sockets",
+            Self::FoldedFlows => "folded_flows",
         }
     }
 }
