@@ -32,7 +32,7 @@ pub use datagrams::{DatagramKey, Datagrams, Maker, protocol};
 pub use dns::{DNS_BYTES, DNS_PORT, DNS_RING_BYTES, DnsMessage};
 pub use drops::{DROP_REASONS, DropKey, DropReasons, MAX_DROPS, PacketLayout};
 pub use histogram::{SLOTS, histogram_slot};
-pub use socket::{Reading, Socket, flag, state};
+pub use socket::{Reading, Socket, SocketLayout, flag, state};
 
 /// Names of the maps, as the loader finds them.
 pub mod maps {
@@ -62,8 +62,10 @@ pub mod maps {
 pub mod variables {
     /// `u32`: whether messages of DNS are copied.
     pub const DNS: &str = "WEIR_DNS";
-    /// `u32`: byte offset of `sock.sk_err` in the running kernel; 0 if it is not known.
-    pub const SOCK_ERROR: &str = "WEIR_SOCK_ERROR";
+    /// [`crate::SocketLayout`]: where the kernel keeps what is read of a socket.
+    pub const SOCKET: &str = "WEIR_SOCKET";
+    /// `u32`: `sock_ops` may ask for the cookie of a network namespace (Linux 5.15); else it is read.
+    pub const ASK_NETNS: &str = "WEIR_ASK_NETNS";
     /// [`crate::PacketLayout`]: where the kernel keeps what is read of a packet.
     pub const PACKET: &str = "WEIR_PACKET";
     /// [`crate::DropReasons`]: which drops are counted.

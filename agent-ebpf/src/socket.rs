@@ -132,6 +132,19 @@ pub struct Socket {
 // No padding: the size is the sum of the fields' sizes.
 const _: () = assert!(size_of::<Socket>() == 2 * 8 + 32 + 6 * 8 + 2 * 16 + 2 * 2 + 17 * 4 + 256);
 
+/// Where the kernel keeps what no stable interface gives of a socket: byte offsets out of its own type information
+/// (BTF); 0 if they are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct SocketLayout {
+    /// `sock.sk_err`, 32 bits.
+    pub error: u32,
+    /// `sock.__sk_common.skc_net.net`, a pointer.
+    pub netns: u32,
+    /// `net.net_cookie`, 64 bits.
+    pub netns_cookie: u32,
+}
+
 /// What the kernel says of a socket at one moment; fields of `bpf_sock_ops` and `bpf_tcp_sock`.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(missing_docs, reason = "each field is the kernel's field of the same name")]

@@ -7,7 +7,7 @@
 //! drop     links are closed, the kernel detaches and frees everything
 //! ```
 //!
-//! Needs Linux 5.15 and root, or `CAP_BPF` and `CAP_NET_ADMIN` (and `CAP_PERFMON` where the kernel
+//! Needs Linux 5.10 and root, or `CAP_BPF` and `CAP_NET_ADMIN` (and `CAP_PERFMON` where the kernel
 //! asks for it). A record that finds the ring full waits in the map for the next `collect`, so a slow
 //! reader loses nothing; a socket that finds the map full is not measured, and counted.
 
@@ -32,7 +32,8 @@ use aya::programs::{
 };
 use aya::{Btf, Ebpf, EbpfLoader, Pod};
 use weir_agent_ebpf::{
-    Count, DNS_RING_BYTES, DnsMessage, Loss, PacketLayout, Socket, flag, maps, programs, variables,
+    Count, DNS_RING_BYTES, DnsMessage, Loss, PacketLayout, Socket, SocketLayout, flag, maps,
+    programs, variables,
 };
 
 use drops::{Drops, Reasons};
@@ -127,10 +128,13 @@ impl BpfCollector {
         let mut loader = EbpfLoader::new();
         let dns = u32::from(options.dns);
         let kernel = btf::Btf::of_kernel();
-        // Without it nobody knows why connections end.
-        let error_at = kernel.as_ref().ok().and_then(|btf| btf.offset("sock.sk_err")).unwrap_or(0);
+        let socket = Plain(kernel.as_ref().map(socket_layout).unwrap_or_default());
+        let ask_netns = u32::from(release().is_none_or(|release| release >= (5, 15)));
+        if ask_netns == 0 && socket.0.netns_cookie == 0 {
+            return Err(BpfError::NoNetns);
+        }
         let reasons = kernel.and_then(|btf| Reasons::of(&btf));
-        let layout = reasons.as_ref().map(|reasons| Layout(reasons.layout));
+        let layout = reasons.as_ref().map(|reasons| Plain(reasons.layout));
         if let (Ok(reasons), Ok(layout)) = (&reasons, &layout) {
             loader.override_global(variables::PACKET, layout, true).override_global(
                 variables::REASONS,
@@ -140,7 +144,8 @@ impl BpfCollector {
         }
         loader
             .override_global(variables::DNS, &dns, true)
-            .override_global(variables::SOCK_ERROR, &error_at, true)
+            .override_global(variables::SOCKET, &socket, true)
+            .override_global(variables::ASK_NETNS, &ask_netns, true)
             // Without messages a page is all the room there has to be.
             .map_max_entries(maps::DNS, if options.dns { DNS_RING_BYTES } else { 4096 })
             .map_max_entries(maps::SOCKETS, options.max_sockets)
@@ -370,10 +375,28 @@ impl BpfCollector {
 /// Of integers alone.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Layout(PacketLayout);
+struct Plain<T>(T);
 
 // SAFETY: integers without padding, which the crate asserts.
-unsafe impl Pod for Layout {}
+unsafe impl Pod for Plain<PacketLayout> {}
+// SAFETY: integers of one size.
+unsafe impl Pod for Plain<SocketLayout> {}
+
+fn socket_layout(btf: &btf::Btf) -> SocketLayout {
+    let offset = |path| btf.offset(path).unwrap_or(0);
+    SocketLayout {
+        error: offset("sock.sk_err"),
+        netns: offset("sock.__sk_common.skc_net.net"),
+        netns_cookie: offset("net.net_cookie"),
+    }
+}
+
+/// Version of the running kernel, major and minor.
+fn release() -> Option<(u32, u32)> {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
 
 /// What is not to be had without the kernel's type information.
 fn attach_drops(ebpf: &mut Ebpf, reasons: Reasons) -> Result<Drops, BpfError> {

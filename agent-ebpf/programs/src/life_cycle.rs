@@ -26,11 +26,11 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
     bpf_sock_ops, bpf_tcp_sock,
 };
-use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns};
 use aya_ebpf::programs::SockOpsContext;
 use weir_agent_ebpf::{Listener, Owner, Socket, flag};
 
-use crate::error;
+use crate::kernel;
 use crate::maps::{self, LISTENERS, OWNERS};
 use crate::read::{self, field};
 
@@ -113,7 +113,7 @@ fn begin<'a>(context: &SockOpsContext, cookie: u64) -> Option<&'a mut Socket> {
     );
     (socket.local_address, socket.peer_address) = read::addresses(context);
     (socket.local_port, socket.peer_port) = read::ports(context);
-    socket.netns = unsafe { bpf_get_netns_cookie(context.as_ptr()) };
+    socket.netns = kernel::netns(context);
     socket.state = field!(context.ops, bpf_sock_ops.state: u32);
     Some(socket)
 }
@@ -126,7 +126,7 @@ fn state_change(context: &SockOpsContext) {
     socket.change_state(old, new, &read::sock_ops(context));
     enter_marks(context, socket);
     if socket.has(flag::CLOSED) {
-        socket.error = read::socket_of(context).map_or(0, error::of);
+        socket.error = kernel::error(context);
         maps::hand_over(socket);
     }
 }
@@ -176,7 +176,7 @@ fn enter_marks(context: &SockOpsContext, socket: &mut Socket) {
 fn listen(context: &SockOpsContext) {
     let Some(maker) = OWNERS.get_ptr(&cookie(context)) else { return };
     let owner: Owner = unsafe { (*maker).owner };
-    let netns = unsafe { bpf_get_netns_cookie(context.as_ptr()) };
+    let netns = kernel::netns(context);
     let listener =
         Listener { netns, port: field!(context.ops, bpf_sock_ops.local_port: u32), reserved: 0 };
     let _ = LISTENERS.insert(&listener, &owner, 0);

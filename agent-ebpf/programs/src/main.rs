@@ -12,8 +12,8 @@
 //!
 //! Attached to the root of the cgroup v2 hierarchy they see the sockets of every namespace. Only
 //! stable contexts (`bpf_sock_ops`, `bpf_sock`, `__sk_buff`, `bpf_tcp_sock`) are read, so one object
-//! serves every kernel from 5.15 on (`bpf_get_netns_cookie` in `sock_ops`; batched lookups and
-//! `BPF_MAP_LOOKUP_AND_DELETE_ELEM` of hash maps on the agent's side).
+//! serves every kernel from 5.10 on; what they do not give (`kernel`, `drops`) is read where the running kernel's own
+//! type information says that it is.
 
 #![no_std]
 #![no_main]
@@ -24,7 +24,7 @@ mod datagrams;
 mod dns;
 mod drops;
 mod egress;
-mod error;
+mod kernel;
 mod life_cycle;
 mod maps;
 mod owner;

@@ -10,7 +10,9 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 
 use weir_agent_ebpf::{DatagramKey, Datagrams, DropKey, Socket};
 
+const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
+const MAP_DELETE_ELEM: libc::c_int = 3;
 const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const NOEXIST: u64 = 1;
@@ -115,7 +117,8 @@ pub(super) fn for_each<K: Record, V: Record>(
     }
 }
 
-/// Removes an entry and returns it as it was removed; `None` if there is none.
+/// Removes an entry and returns it as it was removed; `None` if there is none. Before Linux 5.14 that takes two
+/// calls, and what a program adds between them is lost.
 ///
 /// # Errors
 /// What the kernel answers.
@@ -129,7 +132,17 @@ pub(super) fn take<K: Record, V: Record>(map: BorrowedFd<'_>, key: &K) -> io::Re
         flags: 0,
     };
     // SAFETY: key and value have the map's sizes.
-    match unsafe { bpf(MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) } {
+    let mut taken = unsafe { bpf(MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) };
+    if taken.as_ref().is_err_and(is_unknown) {
+        // SAFETY: the same.
+        taken = unsafe { bpf(MAP_LOOKUP_ELEM, &mut attr) };
+        if taken.is_ok() {
+            attr.value = 0;
+            // SAFETY: the key has the map's size.
+            taken = unsafe { bpf(MAP_DELETE_ELEM, &mut attr) };
+        }
+    }
+    match taken {
         // SAFETY: the kernel has written the whole value, and any bytes make a valid record.
         Ok(()) => Ok(Some(unsafe { value.assume_init() })),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
@@ -158,6 +171,11 @@ pub(super) fn put_back<K: Record, V: Record>(
         Err(error) if error.raw_os_error() != Some(libc::EEXIST) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The kernel does not have the call for this kind of map (`ENOTSUPP`, which is its own number).
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | 524))
 }
 
 fn address<T>(pointer: *const T) -> u64 {

@@ -39,6 +39,9 @@ const NO_LOSS: [&str; 16] = [
     "MAX",
 ];
 
+/// Of ICMP it is said of every answer to a raw socket, which has its copy by then.
+const NOBODY_LISTENS: &str = "NO_SOCKET";
+
 /// What the programs have to know, and the agent.
 pub(super) struct Reasons {
     pub(super) layout: PacketLayout,
@@ -121,6 +124,10 @@ impl Drops {
         for key in keys {
             let Some(packets) = batch::take::<DropKey, u64>(fd, &key)? else { continue };
             let Some(reason) = self.names.get(&key.reason) else { continue };
+            let is_icmp = key.protocol != protocol::TCP && key.protocol != protocol::UDP;
+            if is_icmp && **reason == *NOBODY_LISTENS {
+                continue;
+            }
             each(Dropped {
                 netns: key.netns,
                 protocol: match key.protocol {

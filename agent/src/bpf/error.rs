@@ -34,7 +34,7 @@ pub enum BpfError {
     },
     /// The maps cannot be created.
     #[error(
-        "the kernel does not create the BPF maps (needs Linux 5.15, and root or CAP_BPF with CAP_NET_ADMIN)"
+        "the kernel does not create the BPF maps (needs Linux 5.10, and root or CAP_BPF with CAP_NET_ADMIN)"
     )]
     Load(#[source] EbpfError),
     /// The object is not the one that this agent was built for.
@@ -47,7 +47,7 @@ pub enum BpfError {
     },
     /// A program was refused, or may not be attached.
     #[error(
-        "the kernel refuses BPF program `{program}` (needs Linux 5.15 with CONFIG_CGROUP_BPF, and root or CAP_BPF with CAP_NET_ADMIN)"
+        "the kernel refuses BPF program `{program}` (needs Linux 5.10 with CONFIG_CGROUP_BPF, and root or CAP_BPF with CAP_NET_ADMIN)"
     )]
     Program {
         /// Name of the program.
@@ -55,6 +55,11 @@ pub enum BpfError {
         /// What the kernel says, with the verifier's log.
         source: Box<ProgramError>,
     },
+    /// Network namespaces cannot be told apart.
+    #[error(
+        "kernels before Linux 5.15 need their type information (CONFIG_DEBUG_INFO_BTF) for BPF"
+    )]
+    NoNetns,
     /// Dropped packets cannot be read by reason.
     #[error(
         "the kernel does not tell why packets are dropped (needs Linux 5.17 with CONFIG_DEBUG_INFO_BTF)"
