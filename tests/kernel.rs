@@ -57,9 +57,14 @@ impl Up {
     }
 }
 
+/// Asks a process to end.
+fn terminate(child: &Child) {
+    let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+}
+
 impl Drop for Up {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        terminate(&self.child);
         let _ = self.child.wait();
     }
 }
@@ -228,7 +233,8 @@ fn the_spool_delivers_what_was_measured_while_the_server_was_away() {
     server.kill_now();
     drop(server);
     connect("70");
-    std::thread::sleep(Duration::from_secs(2));
+    // More than ten intervals, with the three that the connections took.
+    std::thread::sleep(Duration::from_secs(8));
     let server = start();
     let selector = format!("address=\"{}\",peer_port=\"8082\"", lab.a.address);
     let expression = format!("sum(increase(flow_connects_total{{{selector}}}[2m]))");
@@ -240,6 +246,84 @@ fn the_spool_delivers_what_was_measured_while_the_server_was_away() {
     let loopback = "max(weir_interface_rx_bytes_total{netns=\"host\",device=\"lo\"})";
     support::eventually("samples of the agent", Duration::from_secs(20), || {
         server.promql(loopback, None).is_some_and(|bytes| bytes > 0.0)
+    });
+}
+
+/// An agent is replaced by another in the middle of a transfer: the second goes on from where the connection is,
+/// neither from its beginning nor from nothing.
+#[test]
+fn an_agent_that_starts_in_mid_flow_counts_from_there() {
+    let Some(lab) = Lab::build(&["iperf3", "ss"], Link::Veth) else { return };
+    let Some(agent) = weir_agent() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let server = support::Server::start_on(
+        &dir.path().join("data"),
+        "127.0.0.1:0",
+        &["--flush-interval", "1s"],
+    );
+    let start = || {
+        support::Background(
+            Command::new(&agent)
+                .args(["--server", &server.url, "--interval", "1s", "--listen", "off", "--spool"])
+                .arg(dir.path().join("spool"))
+                .spawn()
+                .unwrap(),
+        )
+    };
+    let mut first = start();
+    std::thread::sleep(Duration::from_secs(2));
+    let address = lab.b.address.to_string();
+    let _server = lab.b.start("iperf3", &["-s", "-1", "-B", &address]);
+    std::thread::sleep(Duration::from_millis(500));
+    let client = lab.a.start("iperf3", &["-c", &address, "-t", "10", "-b", "40M", "--json"]);
+    std::thread::sleep(Duration::from_secs(4));
+    terminate(&first.0);
+    first.0.wait().unwrap();
+    let _second = start();
+    let (sent, received) = volumes(&client.finish());
+    lab.settle();
+    let selector = format!("address=\"{}\",peer_port=\"5201\"", lab.a.address);
+    let total = |metric: &str| {
+        let expression = format!("sum(increase({metric}{{{selector}}}[2m]))");
+        server.promql(&expression, None).unwrap_or(0.0)
+    };
+    support::eventually("both connections' ends", Duration::from_secs(20), || {
+        total("flow_closes_total") >= 2.0
+    });
+    // Between the two agents, and in the last second, nobody looked.
+    let tx = total("flow_tx_bytes_total");
+    assert!(tx <= sent * 1.001 && tx >= received * 0.7, "{tx} of {received} to {sent}");
+    assert_eq!(total("flow_connects_total"), 2.0, "opened once");
+}
+
+/// What is dropped, refused and reset arrives as columns and as labels.
+#[test]
+fn drops_and_reasons_arrive() {
+    let Some(lab) = Lab::build(&["python3", "nft"], Link::Veth) else { return };
+    lab.b.nft("add table inet hole");
+    lab.b.nft("add chain inet hole in { type filter hook input priority 0; }");
+    lab.b.nft("add rule inet hole in udp dport 7201 drop");
+    let up = Up::start();
+    std::thread::sleep(Duration::from_millis(1500));
+    let address = lab.b.address.to_string();
+    let script = format!(
+        "import socket\n\
+         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+         for _ in range(12): s.sendto(b'x' * 100, ('{address}', 7201))\n\
+         for _ in range(3): socket.socket().connect_ex(('{address}', 7202))\n"
+    );
+    lab.a.run("python3", &["-c", &script]);
+    let sent = format!("address=\"{}\",peer_port=\"7201\",role=\"client\"", lab.a.address);
+    let refused = format!("address=\"{}\",peer_port=\"7202\",reason=\"refused\"", lab.a.address);
+    support::eventually("what was dropped", Duration::from_secs(20), || {
+        up.total("flow_drops_total", &sent) > 0.0
+    });
+    assert_eq!(up.total("flow_drops_total", &sent), 12.0);
+    assert_eq!(up.total("flow_connect_failures_total", &refused), 3.0);
+    support::eventually("drops by reason", Duration::from_secs(20), || {
+        let by_reason =
+            "sum(weir_workload_drops_total{reason=\"NETFILTER_DROP\",protocol=\"udp\"})";
+        up.server.promql(by_reason, None) >= Some(12.0)
     });
 }
 

@@ -63,6 +63,8 @@ pub struct Options {
     pub dns: bool,
     /// Bytes of the ring of closed sockets; a power of two, at least a page.
     pub ring_bytes: u32,
+    /// The running kernel's type information; without it less is known of sockets, and nothing of drops.
+    pub types: PathBuf,
     /// The cgroup to attach to; `None` is the root of the hierarchy, wherever it is mounted.
     pub cgroup: Option<PathBuf>,
 }
@@ -75,6 +77,7 @@ impl Default for Options {
             max_datagrams,
             dns: true,
             ring_bytes: weir_agent_ebpf::RING_BYTES,
+            types: btf::VMLINUX.into(),
             cgroup: None,
         }
     }
@@ -127,7 +130,7 @@ impl BpfCollector {
             .map_err(|source| BpfError::Cgroup { path: cgroup_path.clone(), source })?;
         let mut loader = EbpfLoader::new();
         let dns = u32::from(options.dns);
-        let kernel = btf::Btf::of_kernel();
+        let kernel = btf::Btf::read(&options.types);
         let socket = Plain(kernel.as_ref().map(socket_layout).unwrap_or_default());
         let ask_netns = u32::from(release().is_none_or(|release| release >= (5, 15)));
         if ask_netns == 0 && socket.0.netns_cookie == 0 {

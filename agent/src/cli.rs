@@ -19,7 +19,7 @@ pub use signals::Signals;
 
 /// Measure every flow of this host and ship it to a Weir server.
 ///
-/// As root on Linux 5.15 or newer, BPF programs count each socket in the kernel. Without the
+/// As root on Linux 5.10 or newer, BPF programs count each socket in the kernel. Without the
 /// privilege, the kernel's socket table is read instead: that sees less, and says so. `weir-agent
 /// check` tells what this host allows.
 #[derive(Debug, Parser)]

@@ -73,8 +73,8 @@ pub struct Losses {
     pub namespaces: u64,
 }
 
-/// Follows connection tracking.
-#[derive(Debug)]
+/// Follows connection tracking; none, by default.
+#[derive(Debug, Default)]
 pub struct Conntrack {
     /// By inode.
     namespaces: HashMap<u64, Watched>,
@@ -171,6 +171,12 @@ impl Conntrack {
                 Watched::Refused => None,
             }
         })
+    }
+
+    /// Connection tracking of the agent's own namespace, which is the host's, can be read.
+    #[must_use]
+    pub fn follows_host(&self) -> bool {
+        matches!(self.namespaces.get(&self.own), Some(Watched::Followed { .. }))
     }
 
     /// How far translation is known.

@@ -116,6 +116,11 @@ impl Source {
         }
     }
 
+    /// Everything is seen, from its beginning.
+    pub(crate) fn is_bpf(&self) -> bool {
+        matches!(self, Self::Bpf { .. })
+    }
+
     /// Packets that the kernel drops are counted.
     pub(crate) fn counts_drops(&self) -> bool {
         matches!(self, Self::Bpf { collector, .. } if collector.counts_drops())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Workload, process};
 use crate::sock_diag::message::state;
-use crate::sock_diag::namespaces;
+use crate::sock_diag::namespaces::{self, Which};
 
 /// The answer of the last search.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl Holders {
         if self.listeners.len() > MAX_LISTENERS {
             self.listeners.clear();
         }
-        let dumped = match namespaces::dump_all() {
+        let dumped = match namespaces::dump_all_of(Which::TcpAndUdp) {
             Ok(dumped) => dumped,
             Err(error) => {
                 tracing::debug!(%error, "listening sockets could not be read");

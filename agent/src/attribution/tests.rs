@@ -1,4 +1,4 @@
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use super::*;
@@ -132,12 +132,25 @@ fn an_open_socket_without_owner_belongs_to_who_holds_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let _server = listener.accept().unwrap();
+    let (here, there) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+    let state = socket(cookie(&client), Role::Client, here, there);
+    let of = Attribution::new().plain(vec![delta(state)]);
+    assert_ne!(of[0].local.kind, "Unknown");
+    // Of UDP, too: it may be older than the agent.
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut state = socket(cookie(&server), Role::Server, server.local_addr().unwrap(), here);
+    state.protocol = Protocol::Udp;
+    let of = Attribution::new().plain(vec![delta(state)]);
+    assert_ne!(of[0].local.kind, "Unknown");
+}
+
+fn cookie(socket: &impl AsRawFd) -> u64 {
     let mut cookie = 0u64;
     let mut length: libc::socklen_t = 8;
     // SAFETY: the pointers are to a u64 and to its length.
     let result = unsafe {
         libc::getsockopt(
-            client.as_raw_fd(),
+            socket.as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_COOKIE,
             (&raw mut cookie).cast(),
@@ -145,10 +158,7 @@ fn an_open_socket_without_owner_belongs_to_who_holds_it() {
         )
     };
     assert_eq!(result, 0);
-    let state =
-        socket(cookie, Role::Client, client.local_addr().unwrap(), client.peer_addr().unwrap());
-    let of = Attribution::new().plain(vec![delta(state)]);
-    assert_ne!(of[0].local.kind, "Unknown");
+    cookie
 }
 
 #[test]

@@ -49,10 +49,11 @@ struct Type<'a> {
 }
 
 impl Btf {
-    /// Reads that of the running kernel.
-    pub(super) fn of_kernel() -> io::Result<Self> {
-        Self::parse(fs::read(Path::new(VMLINUX))?).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{VMLINUX} is not as documented"))
+    /// Reads it from a file.
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        Self::parse(fs::read(path)?).ok_or_else(|| {
+            let text = format!("{} is not as documented", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, text)
         })
     }
 
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_running_kernel_names_its_drop_reasons() {
-        let Ok(btf) = Btf::of_kernel() else { return };
+        let Ok(btf) = Btf::read(Path::new(VMLINUX)) else { return };
         let Some(names) = btf.names("skb_drop_reason") else { return };
         assert!(names.values().any(|name| name == "SKB_DROP_REASON_NO_SOCKET"), "{names:?}");
         assert!(btf.offset("sk_buff.network_header").is_some_and(|at| at > 0));

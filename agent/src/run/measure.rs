@@ -133,6 +133,11 @@ impl Measure {
         self.lost(Loss::ConntrackOverruns, translation.overruns);
         self.lost(Loss::ConntrackEntries, translation.entries);
         self.lost(Loss::ConntrackNamespaces, translation.namespaces);
+        // A way of measuring that sees less is a loss in each interval.
+        self.lost(Loss::IntervalsWithoutBpf, u64::from(!self.source.is_bpf()));
+        self.lost(Loss::IntervalsWithoutDrops, u64::from(!self.source.counts_drops()));
+        let conntrack = self.pipeline.conntrack.follows_host();
+        self.lost(Loss::IntervalsWithoutConntrack, u64::from(!conntrack));
         let pipeline = &self.pipeline;
         self.metrics.interval(|workloads, agent| {
             workloads.add(&rows, now);

@@ -76,6 +76,10 @@ impl Pipeline {
         self.begin_look();
         source.poll(self);
         self.poll_messages(source);
+        self.end_look();
+    }
+
+    fn end_look(&mut self) {
         let due = self.searched.1.is_none_or(|next| self.now >= next);
         if due && self.attribution.has_unowned() {
             self.search();
@@ -173,3 +177,6 @@ impl Visit for Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,6 +159,17 @@ fn a_connection_arrives_byte_for_byte(source: Choice) {
     handle.stop();
 
     let messages = messages(&receiver.requests());
+    // What this way of measuring does not see is declared in every interval.
+    let without: Vec<_> = if source == Choice::SockDiag {
+        vec!["intervals_without_bpf", "intervals_without_drops"]
+    } else {
+        Vec::new()
+    };
+    for message in &messages {
+        let said = message.header.losses.keys().map(String::as_str);
+        let said: Vec<_> = said.filter(|s| s.ends_with("_bpf") || s.ends_with("_drops")).collect();
+        assert_eq!(said, without);
+    }
     assert_eq!(sum(&messages, "client", before_port, "connects"), 0);
     for (role, tx, rx) in [("client", 100_023, 777), ("server", 777, 100_023)] {
         assert_eq!(sum(&messages, role, server_port, "tx_bytes"), tx, "{role}");

@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::message::DiagSocket;
 use super::netlink;
+pub(crate) use super::netlink::Which;
 
 /// Namespaces visited in one collection. A node runs some hundred pods; beyond the bound the rest is
 /// not visited and said so.
@@ -41,18 +42,26 @@ pub(crate) fn own_inode() -> io::Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
 }
 
-/// Dumps this process's namespace and all others that it may enter.
+/// Dumps the TCP sockets of this process's namespace and all others that it may enter.
 ///
 /// # Errors
 /// When the process's own namespace cannot be dumped, or nobody can say which others there are;
 /// others that fail are listed as unread.
 pub(crate) fn dump_all() -> io::Result<Dumped> {
+    dump_all_of(Which::Tcp)
+}
+
+/// The same of more sockets.
+///
+/// # Errors
+/// As there.
+pub(crate) fn dump_all_of(which: Which) -> io::Result<Dumped> {
     let own = own_inode()?;
     let mut dumped = Dumped::default();
     dumped.namespaces.push(Namespace {
         inode: own,
         cookie: netlink::namespace_cookie(),
-        sockets: netlink::dump()?,
+        sockets: netlink::dump(which)?,
     });
     let Found { open, unread } = find(own, MAX_NAMESPACES)?;
     dumped.unread.extend(unread);
@@ -62,7 +71,8 @@ pub(crate) fn dump_all() -> io::Result<Dumped> {
     let visits = std::thread::Builder::new()
         .name("weir-netns".into())
         .spawn(move || {
-            open.into_iter().map(|(inode, file)| (inode, visit(inode, &file))).collect::<Vec<_>>()
+            let visits = open.into_iter().map(|(inode, file)| (inode, visit(inode, &file, which)));
+            visits.collect::<Vec<_>>()
         })?
         .join()
         .map_err(|_| io::Error::other("thread that visits network namespaces has panicked"))?;
@@ -142,9 +152,9 @@ fn find(own: u64, max: usize) -> io::Result<Found> {
     Ok(found)
 }
 
-fn visit(inode: u64, file: &File) -> io::Result<Namespace> {
+fn visit(inode: u64, file: &File, which: Which) -> io::Result<Namespace> {
     enter(file)?;
-    Ok(Namespace { inode, cookie: netlink::namespace_cookie(), sockets: netlink::dump()? })
+    Ok(Namespace { inode, cookie: netlink::namespace_cookie(), sockets: netlink::dump(which)? })
 }
 
 #[cfg(test)]

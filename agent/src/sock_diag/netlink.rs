@@ -17,17 +17,32 @@ const WANT_TCP_INFO: u8 = 2;
 /// Every TCP state except those that carry no counters: `TIME_WAIT` and requests not yet accepted.
 const STATES: u32 = 0x1ffe & !(1 << state::TIME_WAIT) & !(1 << state::NEW_SYN_RECV);
 
-/// All TCP sockets, listening ones included, of the calling thread's network namespace.
+/// Which sockets a dump is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Of TCP.
+    Tcp,
+    /// Of TCP and UDP.
+    TcpAndUdp,
+}
+
+/// All TCP sockets, listening ones included, of the calling thread's network namespace, and those of UDP if they
+/// are wanted and the kernel tells of them.
 ///
 /// # Errors
 /// The socket calls' own, and the kernel's refusal of the request.
-pub(super) fn dump() -> io::Result<Vec<DiagSocket>> {
+pub(super) fn dump(which: Which) -> io::Result<Vec<DiagSocket>> {
     let mut sockets = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        match dump_family(family, &mut sockets) {
+        match dump_family(family, libc::IPPROTO_TCP, &mut sockets) {
             // A kernel without IPv6 refuses that family alone.
             Err(e) if family == libc::AF_INET6 && e.raw_os_error() == Some(libc::ENOENT) => {}
             other => other?,
+        }
+        if which == Which::TcpAndUdp
+            && let Err(error) = dump_family(family, libc::IPPROTO_UDP, &mut sockets)
+        {
+            tracing::debug!(%error, "sockets of UDP could not be read (modprobe udp_diag)");
         }
     }
     Ok(sockets)
@@ -60,9 +75,13 @@ pub(super) fn namespace_cookie() -> Option<u64> {
     (result == 0 && length == 8).then_some(cookie)
 }
 
-fn dump_family(family: libc::c_int, out: &mut Vec<DiagSocket>) -> io::Result<()> {
+fn dump_family(
+    family: libc::c_int,
+    protocol: libc::c_int,
+    out: &mut Vec<DiagSocket>,
+) -> io::Result<()> {
     // `struct inet_diag_req_v2`
-    let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, WANT_TCP_INFO, 0];
+    let mut request = vec![family as u8, protocol as u8, WANT_TCP_INFO, 0];
     request.extend(STATES.to_ne_bytes());
     request.resize(56, 0);
     let socket = Netlink::open(libc::NETLINK_SOCK_DIAG)?;

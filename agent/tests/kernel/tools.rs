@@ -172,7 +172,7 @@ fn nginx_counts_the_same_connections() {
 /// As fast as this machine can.
 #[test]
 fn a_storm_of_short_connections_is_seen_or_counted_as_lost() {
-    wrk("Connection: close", "8s", "64");
+    wrk("Connection: close", "20s", "64");
 }
 
 #[test]
@@ -205,4 +205,59 @@ fn redis_counts_the_same_bytes_and_connections() {
     let answer = info.len() as u64;
     let without = written - told("total_net_output_bytes");
     assert!((answer..answer + 100).contains(&without), "{without} for an answer of {answer}");
+}
+
+/// PostgreSQL's own programs, which Debian keeps in a folder for each version.
+fn postgresql() -> Option<String> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+    let folder = versions.map(|entry| entry.path().join("bin")).max()?;
+    Some(folder.to_string_lossy().into_owned())
+}
+
+/// pgbench, with a connection for each transaction and with some that stay: as many connections as the kernel
+/// opened, and at each end what the other end sent.
+#[test]
+fn pgbench_with_new_connections_and_with_old_ones() {
+    let tools = ["pgbench", "setpriv", "ss", "nstat"];
+    let Some(lab) = Lab::build(&tools, Link::Veth) else { return };
+    let Some(bin) = postgresql() else {
+        assert!(std::env::var_os("WEIR_REQUIRE_KERNEL").is_none(), "PostgreSQL is missing");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").to_string_lossy().into_owned();
+    lab.b.run("chown", &["postgres", &folder.path().to_string_lossy()]);
+    let as_postgres = ["--reuid=postgres", "--regid=postgres", "--clear-groups"];
+    let initdb = [format!("{bin}/initdb"), "-D".into(), data.clone(), "-A".into(), "trust".into()];
+    let initdb: Vec<&str> = as_postgres.into_iter().chain(initdb.iter().map(|s| &**s)).collect();
+    lab.b.run("setpriv", &initdb);
+    std::fs::write(folder.path().join("data/pg_hba.conf"), "host all all all trust\n").unwrap();
+    let address = lab.b.address.to_string();
+    let program = format!("{bin}/postgres");
+    let options =
+        [&*program, "-D", &data, "-h", &address, "-k", "", "-c", "fsync=off", "-c", "jit=off"];
+    let watch = Watch::start(Options::default(), Duration::from_secs(1));
+    let options: Vec<&str> = as_postgres.into_iter().chain(options).collect();
+    let _server = lab.b.start("setpriv", &options);
+    wait_for(&lab.b, "sport = :5432");
+    let opened = lab.a.counter("TcpActiveOpens");
+    let pgbench = |options: &[&str]| {
+        let fixed = ["-h", &address, "-U", "postgres"];
+        lab.a.run("pgbench", &[&fixed, options, &["postgres"]].concat())
+    };
+    pgbench(&["-i", "-q", "-s", "1"]);
+    let said = pgbench(&["-n", "-C", "-c", "4", "-t", "100"]);
+    assert!(said.contains("400/400"), "{said}");
+    pgbench(&["-n", "-c", "8", "-T", "3"]);
+    let opened = lab.a.counter("TcpActiveOpens") - opened;
+    let seen = watch.stop(&lab);
+    let (clients, servers) = (tcp(&seen, &lab.a), tcp(&seen, &lab.b));
+    let clients: Vec<&SocketState> = clients.iter().collect();
+    let servers: Vec<&SocketState> = servers.iter().collect();
+    assert!(opened > 408, "{opened}");
+    assert_eq!((sum(&clients, |c| c.connects), sum(&servers, |c| c.accepts)), (opened, opened));
+    assert_eq!(sum(&clients, |c| c.tx_bytes), sum(&servers, |c| c.rx_bytes));
+    assert_eq!(sum(&servers, |c| c.tx_bytes), sum(&clients, |c| c.rx_bytes));
+    assert!(sum(&clients, |c| c.tx_bytes) > 100_000);
+    assert_eq!(sum(&clients, |c| c.connect_failures + c.resets), 0);
 }

@@ -55,11 +55,17 @@ pub enum Loss {
     SampledOutSockets,
     /// Flows that were added up to one row of their workload, since there were too many.
     FoldedFlows,
+    /// Intervals that were measured through `sock_diag`, since BPF was refused.
+    IntervalsWithoutBpf,
+    /// Intervals in which the agent's own namespace told nothing of connection tracking.
+    IntervalsWithoutConntrack,
+    /// Intervals in which dropped packets were not counted.
+    IntervalsWithoutDrops,
 }
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::MapInsertFailures,
         Self::RingDrops,
         Self::SpoolRows,
@@ -75,6 +81,9 @@ impl Loss {
         Self::UncountedDrops,
         Self::SampledOutSockets,
         Self::FoldedFlows,
+        Self::IntervalsWithoutBpf,
+        Self::IntervalsWithoutConntrack,
+        Self::IntervalsWithoutDrops,
     ];
 
     /// The reason's name, as in the header and in `agent_loss.reason`.
@@ -96,6 +105,9 @@ impl Loss {
             Self::UncountedDrops => "uncounted_drops",
             Self::SampledOutSockets => "sampled_out_sockets",
             Self::FoldedFlows => "folded_flows",
+            Self::IntervalsWithoutBpf => "intervals_without_bpf",
+            Self::IntervalsWithoutConntrack => "intervals_without_conntrack",
+            Self::IntervalsWithoutDrops => "intervals_without_drops",
         }
     }
 }
