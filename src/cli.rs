@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use weir_ingest::places::Network;
 
 /// Where the server listens unless told otherwise.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:9470";
@@ -91,6 +92,14 @@ pub(crate) struct ServerOptions {
     /// Rows are written to Parquet files at least this often [default: 5m].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) flush_interval: Option<Duration>,
+    /// Address ranges as AWS, Google Cloud or Azure publish them (JSON), instead of the shipped ones of the same
+    /// provider: they say which peers are in a cloud. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cloud_ranges: Vec<PathBuf>,
+    /// A name for a range of peers' addresses (label peer_network), as in office=192.0.2.0/24; the longest prefix
+    /// wins. May be given several times.
+    #[arg(long, value_name = "NAME=CIDR")]
+    pub(crate) network: Vec<Network>,
     /// Keep tables in an object store: s3://BUCKET/PREFIX, gs:// or az://, with credentials and endpoint
     /// from the environment (AWS_*, GOOGLE_*, AZURE_*). The folder of the history keeps the log.
     #[arg(long, value_name = "URL")]

@@ -22,6 +22,12 @@
 //! tier = "raw"               # every tier that has the labels, unless given
 //! ```
 //!
+//! cloud_ranges = ["/etc/weir/aws-ip-ranges.json"]     # instead of the shipped ones
+//!
+//! [networks]                 # names of peers' addresses; those of the command line come beside
+//! office = "192.0.2.0/24"
+//! branches = ["198.51.100.0/24", "2001:db8:7::/48"]
+//!
 //! An option of the command line wins over the same one here.
 
 use std::collections::BTreeMap;
@@ -32,6 +38,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Deserializer};
 use weir_ingest::SampleSettings;
+use weir_ingest::places::{Network, NetworkError, PlaceSettings};
 use weir_query::About;
 use weir_storage::{Retention, RetentionRule};
 
@@ -57,9 +64,21 @@ struct File {
     samples_window: Option<Keep>,
     max_bytes: Option<Bytes>,
     #[serde(default)]
+    cloud_ranges: Vec<PathBuf>,
+    #[serde(default)]
+    networks: BTreeMap<String, OneOrMany>,
+    #[serde(default)]
     tiers: Tiers,
     #[serde(default)]
     retention: Vec<Rule>,
+}
+
+/// A range, or several of one name.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -113,6 +132,7 @@ pub(crate) struct Settings {
     pub(crate) memtable_bytes: usize,
     pub(crate) retention: Retention,
     pub(crate) samples: SampleSettings,
+    pub(crate) places: PlaceSettings,
     pub(crate) store: Option<String>,
     pub(crate) cache_mib: u64,
     pub(crate) query_memory_mib: usize,
@@ -156,10 +176,20 @@ impl Settings {
             rules: rules.collect::<anyhow::Result<_>>()?,
             max_bytes: options.max_bytes.or(file.max_bytes.map(|bytes| bytes.0)),
         };
+        let mut places = PlaceSettings {
+            cloud_ranges: options.cloud_ranges.clone(),
+            networks: networks(&file.networks)
+                .map_err(|e| anyhow!("configuration file {}: {e}", path.display()))?,
+        };
+        if places.cloud_ranges.is_empty() {
+            places.cloud_ranges = file.cloud_ranges;
+        }
+        places.networks.extend(options.network.iter().cloned());
         let window = options.samples_window.or(file.samples_window.map(|w| w.0));
         Ok(Self {
             samples: SampleSettings { window: samples_window(window, &retention) },
             retention,
+            places,
             store: options.store.clone(),
             cache_mib: options.cache_mib,
             query_memory_mib: options.query_memory_mib,
@@ -240,6 +270,17 @@ fn samples_window(window: Option<cli::Retention>, retention: &Retention) -> Opti
     let rules = retention.rules.iter().filter(|rule| rule.table.is_none()).map(|rule| rule.keep);
     let kept = rules.fold(retention.default, |longest, keep| Some(longest?.max(keep?)));
     window.and_then(|window| window.0).into_iter().chain(kept).min()
+}
+
+fn networks(named: &BTreeMap<String, OneOrMany>) -> Result<Vec<Network>, NetworkError> {
+    let ranges = named.iter().flat_map(|(name, ranges)| {
+        let ranges = match ranges {
+            OneOrMany::One(range) => std::slice::from_ref(range),
+            OneOrMany::Many(ranges) => ranges,
+        };
+        ranges.iter().map(move |range| (name, range))
+    });
+    ranges.map(|(name, range)| Network::new(name, range.parse()?)).collect()
 }
 
 fn tiers(options: &ServerOptions, file: &Tiers) -> Vec<(String, Option<Duration>)> {

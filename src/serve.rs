@@ -17,6 +17,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use weir_ingest::places::Places;
 use weir_ingest::{Receiver, SampleSettings, SamplesReceiver};
 use weir_query::{Database, Description, Descriptions};
 use weir_storage::{ObjectStorage, Store};
@@ -65,7 +66,8 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
-        let mut store_options = weir_ingest::store_options(data);
+        let places = Arc::new(Places::new(&settings.places)?);
+        let mut store_options = weir_ingest::store_options_with(data, Arc::clone(&places));
         store_options.retention = settings.retention.clone();
         store_options.memtable_bytes = settings.memtable_bytes;
         store_options.flush_interval = settings.flush_interval;
@@ -81,7 +83,9 @@ impl Server {
         queries.engine.max_samples = settings.query_max_samples.max(1);
         queries.about = settings.about();
         queries.resources.spill_folder = Some(emptied(store.spill_folder()));
-        let router = router(&store, &queries, &settings.samples, tokens, settings.admin_api);
+        let receiver = Receiver::new(store.clone()).with_places(places);
+        let router =
+            router(&store, receiver, &queries, &settings.samples, tokens, settings.admin_api);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(listen::serve(listener, router, Limits::default(), stopped));
         tracing::info!(%address, data = %data.display(), "listening");
@@ -141,13 +145,13 @@ fn emptied(folder: PathBuf) -> PathBuf {
 
 fn router(
     store: &Arc<Store>,
+    receiver: Receiver,
     queries: &weir_query::Settings,
     samples: &SampleSettings,
     tokens: Option<Arc<Tokens>>,
     admin_api: bool,
 ) -> Router {
     let database = Database::new(store.clone(), &queries.resources);
-    let receiver = Receiver::new(store.clone());
     let samples = SamplesReceiver::beside(&receiver, samples);
     let metrics =
         IngestMetrics { flows: receiver.metrics().clone(), samples: samples.metrics().clone() };

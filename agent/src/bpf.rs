@@ -129,6 +129,9 @@ impl BpfCollector {
         let cgroup = File::open(&cgroup_path)
             .map_err(|source| BpfError::Cgroup { path: cgroup_path.clone(), source })?;
         let mut loader = EbpfLoader::new();
+        // It has read the kernel's type information, which takes tens of megabytes and nothing is relocated by:
+        // each reader is to let go of it before the next begins.
+        loader.btf(None);
         let dns = u32::from(options.dns);
         let kernel = btf::Btf::read(&options.types);
         let socket = Plain(kernel.as_ref().map(socket_layout).unwrap_or_default());

@@ -59,6 +59,11 @@ impl Agent {
         (time(11), time(12))
     }
 
+    /// Lets the peak of the resident memory begin anew (proc(5), `clear_refs`).
+    pub(crate) fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
     pub(crate) fn peak_mib(&self) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = text.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

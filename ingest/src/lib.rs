@@ -22,6 +22,7 @@ mod check;
 mod http;
 mod loss;
 mod metrics;
+pub mod places;
 mod receive;
 mod rows;
 mod samples;
@@ -39,5 +40,5 @@ pub use samples::{
 };
 pub use tables::{
     agent_loss_table, flows_1h_table, flows_5m_table, flows_table, samples_table, store_options,
-    tables,
+    store_options_with, tables,
 };

@@ -12,7 +12,8 @@ use weir_wire::{DecodeError, Header, Limits, decode_flows};
 use crate::admission::{Admission, Full, is_small};
 use crate::check::{CheckError, check_flows, check_header};
 use crate::metrics::Metrics;
-use crate::rows::Rows;
+use crate::places::Places;
+use crate::rows::{Rows, RowsError};
 use crate::tables::agent_loss_table;
 
 /// A batch whose buffers are compressed one by one takes about this many times its size on the wire
@@ -61,6 +62,7 @@ pub struct Receiver {
     metrics: Arc<Metrics>,
     clock: fn() -> i64,
     admission: Admission,
+    places: Arc<Places>,
 }
 
 /// A batch that passed every check.
@@ -79,6 +81,15 @@ struct Size {
     expanded: u64,
     /// Bytes of memory on its way in.
     memory: u64,
+}
+
+impl From<RowsError> for RefusedBatch {
+    fn from(error: RowsError) -> Self {
+        match error {
+            RowsError::Columns(error) => Self::Columns(error),
+            RowsError::Labels(error) => Self::Internal(error.to_string()),
+        }
+    }
 }
 
 impl From<Full> for RefusedBatch {
@@ -115,7 +126,15 @@ impl Receiver {
             metrics: Arc::default(),
             clock,
             admission: Admission::new(),
+            places: Places::shipped(),
         }
+    }
+
+    /// The same, knowing other places than the shipped ones.
+    #[must_use]
+    pub fn with_places(mut self, places: Arc<Places>) -> Self {
+        self.places = places;
+        self
     }
 
     /// The store that it fills.
@@ -159,7 +178,7 @@ impl Receiver {
         let now = (self.clock)();
         let _room = self.admission.room(size.memory).await?;
         let checked = if is_small(size.memory) {
-            check(&body, &limits, now)?
+            check(&body, &limits, &self.places, now)?
         } else {
             self.check_apart(body.clone(), limits, now).await?
         };
@@ -189,9 +208,10 @@ impl Receiver {
         now: i64,
     ) -> Result<Checked, RefusedBatch> {
         let decoder = self.admission.decoder().await?;
+        let places = Arc::clone(&self.places);
         // The permit goes along, because the work goes on when the sender hangs up.
         tokio::task::spawn_blocking(move || {
-            let checked = check(&body, &limits, now);
+            let checked = check(&body, &limits, &places, now);
             drop(decoder);
             checked
         })
@@ -200,10 +220,10 @@ impl Receiver {
     }
 }
 
-fn check(body: &[u8], limits: &Limits, now: i64) -> Result<Checked, RefusedBatch> {
+fn check(body: &[u8], limits: &Limits, places: &Places, now: i64) -> Result<Checked, RefusedBatch> {
     let message = decode_flows(body, limits)?;
     check_header(&message.header)?;
-    let rows = Rows::of(&message)?;
+    let rows = Rows::of(&message, places)?;
     for batch in &rows.flows {
         check_flows(batch, now)?;
     }

@@ -4,11 +4,24 @@
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
+use thiserror::Error;
 use weir_storage::{ConformError, DecodeFailure, Decoded, conform, decode_stream};
 use weir_wire::{Header, Limits, Message, decode_flows};
 
 use crate::loss::{Observer, loss_rows};
+use crate::places::Places;
 use crate::tables::flows_table;
+
+/// Why a message gives no rows.
+#[derive(Debug, Error)]
+pub(crate) enum RowsError {
+    /// The columns are not those of a flow.
+    #[error(transparent)]
+    Columns(#[from] ConformError),
+    /// Labels that the server adds do not fit: a defect of it.
+    #[error(transparent)]
+    Labels(#[from] ArrowError),
+}
 
 /// Rows of one batch.
 pub(crate) struct Rows {
@@ -22,7 +35,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Brings the rows of a message into the shape of their table.
-    pub(crate) fn of(message: &Message) -> Result<Self, ConformError> {
+    pub(crate) fn of(message: &Message, places: &Places) -> Result<Self, RowsError> {
         let spec = flows_table();
         // A stream without record batches still says something: its losses. Its columns are held to
         // the schema all the same.
@@ -33,7 +46,7 @@ impl Rows {
         let mut observer = Observer::default();
         let mut count = 0;
         for batch in &message.batches {
-            let batch = conform(&spec, batch)?;
+            let batch = places.enrich(conform(&spec, batch)?)?;
             count += batch.num_rows();
             observe(&batch, &mut observer);
             flows.push(batch);
@@ -54,7 +67,11 @@ impl Rows {
 ///
 /// # Errors
 /// When the bytes are not a batch.
-pub fn decode_logged(table: &str, bytes: &[u8]) -> Result<Vec<Decoded>, DecodeFailure> {
+pub fn decode_logged(
+    table: &str,
+    bytes: &[u8],
+    places: &Places,
+) -> Result<Vec<Decoded>, DecodeFailure> {
     if table == "samples" {
         let batches = crate::samples::read_logged(bytes)?;
         return Ok(vec![Decoded { table: table.to_owned(), batches }]);
@@ -65,7 +82,7 @@ pub fn decode_logged(table: &str, bytes: &[u8]) -> Result<Vec<Decoded>, DecodeFa
     // It was within the limits of its time when it arrived.
     let limits = Limits { decompressed_bytes: u64::MAX, rows: u64::MAX };
     let message = decode_flows(bytes, &limits)?;
-    let rows = Rows::of(&message)?;
+    let rows = Rows::of(&message, places)?;
     // Without rows the time of the loss is not in the bytes: such an entry has bytes for it.
     let loss = (rows.count > 0).then(|| rows.loss(&message.header, 0)).transpose()?;
     let mut decoded = vec![Decoded { table: table.to_owned(), batches: rows.flows }];

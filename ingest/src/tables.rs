@@ -19,8 +19,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use weir_storage::{Detail, Fold, Merge, Options, Rollup, TableSpec, Window};
+use weir_storage::{Decode, Detail, Fold, Merge, Options, Rollup, TableSpec, Window};
 use weir_wire::schema::{self, COUNTERS, HISTOGRAMS};
+
+use crate::places::Places;
+use crate::rows::decode_logged;
 
 /// Columns of `flows` that the tiers lack.
 const FOLDED_AWAY: [&str; 7] =
@@ -183,10 +186,17 @@ pub fn tables() -> Vec<TableSpec> {
     vec![flows_table(), flows_5m_table(), flows_1h_table(), agent_loss_table(), samples_table()]
 }
 
-/// How to open the store of a server: the tables, and how their log is read.
+/// How to open the store of a server that knows the shipped places: the tables, and how their log is read.
 #[must_use]
 pub fn store_options(dir: impl Into<std::path::PathBuf>) -> Options {
-    Options { decode: crate::rows::decode_logged, ..Options::new(dir, tables()) }
+    store_options_with(dir, Places::shipped())
+}
+
+/// The same of a server that knows others.
+#[must_use]
+pub fn store_options_with(dir: impl Into<std::path::PathBuf>, places: Arc<Places>) -> Options {
+    let decode = move |table: &str, bytes: &[u8]| decode_logged(table, bytes, &places);
+    Options { decode: Decode::new(decode), ..Options::new(dir, tables()) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What is appended.
 
+use std::fmt;
 use std::io::Cursor;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
@@ -41,8 +43,30 @@ pub struct Decoded {
 /// Turns the bytes that a part of this table left in the log back into rows, of this table and of
 /// others whose parts had no bytes of their own.
 ///
-/// It must give what was appended, and read whatever earlier versions wrote.
-pub type Decode = fn(table: &str, bytes: &[u8]) -> Result<Vec<Decoded>, DecodeFailure>;
+/// It must give what was appended, but for labels that are made anew, and read whatever earlier versions wrote.
+#[derive(Clone)]
+pub struct Decode(Arc<DecodeFn>);
+
+type DecodeFn = dyn Fn(&str, &[u8]) -> Result<Vec<Decoded>, DecodeFailure> + Send + Sync;
+
+impl Decode {
+    /// Takes the name of a table and the bytes.
+    pub fn new(
+        decode: impl Fn(&str, &[u8]) -> Result<Vec<Decoded>, DecodeFailure> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(decode))
+    }
+
+    pub(crate) fn call(&self, table: &str, bytes: &[u8]) -> Result<Vec<Decoded>, DecodeFailure> {
+        (self.0)(table, bytes)
+    }
+}
+
+impl fmt::Debug for Decode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decode")
+    }
+}
 
 /// Why bytes of the log do not decode.
 pub type DecodeFailure = Box<dyn std::error::Error + Send + Sync>;

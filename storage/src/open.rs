@@ -115,7 +115,7 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
         tables.push((spec.name, log));
     }
     let budget = Budget::new(options.memtable_bytes.saturating_mul(2));
-    let decode = options.decode;
+    let decode = options.decode.clone();
     blocking(move || {
         if place.bucket().is_some() {
             objects::empty_outbox(&dir).map_err(unavailable)?;
@@ -124,7 +124,7 @@ pub(crate) async fn open(options: &Options, disk: Arc<dyn Disk>) -> Result<Opene
                 remove_orphans(&dir, name, log).map_err(unavailable)?;
             }
         }
-        let (segments, next_lsn) = replay(&dir, checkpoint, &tables, &mut state, &budget, decode)?;
+        let (segments, next_lsn) = replay(&dir, checkpoint, &tables, &mut state, &budget, &decode)?;
         Ok(Opened { dir, place, lock, tables, state, segments, budget, next_lsn })
     })
     .await
@@ -253,7 +253,7 @@ fn replay(
     tables: &[(&'static str, TableLog)],
     state: &mut State,
     budget: &Arc<Budget>,
-    decode: Decode,
+    decode: &Decode,
 ) -> Result<(Segments, u64), Error> {
     let committed = tables.iter().map(|(_, log)| log.lsn()).max().unwrap_or(0);
     let known = Known::new(checkpoint.as_ref(), committed);

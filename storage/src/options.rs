@@ -66,7 +66,7 @@ impl Options {
             objects: None,
             part_bytes: 192 << 20,
             part_rows: 32 * 1024,
-            decode: decode_stream,
+            decode: Decode::new(decode_stream),
             clock: Clock::system(),
         }
     }

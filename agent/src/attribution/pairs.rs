@@ -16,7 +16,8 @@ const MAX_CLOSED: usize = 32_768;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Pair {
     protocol: Protocol,
-    netns: Option<u64>,
+    /// 0 where the addresses mean the same everywhere. There can be a hundred thousand of these.
+    netns: u64,
     local: End,
     peer: End,
 }
@@ -34,7 +35,8 @@ impl Pair {
 
     /// Of a network namespace.
     pub(crate) fn new(protocol: Protocol, netns: u64, local: End, peer: End) -> Self {
-        let netns = (local.0.is_loopback() || peer.0.is_loopback()).then_some(netns);
+        let is_of_one = local.0.is_loopback() || peer.0.is_loopback();
+        let netns = if is_of_one { netns } else { 0 };
         Self { protocol, netns, local, peer }
     }
 
@@ -50,7 +52,7 @@ impl Pair {
 }
 
 /// Where somebody accepts: of loopback addresses in which network namespace.
-pub(super) type Place = (Protocol, Option<u64>, End);
+pub(super) type Place = (Protocol, u64, End);
 
 /// Who accepts at an address.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const NOEXIST: u64 = 1;
 
-/// Entries read with one call: half a megabyte of sockets. A bucket must fit, and they hold a handful.
-const BATCH: usize = 1024;
+/// Entries read with one call: 150 kilobytes of sockets. A bucket must fit, and they hold a handful.
+const BATCH: usize = 256;
 
 /// `union bpf_attr`, member `batch` (include/uapi/linux/bpf.h).
 #[repr(C)]

@@ -84,7 +84,7 @@ impl Run {
 pub(super) struct Reader<'a> {
     pub(super) tables: &'a [(&'static str, TableLog)],
     pub(super) state: &'a State,
-    pub(super) decode: Decode,
+    pub(super) decode: &'a Decode,
 }
 
 impl Reader<'_> {
@@ -225,11 +225,12 @@ fn intern(
 /// table give.
 fn decode_entry(
     entry: &StoredEntry<'_>,
-    decode: Decode,
+    decode: &Decode,
 ) -> Result<Vec<(String, Vec<RecordBatch>)>, ReplayError> {
     let mut rows = Vec::with_capacity(entry.parts.len());
     for part in &entry.parts {
-        let decoded = decode(part.table, part.ipc)
+        let decoded = decode
+            .call(part.table, part.ipc)
             .map_err(|source| ReplayError::Decode { table: part.table.to_owned(), source })?;
         let has_own = |table: &str| entry.parts.iter().any(|p| p.table == table);
         rows.extend(

@@ -1,0 +1,217 @@
+//! Where a peer is: in which cloud provider's service and region, and in which network of the user's.
+//!
+//! ```text
+//! [`ranges`]   addresses -> what is known of them; the longest prefix wins
+//! [`clouds`]   the ranges that providers publish, as shipped and as read from their own files
+//! [`enrich`]   the labels of a batch, by its distinct addresses
+//! ```
+//!
+//! An address that the agent calls `external` becomes `cloud` if a provider publishes it, with the service
+//! (`S3`) and the region (`eu-west-1`). A more specific service beats the provider's name for all of its addresses.
+//! `peer_network` is the user's own name for a range, or `private` for those that nobody routes.
+
+mod clouds;
+mod enrich;
+mod ranges;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::{fs, io};
+
+use thiserror::Error;
+
+pub use clouds::{CloudError, compact};
+use clouds::{Clouds, Published};
+use ranges::Ranges;
+pub use ranges::{NetworkError, Prefix};
+
+/// What nobody routes: RFC 1918, RFC 6598 (shared by carriers), RFC 3927 and RFC 4291 (of one link), RFC 4193.
+const PRIVATE: [&str; 7] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fc00::/7",
+];
+
+/// A name of the user's for a range of addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Value of the column `peer_network`.
+    pub name: String,
+    /// Its addresses.
+    pub prefix: Prefix,
+}
+
+impl Network {
+    /// # Errors
+    /// The name is empty or longer than 200 bytes.
+    pub fn new(name: &str, prefix: Prefix) -> Result<Self, NetworkError> {
+        if name.is_empty() || name.len() > 200 {
+            return Err(NetworkError::Form(format!("{name}={prefix}")));
+        }
+        Ok(Self { name: name.to_owned(), prefix })
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = NetworkError;
+
+    /// `NAME=ADDRESS/LENGTH`
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || NetworkError::Form(text.to_owned());
+        let (name, prefix) = text.rsplit_once('=').ok_or_else(wrong)?;
+        Self::new(name, prefix.parse()?)
+    }
+}
+
+/// What the server is told of places.
+#[derive(Debug, Clone, Default)]
+pub struct PlaceSettings {
+    /// Files as AWS, Google and Azure publish them. With any, the shipped ranges of the same provider are not used.
+    pub cloud_ranges: Vec<PathBuf>,
+    /// Named ranges; the longest prefix wins.
+    pub networks: Vec<Network>,
+}
+
+/// A file of ranges cannot be used.
+#[derive(Debug, Error)]
+pub enum PlaceError {
+    /// It cannot be read.
+    #[error("cannot read cloud ranges {path}")]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is no list of ranges.
+    #[error("cloud ranges {path}")]
+    Clouds {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CloudError,
+    },
+}
+
+/// Knows places.
+#[derive(Debug)]
+pub struct Places {
+    clouds: Clouds,
+    networks: Ranges,
+    names: Vec<String>,
+}
+
+/// The shipped ranges, and no networks but private ones.
+static SHIPPED: LazyLock<Arc<Places>> = LazyLock::new(|| {
+    let places = Places::of(Clouds::shipped(), &[]);
+    Arc::new(places)
+});
+
+impl Places {
+    /// Those that every server knows.
+    #[must_use]
+    pub fn shipped() -> Arc<Self> {
+        Arc::clone(&SHIPPED)
+    }
+
+    /// Reads what the settings name.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is no list of ranges.
+    pub fn new(settings: &PlaceSettings) -> Result<Self, PlaceError> {
+        let read = |path: &Path| {
+            let path = path.to_owned();
+            let bytes = fs::read(&path)
+                .map_err(|source| PlaceError::Read { path: path.clone(), source })?;
+            Published::parse(&bytes).map_err(|source| PlaceError::Clouds { path, source })
+        };
+        let fresh =
+            settings.cloud_ranges.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+        Ok(Self::of(Clouds::with(fresh), &settings.networks))
+    }
+
+    fn of(clouds: Clouds, networks: &[Network]) -> Self {
+        let mut names: Vec<String> = Vec::new();
+        let mut numbers: HashMap<&str, u32> = HashMap::new();
+        let mut prefixes: Vec<(Prefix, u32)> = Vec::new();
+        // The user's come last: of equal prefixes, the last one counts.
+        let private = PRIVATE.iter().filter_map(|text| Some(("private", text.parse().ok()?)));
+        let named = networks.iter().map(|network| (network.name.as_str(), network.prefix));
+        for (name, prefix) in private.chain(named) {
+            let number = *numbers.entry(name).or_insert_with(|| {
+                names.push(name.to_owned());
+                u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
+            });
+            prefixes.push((prefix, number));
+        }
+        Self { clouds, networks: Ranges::new(prefixes), names }
+    }
+
+    /// Service and region of a provider's address.
+    #[must_use]
+    pub fn cloud(&self, address: IpAddr) -> Option<(&str, &str)> {
+        self.clouds.get(address)
+    }
+
+    /// The name of the network that an address is in.
+    #[must_use]
+    pub fn network(&self, address: IpAddr) -> Option<&str> {
+        let number = usize::try_from(self.networks.get(address)?).ok()?;
+        self.names.get(number).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(places: &Places, address: &str) -> (Option<(String, String)>, Option<String>) {
+        let address = address.parse().unwrap();
+        let cloud = places.cloud(address).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        (cloud, places.network(address).map(str::to_owned))
+    }
+
+    #[test]
+    fn private_ranges_have_a_name_and_the_users_names_beat_it() {
+        let networks = ["office=10.7.0.0/16", "lab=10.7.8.0/24", "all=10.0.0.0/8"];
+        let networks: Vec<Network> = networks.iter().map(|text| text.parse().unwrap()).collect();
+        let places = Places::of(Clouds::with(Vec::new()), &networks);
+        let name = |address| at(&places, address).1;
+        assert_eq!(name("10.7.1.1").as_deref(), Some("office"));
+        assert_eq!(name("10.7.8.1").as_deref(), Some("lab"));
+        assert_eq!(name("10.8.0.1").as_deref(), Some("all"), "the same prefix, named");
+        assert_eq!(name("172.31.255.255").as_deref(), Some("private"));
+        assert_eq!(name("172.32.0.0"), None);
+        assert_eq!(name("fd12::1").as_deref(), Some("private"));
+        assert_eq!(name("2001:db8::1"), None);
+    }
+
+    #[test]
+    fn networks_are_read_or_refused_by_name() {
+        let network: Network = "a=b=192.0.2.0/24".parse().unwrap();
+        assert_eq!(network.name, "a=b");
+        for text in ["", "x", "=10.0.0.0/8", "x=10.0.0.0", "x=10.0.0.0/33", "x=10.0.0.1/8", "x=y/8"]
+        {
+            let error = text.parse::<Network>().unwrap_err().to_string();
+            assert!(text.is_empty() || error.contains(text.rsplit('=').next().unwrap()), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_ranges_know_the_great_services() {
+        let places = Places::shipped();
+        for (address, service, region) in
+            [("3.5.140.1", "S3", "ap-northeast-2"), ("52.94.5.1", "DYNAMODB", "eu-west-1")]
+        {
+            let expected = Some((service.to_owned(), region.to_owned()));
+            assert_eq!(at(&places, address).0, expected, "{address}");
+        }
+        assert_eq!(at(&places, "203.0.113.1"), (None, None));
+    }
+}
