@@ -45,10 +45,8 @@ fn text(value: &Value) -> String {
 fn ten_thousand_addresses_are_where_ipaddress_says() {
     const COUNT: usize = 10_000;
     let Some(python) = program("python3", &["-c", "import pyarrow"]) else { return };
-    let output = Command::new(python)
-        .args([SCRIPT, SHIPPED, &COUNT.to_string(), "1"])
-        .output()
-        .unwrap();
+    let output =
+        Command::new(python).args([SCRIPT, SHIPPED, &COUNT.to_string(), "1"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
     let expected: HashMap<&str, (&str, &str)> = said
@@ -105,7 +103,8 @@ fn networks_have_the_names_that_the_user_gives() {
     std::fs::write(&config, said).unwrap();
     let options = ["--config", config.to_str().unwrap(), "--network", "lab=192.0.2.128/25"];
     let server = Server::start(&dir.path().join("data"), &options);
-    let addresses = ["192.0.2.1", "192.0.2.200", "2001:db8::7", "10.0.0.1", "203.0.113.5", "52.94.5.1"];
+    let addresses =
+        ["192.0.2.1", "192.0.2.200", "2001:db8::7", "10.0.0.1", "203.0.113.5", "52.94.5.1"];
     assert_eq!(server.post(&batch("b", 0, &flows_to(&addresses))).unwrap().0, 200);
     let rows = server.sql(
         "SELECT peer_address, peer_network, peer_cloud_service, peer_region FROM flows ORDER BY 1",

@@ -89,6 +89,7 @@ pub struct BpfCollector {
     _ebpf: Ebpf,
     sockets: MapData,
     ring: RingBuf<MapData>,
+    ring_bytes: usize,
     room: Room,
     datagrams: datagrams::Flows,
     dns: RingBuf<MapData>,
@@ -211,6 +212,7 @@ impl BpfCollector {
             _ebpf: ebpf,
             sockets,
             ring,
+            ring_bytes: usize::try_from(options.ring_bytes).unwrap_or(usize::MAX),
             room,
             datagrams,
             dns,
@@ -221,16 +223,19 @@ impl BpfCollector {
         })
     }
 
-    /// Tells of what has closed since the last call. Calling it about every 100 ms keeps the ring from filling.
-    pub fn poll(&mut self, visit: &mut dyn Visit) {
+    /// Tells of what has closed since the last call. Calling it about every 100 ms keeps the ring from filling, and
+    /// sooner if it says that the ring was a quarter full.
+    pub fn poll(&mut self, visit: &mut dyn Visit) -> bool {
         let flows = self.room.count(Count::FlowsEntered).unwrap_or(0);
         if let Err(error) = self.datagrams.poll(flows, visit) {
             tracing::debug!(%error, "flows of datagrams could not be read between two collections");
         }
-        self.poll_ring(visit, |_| {});
+        let mut records = 0;
+        self.poll_ring(visit, |_| records += 1);
         if let Err(error) = self.room.adjust(Instant::now()) {
             tracing::debug!(%error, "the room for sockets could not be seen to");
         }
+        records * size_of::<Socket>() > self.ring_bytes / 4
     }
 
     fn poll_ring(&mut self, visit: &mut dyn Visit, mut each: impl FnMut(Connection)) {

@@ -213,13 +213,14 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     })
 }
 
-/// One heap for all threads of this process, which is to be called first: what one of them lets go of is the
-/// others' to use. They allocate little at a time.
+/// One heap for all threads of this process, whose tables of sockets lie outside of it: what one thread lets go of is
+/// the others' to use, and a table that has grown leaves no hole. To be called first.
 pub fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the allocator's own function; it changes nothing of what is allocated already.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
     }
 }
 
@@ -234,7 +235,23 @@ fn give_memory_back() {
 }
 
 fn named(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let body = move || {
+        step_aside();
+        body();
+    };
     std::thread::Builder::new().name(name.into()).spawn(body).map_err(Error::Thread)
+}
+
+/// The calling thread never interrupts another to run (`SCHED_BATCH`), and where all processors are busy it gets a
+/// tenth of one: what it waits for is held by the kernel meanwhile.
+fn step_aside() {
+    const NICE: libc::c_int = 10;
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters are valid; the calls concern the calling thread alone. Refusals change nothing.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters);
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+    }
 }
 
 impl Handle {

@@ -94,19 +94,22 @@ impl Source {
         Self::Bpf { collector: Box::new(collector), existing, ended: HashSet::new() }
     }
 
-    /// Tells of what has ended, which the kernel cannot hold for long. Called several times a second.
-    pub(crate) fn poll(&mut self, visit: &mut dyn Visit) {
+    /// Tells of what has ended, which the kernel cannot hold for long. Called several times a second; more often
+    /// while it says that there is much.
+    pub(crate) fn poll(&mut self, visit: &mut dyn Visit) -> bool {
+        let mut much = false;
         if let Self::Bpf { collector, existing, ended } = self {
             if existing.is_some() {
                 let seen = Some(std::mem::take(ended));
                 let mut beside = Beside { visit, sockets: Vec::new(), seen };
-                collector.poll(&mut beside);
+                much = collector.poll(&mut beside);
                 *ended = beside.seen.unwrap_or_default();
             } else {
-                collector.poll(visit);
+                much = collector.poll(visit);
             }
         }
         self.look(SockDiag::poll);
+        much
     }
 
     /// Gives the messages of DNS that passed to `each`; only BPF sees them.

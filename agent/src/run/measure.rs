@@ -18,6 +18,8 @@ use crate::spool::{Batch, Spool};
 
 /// How often the source is asked to empty the kernel's buffers between two collections.
 const POLL: Duration = Duration::from_millis(100);
+/// The same while those are filling.
+const POLL_SOON: Duration = Duration::from_millis(20);
 /// Rows of one batch; an interval with more becomes several.
 const MAX_BATCH_ROWS: usize = 200_000;
 
@@ -80,13 +82,17 @@ impl Measure {
 
     /// True when told to stop.
     fn wait(&mut self, until: Instant, stop: &Receiver<()>) -> bool {
+        let mut poll = POLL;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            match stop.recv_timeout(left.min(POLL)) {
-                Err(RecvTimeoutError::Timeout) => self.pipeline.poll(&mut self.source),
+            match stop.recv_timeout(left.min(poll)) {
+                Err(RecvTimeoutError::Timeout) => {
+                    let much = self.pipeline.poll(&mut self.source);
+                    poll = if much { POLL_SOON } else { POLL };
+                }
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
             }
         }

@@ -71,12 +71,13 @@ impl Pipeline {
         }
     }
 
-    /// Between two collections: takes in what the kernel cannot hold for long.
-    pub(super) fn poll(&mut self, source: &mut Source) {
+    /// Between two collections: takes in what the kernel cannot hold for long. True if it is much.
+    pub(super) fn poll(&mut self, source: &mut Source) -> bool {
         self.begin_look();
-        source.poll(self);
+        let much = source.poll(self);
         self.poll_messages(source);
         self.end_look();
+        much
     }
 
     fn end_look(&mut self) {
