@@ -46,6 +46,8 @@ const MAX_PROCESSES: usize = 65_536;
 const KEEP: u32 = 8;
 /// The same of a socket or flow that is over.
 const KEEP_CLOSED: u32 = 2;
+/// Sockets that wait for a search.
+const MAX_UNOWNED: usize = 50_000;
 /// Searches for the process of a socket before it stays `unknown`.
 const ATTEMPTS: u8 = 3;
 
@@ -202,6 +204,8 @@ impl Attribution {
         let pair = Pair::of(socket);
         match self.resolve(socket) {
             Some(local) => self.remember_pair(pair, socket.role, &local, socket.closed),
+            // Beyond the bound they stay nobody's.
+            None if self.unowned.len() >= MAX_UNOWNED => {}
             None => self.unowned.push(Unowned {
                 cookie: socket.cookie,
                 netns: socket.netns,

@@ -1,7 +1,6 @@
 //! UDP and ICMP: each datagram counted once, at both ends, whoever is connected or not.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use weir_agent::bpf::Options;
 use weir_agent::socket::{Counters, Protocol, Role, SocketState};
 
 use crate::lab::{Lab, Link, Namespace};
-use crate::watch::{Seen, Watch, sum};
+use crate::watch::{Seen, Watch, set_option, sum};
 
 const PORT: u16 = 5300;
 
@@ -106,17 +105,7 @@ fn a_large_send_is_as_many_datagrams_as_it_is_cut_into() {
     let watch = Watch::start(Options::default(), Duration::from_secs(1));
     let client = bind(&lab.a, (lab.a.address, 0).into());
     let size: libc::c_int = 1000;
-    // SAFETY: the option is an int.
-    let result = unsafe {
-        libc::setsockopt(
-            client.as_raw_fd(),
-            libc::SOL_UDP,
-            UDP_SEGMENT,
-            (&raw const size).cast(),
-            4,
-        )
-    };
-    assert_eq!(result, 0);
+    set_option(&client, libc::SOL_UDP, UDP_SEGMENT, &size);
     for _ in 0..3 {
         client.send_to(&[7; 9500], (lab.b.address, PORT)).unwrap();
     }

@@ -6,23 +6,12 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
-use weir_agent::bpf::Options;
-use weir_agent::socket::{Counters, SocketState};
+use weir_agent::socket::Counters;
 
 use crate::lab::{Lab, Link, Namespace};
-use crate::watch::{Seen, Watch, sum};
+use crate::watch::{Watch, set_option, sum};
 
 const TOOLS: [&str; 4] = ["nft", "nstat", "sysctl", "ss"];
-
-fn watch() -> Watch {
-    Watch::start(Options::default(), Duration::from_secs(1))
-}
-
-fn only<'a>(seen: &'a Seen, namespace: &Namespace) -> &'a SocketState {
-    let sockets = seen.of(namespace.cookie);
-    assert_eq!(sockets.len(), 1, "{sockets:#?}");
-    sockets[0]
-}
 
 fn filter(namespace: &Namespace, rule: &str) {
     namespace.nft("add table inet ends");
@@ -43,7 +32,7 @@ fn failures_have_their_reasons() {
     lab.a.run("sysctl", &["-qw", "net.ipv4.tcp_syn_retries=1"]);
     filter(&lab.b, "tcp dport 7101 reject with icmpx type host-unreachable");
     lab.b.nft("add rule inet ends in tcp dport 7102 drop");
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = lab.b.address;
     let kinds = lab.a.enter(move || {
         let attempts = (7100..=7102).map(|port| {
@@ -69,13 +58,13 @@ fn failures_have_their_reasons() {
 fn whoever_gave_up_first_has_no_reason() {
     let Some(lab) = Lab::build(&TOOLS, Link::Veth) else { return };
     filter(&lab.b, "tcp dport 7103 drop");
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = SocketAddr::from((lab.b.address, 7103));
     let patience = Duration::from_millis(300);
     let attempt = lab.a.enter(move || TcpStream::connect_timeout(&address, patience).unwrap_err());
     attempt.join().unwrap();
     let seen = watch.stop(&lab);
-    let c = only(&seen, &lab.a).counters;
+    let c = seen.only(&lab.a).counters;
     assert_eq!(c.connect_failures, 1);
     assert_eq!(c.connect_refused + c.connect_unreachable + c.connect_timed_out, 0, "{c:?}");
 }
@@ -83,7 +72,7 @@ fn whoever_gave_up_first_has_no_reason() {
 #[test]
 fn a_reset_is_received_at_one_end_and_sent_by_the_other() {
     let Some(lab) = Lab::build(&TOOLS, Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let (mut client, server) = connected(&lab, 7104);
     client.write_all(b"never read").unwrap();
     thread::sleep(Duration::from_millis(100));
@@ -93,8 +82,8 @@ fn a_reset_is_received_at_one_end_and_sent_by_the_other() {
     drop(client);
     let seen = watch.stop(&lab);
     let sides = |c: Counters| [c.resets, c.resets_received, c.resets_sent];
-    assert_eq!(sides(only(&seen, &lab.a).counters), [1, 1, 0]);
-    assert_eq!(sides(only(&seen, &lab.b).counters), [1, 0, 1]);
+    assert_eq!(sides(seen.only(&lab.a).counters), [1, 1, 0]);
+    assert_eq!(sides(seen.only(&lab.b).counters), [1, 0, 1]);
     assert_eq!(lab.b.counter("TcpOutRsts"), 1);
 }
 
@@ -102,20 +91,10 @@ fn a_reset_is_received_at_one_end_and_sent_by_the_other() {
 #[test]
 fn a_peer_that_vanishes() {
     let Some(lab) = Lab::build(&TOOLS, Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let (mut client, mut server) = connected(&lab, 7105);
     let patience: libc::c_uint = 2000;
-    // SAFETY: a valid option of that length.
-    let result = unsafe {
-        libc::setsockopt(
-            client.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_USER_TIMEOUT,
-            (&raw const patience).cast(),
-            size_of_val(&patience) as u32,
-        )
-    };
-    assert_eq!(result, 0);
+    set_option(&client, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &patience);
     client.write_all(b"hello").unwrap();
     server.read_exact(&mut [0; 5]).unwrap();
     filter(&lab.b, "tcp dport 7105 drop");
@@ -123,7 +102,7 @@ fn a_peer_that_vanishes() {
     assert_eq!(client.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::TimedOut);
     let c = {
         let seen = watch.stop(&lab);
-        only(&seen, &lab.a).counters
+        seen.only(&lab.a).counters
     };
     // What nobody acknowledged is not counted as sent; the end is nobody's reset.
     assert_eq!((c.tx_bytes, c.closes, c.resets), (5, 1, 1), "{c:?}");
@@ -138,7 +117,7 @@ fn a_peer_that_vanishes() {
 #[test]
 fn a_full_backlog() {
     let Some(lab) = Lab::build(&TOOLS, Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = SocketAddr::from((lab.b.address, 7106));
     let listener = lab.b.enter(move || TcpListener::bind(address).unwrap()).join().unwrap();
     // SAFETY: a listening socket; this only changes its queue.
@@ -167,7 +146,7 @@ fn a_full_backlog() {
 #[test]
 fn what_is_sent_again_after_the_fin_is_of_the_closing_phase() {
     let Some(lab) = Lab::build(&TOOLS, Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let (mut client, mut server) = connected(&lab, 7107);
     client.write_all(b"all of it").unwrap();
     server.read_exact(&mut [0; 9]).unwrap();
@@ -178,7 +157,7 @@ fn what_is_sent_again_after_the_fin_is_of_the_closing_phase() {
     assert_eq!(server.read(&mut [0]).unwrap(), 0);
     drop((client, server));
     let seen = watch.stop(&lab);
-    let c = only(&seen, &lab.a).counters;
+    let c = seen.only(&lab.a).counters;
     let resent = lab.a.counter("TcpRetransSegs");
     assert!(resent >= 2, "{resent}");
     assert_eq!((c.retransmits, c.retransmits_closing, c.retransmits_syn), (resent, resent, 0));
@@ -195,7 +174,7 @@ fn marks_of_congestion_are_those_that_ss_shows() {
         end.run("sysctl", &["-qw", "net.ipv4.tcp_ecn=1"]);
     }
     filter(&lab.b, "tcp dport 7108 meta length > 1000 ip ecn set ce");
-    let watch = watch();
+    let watch = Watch::every_second();
     let (mut client, mut server) = connected(&lab, 7108);
     let reader = thread::spawn(move || {
         server.read_exact(&mut vec![0; 300_000]).unwrap();
@@ -211,7 +190,7 @@ fn marks_of_congestion_are_those_that_ss_shows() {
     drop((client, server));
     let seen = watch.stop(&lab);
     // The FIN comes after.
-    let marked = only(&seen, &lab.a).counters.delivered_ce;
+    let marked = seen.only(&lab.a).counters.delivered_ce;
     assert!((shown..=shown + 1).contains(&marked), "{marked}, {shown}");
-    assert_eq!(only(&seen, &lab.b).counters.delivered_ce, 0);
+    assert_eq!(seen.only(&lab.b).counters.delivered_ce, 0);
 }

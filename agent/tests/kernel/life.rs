@@ -6,33 +6,22 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
-use weir_agent::bpf::Options;
-use weir_agent::socket::{Counters, SocketState};
+use weir_agent::socket::Counters;
 
-use crate::lab::{Lab, Link, Namespace};
-use crate::watch::{Seen, Watch, sum};
+use crate::lab::{Lab, Link};
+use crate::watch::{Watch, set_option, sum};
 
 const TOOLS: [&str; 2] = ["nft", "nstat"];
-
-fn watch() -> Watch {
-    Watch::start(Options::default(), Duration::from_secs(1))
-}
-
-fn only<'a>(seen: &'a Seen, namespace: &Namespace) -> &'a SocketState {
-    let sockets = seen.of(namespace.cookie);
-    assert_eq!(sockets.len(), 1, "{sockets:#?}");
-    sockets[0]
-}
 
 #[test]
 fn refused_connection_is_a_failure() {
     let Some(lab) = Lab::build(&[], Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = SocketAddr::from((lab.b.address, 9));
     let error = lab.a.enter(move || TcpStream::connect(address).unwrap_err()).join().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     let seen = watch.stop(&lab);
-    let socket = only(&seen, &lab.a);
+    let socket = seen.only(&lab.a);
     let expected =
         Counters { connects: 1, connect_failures: 1, connect_refused: 1, ..Counters::default() };
     assert_eq!(socket.counters, expected);
@@ -44,7 +33,7 @@ fn refused_connection_is_a_failure() {
 #[test]
 fn second_attempt_of_a_socket_counts_anew() {
     let Some(lab) = Lab::build(&[], Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = lab.b.address;
     let (ready, is_ready) = std::sync::mpsc::channel();
     let server = lab.b.enter(move || {
@@ -102,7 +91,7 @@ fn connect(socket: &std::os::fd::OwnedFd, address: std::net::Ipv4Addr, port: u16
 #[test]
 fn reset_in_mid_stream_is_counted_at_both_ends() {
     let Some(lab) = Lab::build(&[], Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = SocketAddr::from((lab.b.address, 7002));
     let (ready, is_ready) = std::sync::mpsc::channel();
     let server = lab.b.enter(move || {
@@ -111,17 +100,7 @@ fn reset_in_mid_stream_is_counted_at_both_ends() {
         let (mut stream, _) = listener.accept().unwrap();
         stream.read_exact(&mut [0; 1000]).unwrap();
         let abort = libc::linger { l_onoff: 1, l_linger: 0 };
-        // SAFETY: a valid option of that length.
-        let result = unsafe {
-            libc::setsockopt(
-                stream.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_LINGER,
-                (&raw const abort).cast(),
-                size_of_val(&abort) as u32,
-            )
-        };
-        assert_eq!(result, 0);
+        set_option(&stream, libc::SOL_SOCKET, libc::SO_LINGER, &abort);
     });
     is_ready.recv().unwrap();
     let client = lab.a.enter(move || {
@@ -132,7 +111,7 @@ fn reset_in_mid_stream_is_counted_at_both_ends() {
     server.join().unwrap();
     assert_eq!(client.join().unwrap(), io::ErrorKind::ConnectionReset);
     let seen = watch.stop(&lab);
-    let (client, server) = (only(&seen, &lab.a), only(&seen, &lab.b));
+    let (client, server) = (seen.only(&lab.a), seen.only(&lab.b));
     assert_eq!((client.counters.tx_bytes, server.counters.rx_bytes), (1000, 1000));
     for socket in [client, server] {
         let c = socket.counters;
@@ -147,7 +126,7 @@ fn unanswered_syns_are_timeouts_of_the_handshake() {
     lab.b.nft("add table inet hole");
     lab.b.nft("add chain inet hole in { type filter hook input priority 0; }");
     lab.b.nft("add rule inet hole in tcp dport 81 drop");
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = SocketAddr::from((lab.b.address, 81));
     let patience = Duration::from_millis(3500);
     lab.a
@@ -155,7 +134,7 @@ fn unanswered_syns_are_timeouts_of_the_handshake() {
         .join()
         .unwrap();
     let seen = watch.stop(&lab);
-    let c = only(&seen, &lab.a).counters;
+    let c = seen.only(&lab.a).counters;
     assert!(c.retransmits >= 2, "{c:?}");
     assert_eq!((c.retransmits, c.timeouts), (c.retransmits_syn, c.timeouts_syn));
     assert_eq!(c.retransmits, lab.a.counter("TcpRetransSegs"));
@@ -172,7 +151,7 @@ fn resent_syn_acks_are_retransmits_of_the_accepted_socket() {
     lab.a.nft("add table inet hole");
     lab.a.nft("add chain inet hole in { type filter hook input priority 0; }");
     lab.a.nft("add rule inet hole in tcp flags & (syn|ack) == syn|ack numgen inc mod 4 < 3 drop");
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = SocketAddr::from((lab.b.address, 7003));
     let listener = lab.b.enter(move || TcpListener::bind(address).unwrap()).join().unwrap();
     let client = lab.a.enter(move || TcpStream::connect(address).unwrap());
@@ -180,7 +159,7 @@ fn resent_syn_acks_are_retransmits_of_the_accepted_socket() {
     drop(client.join().unwrap());
     drop(accepted);
     let seen = watch.stop(&lab);
-    let (client, server) = (only(&seen, &lab.a).counters, only(&seen, &lab.b).counters);
+    let (client, server) = (seen.only(&lab.a).counters, seen.only(&lab.b).counters);
     let kernel_timeouts = lab.b.counter("TcpExtTCPTimeouts");
     eprintln!("client {client:?}\nserver {server:?}\nkernel's timeouts {kernel_timeouts}");
     assert!(server.retransmits_syn > 0);
@@ -196,7 +175,7 @@ fn resent_syn_acks_are_retransmits_of_the_accepted_socket() {
 #[test]
 fn timeouts_of_an_established_connection() {
     let Some(lab) = Lab::build(&TOOLS, Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = SocketAddr::from((lab.b.address, 7004));
     let listener = lab.b.enter(move || TcpListener::bind(address).unwrap()).join().unwrap();
     let mut client = lab.a.enter(move || TcpStream::connect(address).unwrap()).join().unwrap();
@@ -212,7 +191,7 @@ fn timeouts_of_an_established_connection() {
     server.read_exact(&mut [0; 11]).unwrap();
     drop((client, server));
     let seen = watch.stop(&lab);
-    let c = only(&seen, &lab.a).counters;
+    let c = seen.only(&lab.a).counters;
     eprintln!("{c:?}");
     assert!(c.timeouts >= 2, "{c:?}");
     assert_eq!(c.timeouts, lab.a.counter("TcpExtTCPTimeouts"));
@@ -226,7 +205,7 @@ fn timeouts_of_an_established_connection() {
 #[test]
 fn window_probes_are_no_timeouts() {
     let Some(lab) = Lab::build(&TOOLS, Link::Veth) else { return };
-    let watch = watch();
+    let watch = Watch::every_second();
     let address = SocketAddr::from((lab.b.address, 7006));
     let listener = lab.b.enter(move || TcpListener::bind(address).unwrap()).join().unwrap();
     let mut client = lab.a.enter(move || TcpStream::connect(address).unwrap()).join().unwrap();
@@ -246,21 +225,21 @@ fn window_probes_are_no_timeouts() {
     assert_eq!(received.len(), written);
     drop(server);
     let seen = watch.stop(&lab);
-    let c = only(&seen, &lab.a).counters;
+    let c = seen.only(&lab.a).counters;
     assert_eq!((c.tx_bytes, c.closes, c.resets), (written as u64, 1, 0), "{c:?}");
     assert_eq!(c.timeouts, lab.a.counter("TcpExtTCPTimeouts"));
     assert_eq!(c.retransmits, lab.a.counter("TcpRetransSegs"));
-    assert_eq!(only(&seen, &lab.b).counters.rx_bytes, written as u64);
+    assert_eq!(seen.only(&lab.b).counters.rx_bytes, written as u64);
 }
 
 /// Links to one cgroup do not disturb each other: agents can overlap while one replaces the other.
 #[test]
 fn two_agents_see_the_same() {
     let Some(lab) = Lab::build(&[], Link::Veth) else { return };
-    let (one, other) = (watch(), watch());
+    let (one, other) = (Watch::every_second(), Watch::every_second());
     let address = SocketAddr::from((lab.b.address, 9));
     lab.a.enter(move || TcpStream::connect(address).unwrap_err()).join().unwrap();
     let (one, other) = (one.stop(&lab), other.stop(&lab));
-    assert_eq!(only(&one, &lab.a).counters, only(&other, &lab.a).counters);
-    assert_eq!(only(&one, &lab.a).counters.connect_failures, 1);
+    assert_eq!(one.only(&lab.a).counters, other.only(&lab.a).counters);
+    assert_eq!(one.only(&lab.a).counters.connect_failures, 1);
 }

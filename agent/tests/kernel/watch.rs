@@ -1,6 +1,7 @@
 //! Collects as the agent does, and keeps what the last report of each socket said.
 
 use std::collections::HashMap;
+use std::os::fd::AsRawFd;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use weir_agent::bpf::{BpfCollector, Options};
 use weir_agent::socket::{Collected, Counters, SocketState};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Namespace};
 
 /// A collector at work on a thread of its own.
 pub(crate) struct Watch {
@@ -30,6 +31,11 @@ pub(crate) struct Seen {
 }
 
 impl Watch {
+    /// With the defaults, once a second.
+    pub(crate) fn every_second() -> Self {
+        Self::start(Options::default(), Duration::from_secs(1))
+    }
+
     /// Attaches, and collects every `interval` until stopped.
     pub(crate) fn start(options: Options, interval: Duration) -> Self {
         let mut collector = BpfCollector::start(&options).unwrap_or_else(|e| panic!("{e:?}"));
@@ -82,10 +88,27 @@ impl Watch {
 }
 
 impl Seen {
+    /// The only connection of a network namespace.
+    pub(crate) fn only(&self, namespace: &Namespace) -> &SocketState {
+        let sockets = self.of(namespace.cookie);
+        assert_eq!(sockets.len(), 1, "{sockets:#?}");
+        sockets[0]
+    }
+
     /// Last reports of the connections of a network namespace.
     pub(crate) fn of(&self, netns: u64) -> Vec<&SocketState> {
         self.last.iter().filter(|s| s.netns == netns).collect()
     }
+}
+
+/// Sets an option of a socket.
+pub(crate) fn set_option<T>(socket: &impl AsRawFd, level: i32, option: i32, value: &T) {
+    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap();
+    let value: *const T = value;
+    // SAFETY: the value is valid and of that length.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.cast(), length) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Adds one counter up.
