@@ -8,7 +8,7 @@
 //!    counts nothing, what two dumps in a row lack is closed;
 //! 3. name the process of each new socket through `/proc/*/fd`.
 //!
-//! Dumps are made once a second, however long the interval is. Needs Linux 4.2 and no privilege for
+//! Dumps are made once a second, however long the interval is, or less often where they take long. Needs Linux 4.2 and no privilege for
 //! the agent's own namespace. What it cannot see: connections that open and close between two dumps,
 //! what a connection did between the last dump and its end, how long handshakes take, resets, and,
 //! before Linux 6.7, retransmission timeouts. Round-trip times are one reading of the smoothed
@@ -28,8 +28,11 @@ use thiserror::Error;
 use crate::attribution::process;
 use crate::socket::SocketState;
 
-/// Time between two dumps. A dump of ten thousand sockets takes some ten milliseconds.
+/// Least time between two dumps. A dump of ten thousand sockets takes some ten milliseconds.
 const DUMP_EVERY: Duration = Duration::from_secs(1);
+/// That time, as a multiple of what a dump takes: so dumps take at most a hundredth of a processor, and those that each
+/// collection makes.
+const DUMP_REST: u32 = 100;
 
 /// Why sockets could not be read.
 #[derive(Debug, Error)]
@@ -46,6 +49,8 @@ pub enum SockDiagError {
 pub struct SockDiag {
     tracker: track::Tracker,
     last_dump: Instant,
+    /// How long it took.
+    took: Duration,
     read: fn() -> io::Result<namespaces::Dumped>,
 }
 
@@ -58,7 +63,12 @@ impl SockDiag {
         let dumped = namespaces::dump_all().map_err(SockDiagError::Dump)?;
         let mut tracker = track::Tracker::default();
         tracker.baseline(&dumped);
-        let mut source = Self { tracker, last_dump: Instant::now(), read: namespaces::dump_all };
+        let mut source = Self {
+            tracker,
+            last_dump: Instant::now(),
+            took: Duration::ZERO,
+            read: namespaces::dump_all,
+        };
         source.name_owners();
         Ok(source)
     }
@@ -104,12 +114,13 @@ impl SockDiag {
         self.tracker.report()
     }
 
-    /// Makes the dumps between two collections, at most one in each second.
+    /// Makes the dumps between two collections, at most one in each second, fewer if they take long.
     ///
     /// # Errors
     /// When the dump fails; nothing is lost by it that the next one does not find.
     pub fn poll(&mut self) -> Result<(), SockDiagError> {
-        if self.last_dump.elapsed() >= DUMP_EVERY && !self.is_done() { self.dump() } else { Ok(()) }
+        let every = DUMP_EVERY.max(DUMP_REST * self.took);
+        if self.last_dump.elapsed() >= every && !self.is_done() { self.dump() } else { Ok(()) }
     }
 
     /// Looks as often as it takes, but for the next [`SockDiag::collect`], to be sure of what has
@@ -126,6 +137,7 @@ impl SockDiag {
         let dumped = (self.read)().map_err(SockDiagError::Dump)?;
         self.tracker.update(&dumped);
         self.name_owners();
+        self.took = self.last_dump.elapsed();
         Ok(())
     }
 
