@@ -21,7 +21,7 @@ const MAX_WAIT_S: i64 = 3600;
 const MAX_INTERVAL_US: i64 = 86_400_000_000;
 /// Longest label value, bytes.
 const MAX_LABEL: usize = 1024;
-/// Most reasons of losses in one batch, each of which is a row: agents know fewer than ten.
+/// Most reasons of losses in one batch, each of which is a row: agents know fewer than twenty.
 const MAX_LOSSES: usize = 64;
 /// Largest counter value of one row: sums of a thousand of them still fit into 64 bits, and every
 /// value is exact as a float.
