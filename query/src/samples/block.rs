@@ -1,7 +1,7 @@
 //! Series as they are stored, and what is in them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -314,20 +314,25 @@ fn hide(
     }
 }
 
+/// Label texts that are remembered at most. A listing goes through all series of a history, and some labels have
+/// another value in each of them.
+const MAX_TEXTS: usize = 100_000;
+
 /// Label texts that have been seen: most come again.
 #[derive(Debug, Default)]
-pub(super) struct Texts(HashMap<Box<str>, Arc<str>>);
+pub(super) struct Texts(HashSet<Arc<str>>);
 
 impl Texts {
     fn text(&mut self, text: &str) -> Arc<str> {
-        match self.0.get(text) {
-            Some(known) => known.clone(),
-            None => {
-                let new: Arc<str> = text.into();
-                self.0.insert(text.into(), new.clone());
-                new
-            }
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
         }
+        if self.0.len() >= MAX_TEXTS {
+            self.0.clear();
+        }
+        let new: Arc<str> = text.into();
+        self.0.insert(new.clone());
+        new
     }
 
     /// The labels of a series, sorted.
