@@ -85,10 +85,10 @@ fn a_filling_map_samples_new_sockets() {
     let mut held = Vec::new();
     for _ in 0..COUNT / 20 {
         held.push(connect(&lab, 20));
-        thread::sleep(Duration::from_millis(15));
+        thread::sleep(Duration::from_millis(40));
     }
     thread::sleep(Duration::from_millis(1500));
-    let mut seen = watch.stop(&lab);
+    let mut seen = watch.stop_now();
     let open = seen.collections.pop().unwrap();
     let ours = [lab.a.cookie, lab.b.cookie];
     let open: Vec<_> = open.iter().filter(|s| ours.contains(&s.netns)).collect();

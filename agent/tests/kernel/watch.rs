@@ -82,6 +82,11 @@ impl Watch {
     /// Waits for the last words of the lab's connections, then takes the final collection.
     pub(crate) fn stop(self, lab: &Lab) -> Seen {
         lab.settle();
+        self.stop_now()
+    }
+
+    /// Takes the final collection while connections are open.
+    pub(crate) fn stop_now(self) -> Seen {
         self.stop.send(()).unwrap();
         self.thread.join().unwrap()
     }
