@@ -101,7 +101,7 @@ impl Source {
         if let Self::Bpf { collector, existing, ended } = self {
             if existing.is_some() {
                 let seen = Some(std::mem::take(ended));
-                let mut beside = Beside { visit, sockets: Vec::new(), seen };
+                let mut beside = Beside { visit, other: None, sockets: Vec::new(), seen };
                 much = collector.poll(&mut beside);
                 *ended = beside.seen.unwrap_or_default();
             } else {
@@ -163,7 +163,8 @@ impl Source {
     pub(crate) fn collect(&mut self, visit: &mut dyn Visit) -> Result<Unseen, SourceError> {
         let (collector, existing, ended) = match self {
             Self::SockDiag(source) => {
-                let mut beside = Beside { visit, sockets: source.collect()?, seen: None };
+                let sockets = source.collect()?;
+                let mut beside = Beside { visit, other: None, sockets, seen: None };
                 beside.all_met();
                 beside.count_all();
                 return Ok(Unseen::default());
@@ -171,15 +172,22 @@ impl Source {
             Self::Bpf { collector, existing, ended } => (collector, existing, ended),
         };
         let Some(source) = existing else { return Ok(collector.collect(visit)?) };
-        let sockets = source.collect_or_last_known();
-        let mut beside = Beside { visit, sockets, seen: Some(std::mem::take(ended)) };
-        let unseen = collector.collect(&mut beside)?;
-        beside.count_all();
-        source.leave(&beside.seen.unwrap_or_default());
+        let seen = Some(std::mem::take(ended));
+        let mut beside = Beside { visit, other: Some(source), sockets: Vec::new(), seen };
+        let collected = collector.collect(&mut beside);
+        if collected.is_ok() {
+            beside.count_all();
+        }
+        let seen = beside.seen.unwrap_or_default();
+        match collected {
+            Ok(_) => source.leave(&seen),
+            // Nobody has been told to leave them yet.
+            Err(_) => *ended = seen,
+        }
         if source.is_done() {
             *existing = None;
         }
-        Ok(unseen)
+        Ok(collected?)
     }
 }
 
@@ -187,6 +195,8 @@ impl Source {
 /// first does not know.
 struct Beside<'a> {
     visit: &'a mut dyn Visit,
+    /// Asked when the first has told all that it knows: what it says of ended sockets, it says once.
+    other: Option<&'a mut SockDiag>,
     sockets: Vec<SocketState>,
     /// Cookies that the first knows; `None` if there is no first.
     seen: Option<HashSet<u64>>,
@@ -216,6 +226,9 @@ impl Visit for Beside<'_> {
     }
 
     fn all_met(&mut self) {
+        if let Some(other) = &mut self.other {
+            self.sockets = other.collect_or_last_known();
+        }
         for socket in std::mem::take(&mut self.sockets) {
             if self.seen.as_ref().is_some_and(|seen| seen.contains(&socket.cookie)) {
                 continue;

@@ -263,8 +263,13 @@ mod tests {
 
     #[test]
     fn the_running_kernel_names_its_drop_reasons() {
-        let Ok(btf) = Btf::read(Path::new(VMLINUX)) else { return };
-        let Some(names) = btf.names("skb_drop_reason") else { return };
+        let required = std::env::var_os("WEIR_REQUIRE_KERNEL").is_some();
+        let btf = Btf::read(Path::new(VMLINUX)).ok();
+        let Some((btf, names)) = btf.and_then(|b| b.names("skb_drop_reason").map(|n| (b, n)))
+        else {
+            assert!(!required, "this kernel has no drop reasons in {VMLINUX}");
+            return;
+        };
         assert!(names.values().any(|name| name == "SKB_DROP_REASON_NO_SOCKET"), "{names:?}");
         assert!(btf.offset("sk_buff.network_header").is_some_and(|at| at > 0));
     }
