@@ -47,12 +47,17 @@ pub struct Network {
     pub prefix: Prefix,
 }
 
+/// A name may be the value of a label: batches with others would be refused.
+fn is_label(name: &str) -> bool {
+    name.len() <= 200 && !name.chars().any(char::is_control)
+}
+
 impl Network {
     /// # Errors
-    /// The name is empty or longer than 200 bytes.
+    /// The name is empty, longer than 200 bytes or has control characters.
     pub fn new(name: &str, prefix: Prefix) -> Result<Self, NetworkError> {
-        if name.is_empty() || name.len() > 200 {
-            return Err(NetworkError::Form(format!("{name}={prefix}")));
+        if name.is_empty() || !is_label(name) {
+            return Err(NetworkError::Name(name.to_owned()));
         }
         Ok(Self { name: name.to_owned(), prefix })
     }
@@ -199,8 +204,12 @@ mod tests {
         for text in ["", "x", "=10.0.0.0/8", "x=10.0.0.0", "x=10.0.0.0/33", "x=10.0.0.1/8", "x=y/8"]
         {
             let error = text.parse::<Network>().unwrap_err().to_string();
-            assert!(text.is_empty() || error.contains(text.rsplit('=').next().unwrap()), "{error}");
+            let part =
+                if text.starts_with('=') { "name" } else { text.rsplit('=').next().unwrap() };
+            assert!(error.contains(part), "{error}");
         }
+        let error = "a\tb=10.0.0.0/8".parse::<Network>().unwrap_err();
+        assert_eq!(error, NetworkError::Name("a\tb".into()));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::ranges::{Prefix, Ranges};
+use super::is_label;
+use super::ranges::{NetworkError, Prefix, Ranges};
 
 /// Made on 2026-11-26 of the lists of 2026-08 (AWS) and 2025-07 (Google Cloud, Azure).
 static SHIPPED: &[u8] = include_bytes!("clouds.zst");
@@ -33,6 +34,19 @@ pub enum CloudError {
     /// It is JSON of another form.
     #[error("is not as its provider documents it")]
     Json(#[from] serde_json::Error),
+    /// One of its ranges is none.
+    #[error("`{service}` has a range `{prefix}`")]
+    Range {
+        /// The service that it is said to be of.
+        service: String,
+        /// As it stands there.
+        prefix: String,
+        /// What is wrong with it.
+        source: Box<NetworkError>,
+    },
+    /// A name that cannot be a label.
+    #[error("has the name {0:?}, which is over 200 bytes or has control characters")]
+    Name(String),
     /// There is nothing in it.
     #[error("has no ranges")]
     Empty,
@@ -118,20 +132,18 @@ impl Published {
         let first = json.get("prefixes").and_then(|list| list.get(0));
         let published = if json.get("values").is_some() {
             let list: AzureList = serde_json::from_value(json)?;
-            Self {
-                provider: Provider::Azure,
-                entries: list.values.iter().flat_map(tagged).collect(),
-            }
+            let entries = list.values.iter().flat_map(tagged).collect::<Result<_, _>>()?;
+            Self { provider: Provider::Azure, entries }
         } else if first.is_some_and(|one| one.get("ip_prefix").is_some()) {
             let list: AwsList = serde_json::from_value(json)?;
             let all = list.prefixes.into_iter().chain(list.ipv6_prefixes);
-            let entries = all.filter_map(|p| entry(&p.ip_prefix, p.service, p.region)).collect();
-            Self { provider: Provider::Aws, entries }
+            let entries = all.map(|p| entry(&p.ip_prefix, p.service, p.region));
+            Self { provider: Provider::Aws, entries: entries.collect::<Result<_, _>>()? }
         } else if first.is_some() {
             let list: GoogleList = serde_json::from_value(json)?;
             let all = list.prefixes.into_iter();
-            let entries = all.filter_map(|p| entry(&p.prefix, p.service, p.scope)).collect();
-            Self { provider: Provider::Google, entries }
+            let entries = all.map(|p| entry(&p.prefix, p.service, p.scope));
+            Self { provider: Provider::Google, entries: entries.collect::<Result<_, _>>()? }
         } else {
             return Err(CloudError::Form);
         };
@@ -162,17 +174,24 @@ impl Published {
 }
 
 /// Azure lists a tag's addresses once for all regions and once for each.
-fn tagged(tag: &AzureTag) -> impl Iterator<Item = Entry> + '_ {
+fn tagged(tag: &AzureTag) -> impl Iterator<Item = Result<Entry, CloudError>> + '_ {
     let service = tag.name.split('.').next().unwrap_or_default();
     let region = &tag.properties.region;
     let prefixes = tag.properties.address_prefixes.iter();
-    prefixes.filter_map(move |prefix| entry(prefix, service.to_owned(), region.clone()))
+    prefixes.map(move |prefix| entry(prefix, service.to_owned(), region.clone()))
 }
 
-fn entry(prefix: &str, service: String, region: String) -> Option<Entry> {
-    let is_word = |text: &str| !text.contains(['\t', '\n']);
-    let prefix = prefix.parse().ok()?;
-    (is_word(&service) && is_word(&region)).then_some(Entry { prefix, service, region })
+fn entry(prefix: &str, service: String, region: String) -> Result<Entry, CloudError> {
+    if let Some(name) = [&service, &region].into_iter().find(|name| !is_label(name)) {
+        return Err(CloudError::Name(name.clone()));
+    }
+    match prefix.parse() {
+        Ok(prefix) => Ok(Entry { prefix, service, region }),
+        Err(source) => {
+            let source = Box::new(source);
+            Err(CloudError::Range { service, prefix: prefix.to_owned(), source })
+        }
+    }
 }
 
 /// How much an entry says, compared with others of the same prefix: a service more than virtual machines, these
@@ -351,8 +370,16 @@ mod tests {
         for text in ["", "[]", "{}", r#"{"prefixes": []}"#, r#"{"prefixes": [{"ip_prefix": 1}]}"#] {
             assert!(Published::parse(text.as_bytes()).is_err(), "{text}");
         }
-        let nothing = r#"{"values": [{"name": "x", "properties": {"addressPrefixes": ["y"]}}]}"#;
-        assert!(matches!(Published::parse(nothing.as_bytes()), Err(CloudError::Empty)));
+        let azure = |name: &str, prefixes: &str| {
+            let tag =
+                format!(r#"{{"name": "{name}", "properties": {{"addressPrefixes": {prefixes}}}}}"#);
+            Published::parse(format!(r#"{{"values": [{tag}]}}"#).as_bytes()).map(|_| ())
+        };
+        assert!(matches!(azure("x", "[]"), Err(CloudError::Empty)));
+        // Nothing is left out without a word.
+        let error = azure("Storage", r#"["192.0.2.0/24", "192.0.2.0/40"]"#).unwrap_err();
+        assert_eq!(error.to_string(), "`Storage` has a range `192.0.2.0/40`");
+        assert!(matches!(azure(r"a\tb", r#"["192.0.2.0/24"]"#), Err(CloudError::Name(_))));
         assert!(parse_compact("weir-clouds 2\n").is_none());
     }
 

@@ -12,6 +12,9 @@ pub enum NetworkError {
     /// Not `NAME=ADDRESS/LENGTH`.
     #[error("`{0}` is not NAME=ADDRESS/LENGTH, as in office=192.0.2.0/24")]
     Form(String),
+    /// Not the name of a network.
+    #[error("network name {0:?} is empty, over 200 bytes or has control characters")]
+    Name(String),
     /// Not `ADDRESS/LENGTH`.
     #[error("`{0}` is not ADDRESS/LENGTH, as in 192.0.2.0/24 or 2001:db8::/32")]
     Prefix(String),
