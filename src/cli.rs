@@ -100,6 +100,13 @@ pub(crate) struct ServerOptions {
     /// wins. May be given several times.
     #[arg(long, value_name = "NAME=CIDR")]
     pub(crate) network: Vec<Network>,
+    /// Follow the pods, nodes and services of a Kubernetes cluster, to name both ends of flows: as the service
+    /// account of the pod that the server runs in, or by the user's kubeconfig outside of one.
+    #[arg(long)]
+    pub(crate) kubernetes: bool,
+    /// The same by this kubeconfig, with its current context.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// Keep tables in an object store: s3://BUCKET/PREFIX, gs:// or az://, with credentials and endpoint
     /// from the environment (AWS_*, GOOGLE_*, AZURE_*). The folder of the history keeps the log.
     #[arg(long, value_name = "URL")]

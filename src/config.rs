@@ -9,6 +9,9 @@
 //! memtable = "128MiB"
 //! keep = "30d"               # rows that nothing below speaks of; "off" keeps everything
 //! samples_window = "2h"      # older samples are refused when they arrive; "off" refuses none
+//! kubernetes = true          # names from the cluster that the server runs in
+//! kubeconfig = "/etc/weir/kubeconfig"                 # or from the one that this file names
+//! cloud_ranges = ["/etc/weir/aws-ip-ranges.json"]     # instead of the shipped ones
 //! max_bytes = "200GiB"       # of all data files; the oldest of the finest tier go first
 //!
 //! [tiers]
@@ -20,13 +23,11 @@
 //! match = '{namespace="dev"}'
 //! keep = "3d"
 //! tier = "raw"               # every tier that has the labels, unless given
-//! ```
-//!
-//! cloud_ranges = ["/etc/weir/aws-ip-ranges.json"]     # instead of the shipped ones
 //!
 //! [networks]                 # names of peers' addresses; those of the command line come beside
 //! office = "192.0.2.0/24"
 //! branches = ["198.51.100.0/24", "2001:db8:7::/48"]
+//! ```
 //!
 //! An option of the command line wins over the same one here.
 
@@ -65,6 +66,8 @@ struct File {
     max_bytes: Option<Bytes>,
     #[serde(default)]
     cloud_ranges: Vec<PathBuf>,
+    kubernetes: Option<bool>,
+    kubeconfig: Option<PathBuf>,
     #[serde(default)]
     networks: BTreeMap<String, OneOrMany>,
     #[serde(default)]
@@ -119,6 +122,13 @@ read_by!(Span, Duration, cli::parse_duration);
 read_by!(Keep, cli::Retention, cli::parse_retention);
 read_by!(Bytes, u64, cli::parse_bytes);
 
+/// How a cluster's API is reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Kubernetes {
+    /// Or else as the service account of a pod.
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
 /// What the server is to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -133,6 +143,8 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     pub(crate) samples: SampleSettings,
     pub(crate) places: PlaceSettings,
+    /// The cluster that is followed, if any.
+    pub(crate) kubernetes: Option<Kubernetes>,
     pub(crate) store: Option<String>,
     pub(crate) cache_mib: u64,
     pub(crate) query_memory_mib: usize,
@@ -185,11 +197,15 @@ impl Settings {
             places.cloud_ranges = file.cloud_ranges;
         }
         places.networks.extend(options.network.iter().cloned());
+        let kubeconfig = options.kubeconfig.clone().or(file.kubeconfig);
+        let kubernetes =
+            options.kubernetes || file.kubernetes.unwrap_or(false) || kubeconfig.is_some();
         let window = options.samples_window.or(file.samples_window.map(|w| w.0));
         Ok(Self {
             samples: SampleSettings { window: samples_window(window, &retention) },
             retention,
             places,
+            kubernetes: kubernetes.then_some(Kubernetes { kubeconfig }),
             store: options.store.clone(),
             cache_mib: options.cache_mib,
             query_memory_mib: options.query_memory_mib,

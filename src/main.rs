@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod inspect;
 mod listen;
+mod naming;
 mod own_metrics;
 mod serve;
 mod table;

@@ -17,8 +17,9 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use weir_ingest::names::Names;
 use weir_ingest::places::Places;
-use weir_ingest::{Receiver, SampleSettings, SamplesReceiver};
+use weir_ingest::{Enrichment, Receiver, SamplesReceiver};
 use weir_query::{Database, Description, Descriptions};
 use weir_storage::{ObjectStorage, Store};
 
@@ -26,6 +27,7 @@ use crate::auth::{self, Tokens};
 use crate::cli::Serve;
 use crate::config::Settings;
 use crate::listen::{self, Limits};
+use crate::naming::Naming;
 use crate::own_metrics::{self, IngestMetrics};
 
 /// Requests under way when the server is told to stop have this long.
@@ -38,6 +40,7 @@ pub(crate) struct Server {
     store: Arc<Store>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    naming: Naming,
 }
 
 impl Server {
@@ -67,7 +70,8 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         let places = Arc::new(Places::new(&settings.places)?);
-        let mut store_options = weir_ingest::store_options_with(data, Arc::clone(&places));
+        let enrichment = Enrichment { places, names: Names::new() };
+        let mut store_options = weir_ingest::store_options_with(data, enrichment.clone());
         store_options.retention = settings.retention.clone();
         store_options.memtable_bytes = settings.memtable_bytes;
         store_options.flush_interval = settings.flush_interval;
@@ -83,13 +87,15 @@ impl Server {
         queries.engine.max_samples = settings.query_max_samples.max(1);
         queries.about = settings.about();
         queries.resources.spill_folder = Some(emptied(store.spill_folder()));
-        let receiver = Receiver::new(store.clone()).with_places(places);
-        let router =
-            router(&store, receiver, &queries, &settings.samples, tokens, settings.admin_api);
+        let database = Database::new(store.clone(), &queries.resources);
+        let naming =
+            Naming::start(settings.kubernetes.as_ref(), &enrichment, &store, &database).await?;
+        let receiver = Receiver::new(store.clone()).with(enrichment);
+        let router = router(&store, database, receiver, &queries, settings, tokens);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(listen::serve(listener, router, Limits::default(), stopped));
         tracing::info!(%address, data = %data.display(), "listening");
-        Ok(Self { address, store, stop, task })
+        Ok(Self { address, store, stop, task, naming })
     }
 
     /// Where it listens; the port is the real one if 0 was asked for.
@@ -122,6 +128,7 @@ impl Server {
             tracing::warn!("requests still under way after {} s are left behind", GRACE.as_secs());
             self.task.abort();
         }
+        drop(self.naming);
         self.store
             .close()
             .await
@@ -145,14 +152,13 @@ fn emptied(folder: PathBuf) -> PathBuf {
 
 fn router(
     store: &Arc<Store>,
+    database: Database,
     receiver: Receiver,
     queries: &weir_query::Settings,
-    samples: &SampleSettings,
+    settings: &Settings,
     tokens: Option<Arc<Tokens>>,
-    admin_api: bool,
 ) -> Router {
-    let database = Database::new(store.clone(), &queries.resources);
-    let samples = SamplesReceiver::beside(&receiver, samples);
+    let samples = SamplesReceiver::beside(&receiver, &settings.samples);
     let metrics =
         IngestMetrics { flows: receiver.metrics().clone(), samples: samples.metrics().clone() };
     let known = samples.metadata().clone();
@@ -168,8 +174,11 @@ fn router(
         .merge(weir_ingest::samples_router(samples))
         .merge(weir_query::router_over(database.clone(), &queries))
         .merge(own_metrics::router(store.clone(), metrics, database));
-    let router =
-        if admin_api { router.merge(weir_query::admin_router(store.clone())) } else { router };
+    let router = if settings.admin_api {
+        router.merge(weir_query::admin_router(store.clone()))
+    } else {
+        router
+    };
     match tokens {
         None => router.layer(axum::middleware::from_fn(auth::refuse_pages)),
         Some(tokens) => router.layer(axum::middleware::from_fn_with_state(tokens, auth::require)),

@@ -19,19 +19,24 @@
 mod admission;
 mod body;
 mod check;
+mod enrich;
 mod http;
 mod loss;
 mod metrics;
+pub mod names;
 pub mod places;
 mod receive;
+mod repair;
 mod rows;
 mod samples;
 mod tables;
 
 pub use check::CheckError;
+pub use enrich::Enrichment;
 pub use http::router;
 pub use metrics::Metrics;
 pub use receive::{Received, Receiver, RefusedBatch};
+pub use repair::{repair, repair_all};
 pub use rows::decode_logged;
 pub use samples::{
     BodyError, Counter, ExpandError, LabelsError, Metadata, MetricMetadata, MetricType, Refusals,
@@ -39,6 +44,6 @@ pub use samples::{
     Written, samples_router,
 };
 pub use tables::{
-    agent_loss_table, flows_1h_table, flows_5m_table, flows_table, samples_table, store_options,
-    store_options_with, tables,
+    agent_loss_table, flows_1h_table, flows_5m_table, flows_table, names_table, samples_table,
+    store_options, store_options_with, tables,
 };

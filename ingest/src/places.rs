@@ -3,7 +3,6 @@
 //! ```text
 //! [`ranges`]   addresses -> what is known of them; the longest prefix wins
 //! [`clouds`]   the ranges that providers publish, as shipped and as read from their own files
-//! [`enrich`]   the labels of a batch, by its distinct addresses
 //! ```
 //!
 //! An address that the agent calls `external` becomes `cloud` if a provider publishes it, with the service
@@ -11,7 +10,6 @@
 //! `peer_network` is the user's own name for a range, or `private` for those that nobody routes.
 
 mod clouds;
-mod enrich;
 mod ranges;
 
 use std::collections::HashMap;
@@ -162,6 +160,11 @@ impl Places {
     #[must_use]
     pub fn cloud(&self, address: IpAddr) -> Option<(&str, &str)> {
         self.clouds.get(address)
+    }
+
+    /// One provider has both regions.
+    pub(crate) fn have_one_provider(&self, a: &str, b: &str) -> bool {
+        self.clouds.have_one_provider(a, b)
     }
 
     /// The name of the network that an address is in.

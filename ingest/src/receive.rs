@@ -1,24 +1,31 @@
 //! From the bytes of a batch to its acknowledgement, without HTTP.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use weir_storage::{Appended, Entry, Part, Source, Store};
 use weir_wire::{DecodeError, Header, Limits, decode_flows};
 
 use crate::admission::{Admission, Full, is_small};
 use crate::check::{CheckError, check_flows, check_header};
+use crate::enrich::{Enrichment, Unknown};
 use crate::metrics::Metrics;
-use crate::places::Places;
 use crate::rows::{Rows, RowsError};
 use crate::tables::agent_loss_table;
 
 /// A batch whose buffers are compressed one by one takes about this many times its size on the wire
 /// while it is decoded and conformed.
 const EXPANSION: u64 = 16;
+
+/// How long a batch waits for the name of a pod.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Batches that may wait at once.
+const PATIENT: usize = 64;
 
 /// Why a batch was not accepted.
 #[derive(Debug, Error)]
@@ -62,7 +69,9 @@ pub struct Receiver {
     metrics: Arc<Metrics>,
     clock: fn() -> i64,
     admission: Admission,
-    places: Arc<Places>,
+    enrichment: Enrichment,
+    /// Batches that may wait for a name.
+    patience: Arc<Semaphore>,
 }
 
 /// A batch that passed every check.
@@ -126,14 +135,15 @@ impl Receiver {
             metrics: Arc::default(),
             clock,
             admission: Admission::new(),
-            places: Places::shipped(),
+            enrichment: Enrichment::shipped(),
+            patience: Arc::new(Semaphore::new(PATIENT)),
         }
     }
 
-    /// The same, knowing other places than the shipped ones.
+    /// The same, knowing more of addresses than what is shipped.
     #[must_use]
-    pub fn with_places(mut self, places: Arc<Places>) -> Self {
-        self.places = places;
+    pub fn with(mut self, enrichment: Enrichment) -> Self {
+        self.enrichment = enrichment;
         self
     }
 
@@ -178,12 +188,13 @@ impl Receiver {
         let now = (self.clock)();
         let _room = self.admission.room(size.memory).await?;
         let checked = if is_small(size.memory) {
-            check(&body, &limits, &self.places, now)?
+            check(&body, &limits, &self.enrichment, now)?
         } else {
             self.check_apart(body.clone(), limits, now).await?
         };
         let Checked { header, rows, loss, loss_ipc } = checked;
-        let Rows { flows, count: rows, .. } = rows;
+        let Rows { flows, count: rows, unknown, .. } = rows;
+        let flows = self.named(flows, &unknown).await?;
         let sequence = header.sequence;
         let entry = Entry {
             source: Some(Source { agent: header.agent, boot: header.boot, sequence }),
@@ -200,6 +211,30 @@ impl Receiver {
         Ok(Received { appended, sequence, rows })
     }
 
+    /// Waits for the names of pods that nobody has told of yet, but not for long: a name that comes later still
+    /// finds the rows in memory.
+    async fn named(
+        &self,
+        flows: Vec<RecordBatch>,
+        unknown: &Unknown,
+    ) -> Result<Vec<RecordBatch>, RefusedBatch> {
+        let names = &self.enrichment.names;
+        if !names.want(unknown) {
+            return Ok(flows);
+        }
+        let Ok(_patience) = self.patience.try_acquire() else { return Ok(flows) };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let changed = names.changed();
+            if names.knows_all(&unknown.pods) || timeout_at(deadline, changed).await.is_err() {
+                break;
+            }
+        }
+        let again = |batch| self.enrichment.enrich(batch, &mut Unknown::default());
+        let named: Result<_, _> = flows.into_iter().map(again).collect();
+        named.map_err(|e: arrow::error::ArrowError| RefusedBatch::Internal(e.to_string()))
+    }
+
     /// Checks a batch that takes milliseconds: not on the thread that serves connections.
     async fn check_apart(
         &self,
@@ -208,10 +243,10 @@ impl Receiver {
         now: i64,
     ) -> Result<Checked, RefusedBatch> {
         let decoder = self.admission.decoder().await?;
-        let places = Arc::clone(&self.places);
+        let enrichment = self.enrichment.clone();
         // The permit goes along, because the work goes on when the sender hangs up.
         tokio::task::spawn_blocking(move || {
-            let checked = check(&body, &limits, &places, now);
+            let checked = check(&body, &limits, &enrichment, now);
             drop(decoder);
             checked
         })
@@ -220,10 +255,15 @@ impl Receiver {
     }
 }
 
-fn check(body: &[u8], limits: &Limits, places: &Places, now: i64) -> Result<Checked, RefusedBatch> {
+fn check(
+    body: &[u8],
+    limits: &Limits,
+    enrichment: &Enrichment,
+    now: i64,
+) -> Result<Checked, RefusedBatch> {
     let message = decode_flows(body, limits)?;
     check_header(&message.header)?;
-    let rows = Rows::of(&message, places)?;
+    let rows = Rows::of(&message, enrichment)?;
     for batch in &rows.flows {
         check_flows(batch, now)?;
     }

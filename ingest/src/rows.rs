@@ -8,8 +8,8 @@ use thiserror::Error;
 use weir_storage::{ConformError, DecodeFailure, Decoded, conform, decode_stream};
 use weir_wire::{Header, Limits, Message, decode_flows};
 
+use crate::enrich::{Enrichment, Unknown};
 use crate::loss::{Observer, loss_rows};
-use crate::places::Places;
 use crate::tables::flows_table;
 
 /// Why a message gives no rows.
@@ -29,13 +29,15 @@ pub(crate) struct Rows {
     pub(crate) flows: Vec<RecordBatch>,
     /// Their number.
     pub(crate) count: usize,
+    /// What has no name yet.
+    pub(crate) unknown: Unknown,
     /// Who sent them, and when.
     observer: Observer,
 }
 
 impl Rows {
     /// Brings the rows of a message into the shape of their table.
-    pub(crate) fn of(message: &Message, places: &Places) -> Result<Self, RowsError> {
+    pub(crate) fn of(message: &Message, enrichment: &Enrichment) -> Result<Self, RowsError> {
         let spec = flows_table();
         // A stream without record batches still says something: its losses. Its columns are held to
         // the schema all the same.
@@ -44,15 +46,16 @@ impl Rows {
         }
         let mut flows = Vec::with_capacity(message.batches.len());
         let mut observer = Observer::default();
+        let mut unknown = Unknown::default();
         let mut count = 0;
         for batch in &message.batches {
-            let batch = places.enrich(conform(&spec, batch)?)?;
+            let batch = enrichment.enrich(conform(&spec, batch)?, &mut unknown)?;
             count += batch.num_rows();
             observe(&batch, &mut observer);
             flows.push(batch);
         }
         observer.rows = i64::try_from(count).unwrap_or(i64::MAX);
-        Ok(Self { flows, count, observer })
+        Ok(Self { flows, count, unknown, observer })
     }
 
     /// What the sender says of what is missing. Without rows it is dated `now`.
@@ -70,7 +73,7 @@ impl Rows {
 pub fn decode_logged(
     table: &str,
     bytes: &[u8],
-    places: &Places,
+    enrichment: &Enrichment,
 ) -> Result<Vec<Decoded>, DecodeFailure> {
     if table == "samples" {
         let batches = crate::samples::read_logged(bytes)?;
@@ -82,7 +85,7 @@ pub fn decode_logged(
     // It was within the limits of its time when it arrived.
     let limits = Limits { decompressed_bytes: u64::MAX, rows: u64::MAX };
     let message = decode_flows(bytes, &limits)?;
-    let rows = Rows::of(&message, places)?;
+    let rows = Rows::of(&message, enrichment)?;
     // Without rows the time of the loss is not in the bytes: such an entry has bytes for it.
     let loss = (rows.count > 0).then(|| rows.loss(&message.header, 0)).transpose()?;
     let mut decoded = vec![Decoded { table: table.to_owned(), batches: rows.flows }];

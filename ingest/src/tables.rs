@@ -6,8 +6,8 @@
 //! flows_1h   sums over windows of an hour
 //! ```
 //!
-//! The two tiers keep what says which workload talked to which: cluster, zone, namespace, workload
-//! and its kind, container and port of both ends, service, scope, cloud service, region, network,
+//! The two tiers keep what says which workload talked to which: cluster, zone, region, namespace, workload
+//! and its kind, container and port of both ends, service, scope, cloud service, country, network, crossing,
 //! protocol and role. They fold nodes, pods, addresses and the address of a service, which come and
 //! go with every deployment. Of peers that are no workload (scope external or cloud, or none
 //! attributed) they keep address, domain and AS number: the hundred largest by bytes of each window
@@ -22,7 +22,8 @@ use arrow::datatypes::Schema;
 use weir_storage::{Decode, Detail, Fold, Merge, Options, Rollup, TableSpec, Window};
 use weir_wire::schema::{self, COUNTERS, HISTOGRAMS};
 
-use crate::places::Places;
+use crate::enrich::Enrichment;
+use crate::names::HISTORY;
 use crate::rows::decode_logged;
 
 /// Columns of `flows` that the tiers lack.
@@ -92,6 +93,7 @@ fn tier(name: &'static str, width: Window, window: Window) -> TableSpec {
             "peer_port",
             "cluster",
             "zone",
+            "region",
             "workload_kind",
             "container",
             "peer_zone",
@@ -102,7 +104,9 @@ fn tier(name: &'static str, width: Window, window: Window) -> TableSpec {
             "peer_scope",
             "peer_cloud_service",
             "peer_region",
+            "peer_country",
             "peer_network",
+            "crossing",
             "peer_asn",
             "peer_domain",
             "peer_address",
@@ -174,6 +178,21 @@ pub fn agent_loss_table() -> TableSpec {
     }
 }
 
+/// `names`: who had which address when.
+#[must_use]
+pub fn names_table() -> TableSpec {
+    TableSpec {
+        name: "names",
+        schema: HISTORY.clone(),
+        time: "time",
+        window: Window::DAY,
+        workload: &["namespace", "workload"],
+        sort: &["namespace", "workload", "kind", "name", "uid", "address", "time"],
+        rollup: None,
+        series: false,
+    }
+}
+
 /// `samples`: series as Prometheus has them.
 #[must_use]
 pub fn samples_table() -> TableSpec {
@@ -183,19 +202,26 @@ pub fn samples_table() -> TableSpec {
 /// Every table of a server's data directory.
 #[must_use]
 pub fn tables() -> Vec<TableSpec> {
-    vec![flows_table(), flows_5m_table(), flows_1h_table(), agent_loss_table(), samples_table()]
+    vec![
+        flows_table(),
+        flows_5m_table(),
+        flows_1h_table(),
+        agent_loss_table(),
+        names_table(),
+        samples_table(),
+    ]
 }
 
 /// How to open the store of a server that knows the shipped places: the tables, and how their log is read.
 #[must_use]
 pub fn store_options(dir: impl Into<std::path::PathBuf>) -> Options {
-    store_options_with(dir, Places::shipped())
+    store_options_with(dir, Enrichment::shipped())
 }
 
 /// The same of a server that knows others.
 #[must_use]
-pub fn store_options_with(dir: impl Into<std::path::PathBuf>, places: Arc<Places>) -> Options {
-    let decode = move |table: &str, bytes: &[u8]| decode_logged(table, bytes, &places);
+pub fn store_options_with(dir: impl Into<std::path::PathBuf>, enrichment: Enrichment) -> Options {
+    let decode = move |table: &str, bytes: &[u8]| decode_logged(table, bytes, &enrichment);
     Options { decode: Decode::new(decode), ..Options::new(dir, tables()) }
 }
 

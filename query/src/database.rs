@@ -7,10 +7,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
 use weir_storage::{Snapshot, Store};
 
 use crate::budget::{self, Budget, Space, SpaceOf, Spill};
@@ -26,7 +28,7 @@ use crate::sql::bounded::Bounded;
 /// Name of the table of flows.
 pub(crate) const FLOWS: &str = "flows";
 /// Tables that a query can name.
-const TABLES: [&str; 5] = [FLOWS, "flows_5m", "flows_1h", "agent_loss", SAMPLES];
+const TABLES: [&str; 6] = [FLOWS, "flows_5m", "flows_1h", "agent_loss", "names", SAMPLES];
 /// Name of the table of samples.
 const SAMPLES: &str = "samples";
 /// Functions whose result is as large as an argument says or many times its input, made at once and
@@ -111,6 +113,15 @@ impl Database {
     #[must_use]
     pub fn index_failures(&self) -> u64 {
         self.runtime.index_failures()
+    }
+
+    /// All rows of an answer, for a server's own questions.
+    ///
+    /// # Errors
+    /// Those of `POST /api/v1/sql`.
+    pub async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>, Error> {
+        let rows = crate::sql::run(&self.session()?, sql).await?;
+        Ok(rows.try_collect().await?)
     }
 
     /// A session over the rows that are acknowledged now.

@@ -62,6 +62,7 @@ mod part;
 mod paths;
 mod place;
 mod retention;
+mod revise;
 mod rollup;
 pub mod series;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
+use parking_lot::Mutex;
 
 use crate::coalesce::{is_shared, is_zeros};
 use crate::series::{Registry, Run};
@@ -68,6 +69,12 @@ impl Reservation {
     /// Takes another one of the same budget in.
     pub(crate) fn absorb(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Takes `bytes` more, over the limit if need be.
+    fn grow(&mut self, bytes: usize) {
+        let more = self.budget.force(bytes);
+        self.absorb(more);
     }
 
     /// Gives `bytes` back; at most all there are.
@@ -241,7 +248,8 @@ pub(crate) struct Memtable {
     pub(crate) rows: u64,
     pub(crate) first_lsn: u64,
     pub(crate) last_lsn: u64,
-    reserved: Option<Reservation>,
+    /// Shared with what takes its place when rows are revised.
+    reserved: Arc<Mutex<Option<Reservation>>>,
     /// Numbers the series in its batches, if it is one of series.
     pub(crate) registry: Option<Arc<Registry>>,
 }
@@ -261,7 +269,7 @@ impl Memtable {
             rows: 0,
             first_lsn: lsn,
             last_lsn: lsn,
-            reserved: None,
+            reserved: Arc::default(),
             registry,
         }
     }
@@ -275,7 +283,7 @@ impl Memtable {
             self.batches.push(batch);
         }
         self.last_lsn = lsn;
-        match &mut self.reserved {
+        match &mut *self.reserved.lock() {
             Some(all) => all.absorb(reserved),
             none => *none = Some(reserved),
         }
@@ -313,10 +321,48 @@ impl Memtable {
         self.batches.truncate(at);
         self.batches.push(one);
         self.sizes.push(after);
-        if let Some(reserved) = &mut self.reserved {
+        if let Some(reserved) = &mut *self.reserved.lock() {
             reserved.release(before.saturating_sub(after));
         }
     }
+
+    /// Puts batches in place of those with the same rows; returns how many were there.
+    pub(crate) fn revise(&mut self, revised: &[(RecordBatch, RecordBatch)]) -> usize {
+        let mut count = 0;
+        for (batch, size) in self.batches.iter_mut().zip(&mut self.sizes) {
+            let Some((_, new)) = revised.iter().find(|(old, _)| is_same(old, batch)) else {
+                continue;
+            };
+            let after = size_of(new);
+            if let Some(reserved) = &mut *self.reserved.lock() {
+                reserved.release(size.saturating_sub(after));
+                reserved.grow(after.saturating_sub(*size));
+            }
+            *size = after;
+            *batch = new.clone();
+            count += 1;
+        }
+        count
+    }
+
+    /// The same rows and the same reservation, to be revised.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            batches: self.batches.clone(),
+            sizes: self.sizes.clone(),
+            rows: self.rows,
+            first_lsn: self.first_lsn,
+            last_lsn: self.last_lsn,
+            reserved: Arc::clone(&self.reserved),
+            registry: self.registry.clone(),
+        }
+    }
+}
+
+/// Two batches are one: they have the very same columns.
+pub(crate) fn is_same(a: &RecordBatch, b: &RecordBatch) -> bool {
+    a.num_columns() == b.num_columns()
+        && a.columns().iter().zip(b.columns()).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 #[cfg(test)]

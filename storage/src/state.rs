@@ -198,6 +198,33 @@ impl State {
         }
     }
 
+    /// Rows that came in for a table and are in memory.
+    pub(crate) fn in_memory(&self, table: &str) -> Vec<RecordBatch> {
+        self.tables.get(table).map(|table| self.memory(table)).unwrap_or_default()
+    }
+
+    /// Puts batches in place of others with the same rows, in the table that they came in for and in all that have
+    /// them. Only while nothing is being written to files. Returns how many were still there.
+    pub(crate) fn revise(&mut self, table: &str, revised: &[(RecordBatch, RecordBatch)]) -> usize {
+        let active = self.active.get_mut(table);
+        let mut count = active.map_or(0, |active| active.memtable.revise(revised));
+        let frozen = self.tables.get(table).map(TableState::frozen).unwrap_or_default();
+        for before in frozen {
+            let mut after = before.copy();
+            let here = after.revise(revised);
+            if here == 0 {
+                continue;
+            }
+            count += here;
+            let after = Arc::new(after);
+            let all = self.tables.values_mut().flat_map(|table| &mut table.frozen);
+            for memtable in all.filter(|memtable| Arc::ptr_eq(memtable, &before)) {
+                *memtable = Arc::clone(&after);
+            }
+        }
+        count
+    }
+
     /// Puts small batches together while nobody else looks on.
     pub(crate) fn put_together(&mut self) {
         while let Some(crowd) = self.crowd() {

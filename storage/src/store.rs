@@ -303,6 +303,20 @@ impl Store {
         replied.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// Makes rows of a table that are still in memory anew: `revise` gives, for a batch of which more is known by now, the
+    /// same rows in the same order. Readers see each batch as it was or as it is then. Returns how many were
+    /// replaced.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for another number of rows, or rows that do not fit the table.
+    pub async fn revise(
+        &self,
+        table: &'static str,
+        revise: impl Fn(&RecordBatch) -> Option<RecordBatch> + Send + 'static,
+    ) -> Result<usize, Error> {
+        crate::revise::revise(self.inner.clone(), table, revise).await
+    }
+
     /// The points of a part, with their series numbered.
     fn points(&self, spec: &TableSpec, batches: &[RecordBatch]) -> Result<Incoming, Error> {
         let registry = {

@@ -228,6 +228,8 @@ pub(super) struct Clouds {
     ranges: Ranges,
     /// Service and region.
     places: Vec<(String, String)>,
+    /// Who has which regions.
+    regions: HashMap<String, Vec<Provider>>,
 }
 
 impl Clouds {
@@ -249,7 +251,15 @@ impl Clouds {
         let mut places: Vec<(String, String)> = Vec::new();
         let mut numbers: HashMap<(String, String), u32> = HashMap::new();
         let mut prefixes = Vec::new();
-        for Entry { prefix, service, region } in all.into_iter().flat_map(|p| p.entries) {
+        let mut regions: HashMap<String, Vec<Provider>> = HashMap::new();
+        let all = all.into_iter().flat_map(|p| p.entries.into_iter().map(move |e| (p.provider, e)));
+        for (provider, Entry { prefix, service, region }) in all {
+            if !region.is_empty() && !region.eq_ignore_ascii_case("global") {
+                let providers = regions.entry(region.clone()).or_default();
+                if !providers.contains(&provider) {
+                    providers.push(provider);
+                }
+            }
             let place = (service, region);
             let number = match numbers.get(&place) {
                 Some(number) => *number,
@@ -262,7 +272,13 @@ impl Clouds {
             };
             prefixes.push((prefix, number));
         }
-        Self { ranges: Ranges::new(prefixes), places }
+        Self { ranges: Ranges::new(prefixes), places, regions }
+    }
+
+    /// One provider has both regions.
+    pub(super) fn have_one_provider(&self, a: &str, b: &str) -> bool {
+        let both = self.regions.get(a).zip(self.regions.get(b));
+        both.is_some_and(|(a, b)| a.iter().any(|provider| b.contains(provider)))
     }
 
     /// Service and region of an address.

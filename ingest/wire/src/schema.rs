@@ -41,10 +41,11 @@ pub struct Column {
 }
 
 /// Labels of the observer and of the local end.
-const LOCAL_LABELS: [&str; 9] = [
+const LOCAL_LABELS: [&str; 10] = [
     "cluster",
     "node",
     "zone",
+    "region",
     "namespace",
     "workload",
     "workload_kind",
@@ -143,7 +144,7 @@ fn build_flow_columns() -> Vec<Column> {
         add(name, Kind::Label, label_type());
     }
     add("peer_asn", Kind::NumericLabel, DataType::Int64);
-    for name in ["peer_network", "protocol", "role"] {
+    for name in ["peer_country", "peer_network", "crossing", "protocol", "role"] {
         add(name, Kind::Label, label_type());
     }
     for name in COUNTERS {

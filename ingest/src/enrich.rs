@@ -1,0 +1,68 @@
+//! The names of both ends of each row, from what the server knows of addresses: see [`crate::names`] and
+//! [`crate::places`].
+//!
+//! ```text
+//! [`places`]     peers in clouds and named networks
+//! [`ends`]       which pod, node or service each end is, and their labels
+//! [`crossing`]   how far apart the two ends are
+//! ```
+//!
+//! What a sender says itself is left as it is. Everything is looked up once for each distinct value of a batch, not
+//! for each row; of rows only the numbers of their texts are touched.
+
+mod column;
+mod crossing;
+mod ends;
+mod intervals;
+mod places;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+
+pub(crate) use ends::Unknown;
+
+use crate::names::Names;
+use crate::places::Places;
+
+/// One of the texts of a label column is such.
+pub(crate) fn any_text(batch: &RecordBatch, name: &str, is: &dyn Fn(&str) -> bool) -> bool {
+    let Some(column) = column::Column::of(batch, name) else { return false };
+    (0..column.texts()).any(|number| column.text(number).is_some_and(is))
+}
+
+/// All that the server knows of addresses.
+#[derive(Debug, Clone)]
+pub struct Enrichment {
+    /// Clouds and networks.
+    pub places: Arc<Places>,
+    /// Pods, nodes and services.
+    pub names: Arc<Names>,
+}
+
+impl Enrichment {
+    /// What every server knows: the shipped places, and no names.
+    #[must_use]
+    pub fn shipped() -> Self {
+        Self { places: Places::shipped(), names: Names::nobody() }
+    }
+
+    /// Fills in what the sender of a batch, which has the columns of `flows`, has left out. `unknown` is told which
+    /// addresses and pods ought to have a name and have none yet.
+    ///
+    /// # Errors
+    /// When Arrow refuses the columns: a defect of this crate.
+    pub(crate) fn enrich(
+        &self,
+        batch: RecordBatch,
+        unknown: &mut Unknown,
+    ) -> Result<RecordBatch, ArrowError> {
+        let batch = self.places.enrich(batch)?;
+        let batch = self.names.enrich(batch, unknown)?;
+        crossing::enrich(batch, &self.places)
+    }
+}
+
+#[cfg(test)]
+mod tests;

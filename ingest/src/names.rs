@@ -1,0 +1,308 @@
+//! Who had which address when: pods, nodes and services, followed as they come and go.
+//!
+//! ```text
+//! [`kubernetes`]   follows the cluster's objects
+//! [`record`]       what is kept of each of them      [`text`]      shared texts
+//! [`tenure`]       who had something when            [`owner`]     from a pod to what somebody wrote
+//! [`map`]          all of it together                [`services`]  services by all that can be dialled
+//! [`wanted`]       what rows have asked for in vain
+//! [`history`]      the table `names`, and what a start reads back from it
+//! ```
+//!
+//! **Time.** An address is somebody's for a while. A row is named after whoever had the address for most of the row's
+//! interval, however late it comes: what is gone is remembered for six hours, and the last 200,000 pods of that.
+//!
+//! **What is not known yet.** A batch with a pod that nobody has told of waits for it, briefly. It is then stored without
+//! the name; while its rows are in memory they get it when it comes ([`crate::repair`]).
+
+mod history;
+mod kubernetes;
+mod map;
+mod owner;
+mod record;
+mod services;
+mod status;
+mod tenure;
+#[cfg(test)]
+pub(crate) mod testing;
+mod text;
+mod wanted;
+
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+pub(crate) use history::HISTORY;
+pub use history::{HistoryError, SEED, keep_history};
+pub use kubernetes::{KubernetesError, connect, follow};
+pub(crate) use map::Who;
+use map::{Event, Map, who_is_node};
+pub(crate) use record::Place;
+use record::{ContainerId, Protocol, Uid};
+pub use status::{Kind, Status};
+use wanted::{Key, Wanted};
+
+use crate::enrich::Unknown;
+
+/// Events that wait to be written down, at most; they are told again once a day.
+const MAX_EVENTS: usize = 1_000_000;
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Names {
+    map: RwLock<Map>,
+    /// Not written down yet.
+    events: Mutex<Vec<Event>>,
+    wanted: Mutex<Wanted>,
+    /// Names that were wanted have come.
+    found: Notify,
+    /// Names have come.
+    changed: Notify,
+    status: Status,
+    clock: fn() -> i64,
+}
+
+static NOBODY: LazyLock<Arc<Names>> = LazyLock::new(|| Arc::new(Names::with_clock(system_clock)));
+
+fn system_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Names {
+    /// Nobody's name is known, nor will be.
+    #[must_use]
+    pub fn nobody() -> Arc<Self> {
+        Arc::clone(&NOBODY)
+    }
+
+    /// Nobody's name is known yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::with_clock(system_clock))
+    }
+
+    fn with_clock(clock: fn() -> i64) -> Self {
+        Self {
+            map: RwLock::default(),
+            events: Mutex::default(),
+            wanted: Mutex::default(),
+            found: Notify::new(),
+            changed: Notify::new(),
+            status: Status::default(),
+            clock,
+        }
+    }
+
+    /// Microseconds since the Unix epoch.
+    fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// How the following of a cluster goes.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Pods that are known, those that are gone and remembered included.
+    #[must_use]
+    pub fn pods(&self) -> usize {
+        self.map.read().pods()
+    }
+
+    /// Takes a change over, and tells whoever waits for a name.
+    fn change(&self, change: impl FnOnce(&mut Map)) {
+        let events = {
+            let mut map = self.map.write();
+            change(&mut map);
+            map.take_events()
+        };
+        if events.is_empty() {
+            return;
+        }
+        let found = {
+            let mut wanted = self.wanted.lock();
+            let new = events.iter().filter_map(|event| match event {
+                Event::Pod { pod, .. } => Some(pod),
+                _ => None,
+            });
+            new.fold(false, |found, pod| wanted.found(pod, self.now()) || found)
+        };
+        {
+            let mut waiting = self.events.lock();
+            if waiting.len() < MAX_EVENTS {
+                waiting.extend(events);
+            }
+        }
+        self.changed.notify_waiters();
+        if found {
+            self.found.notify_one();
+        }
+    }
+
+    /// To look names up; nothing while none is known.
+    pub(crate) fn lookup(&self) -> Option<Lookup<'_>> {
+        let map = self.map.read();
+        (!map.is_empty()).then_some(Lookup(map))
+    }
+
+    /// Resolves once names have come, counted from the call.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// All of these pods are known.
+    pub(crate) fn knows_all(&self, pods: &[String]) -> bool {
+        let map = self.map.read();
+        pods.iter().filter_map(|text| Uid::parse(text)).all(|uid| map.pod(uid).is_some())
+    }
+
+    /// Rows that are about to be stored have these without a name; true if any of them is worth a wait, because it
+    /// has not been waited for before.
+    pub(crate) fn want(&self, unknown: &Unknown) -> bool {
+        let pods = unknown.pods.iter().filter_map(|text| Uid::parse(text)).map(Key::Pod);
+        let addresses = unknown.addresses.iter().filter_map(|text| text.parse().ok());
+        let addresses = addresses.map(|ip: IpAddr| Key::Address(record::address(ip)));
+        let now = self.now();
+        let mut wanted = self.wanted.lock();
+        // Addresses may be nobody's for ever; a pod whose uid an agent has seen is one.
+        let worth = pods.fold(false, |worth, key| wanted.add(key, now) || worth);
+        addresses.for_each(|key| {
+            wanted.add(key, now);
+        });
+        worth
+    }
+
+    /// Waits until names have come for which rows were stored without.
+    pub(crate) async fn found(&self) {
+        self.found.notified().await;
+    }
+
+    /// The names that have come and were wanted, as rows write them.
+    pub(crate) fn take_found(&self) -> Found {
+        self.wanted.lock().take_found(self.now())
+    }
+}
+
+pub(crate) use wanted::Found;
+
+/// The names of one moment.
+pub(crate) struct Lookup<'a>(RwLockReadGuard<'a, Map>);
+
+fn parse(address: &str) -> Option<u128> {
+    address.parse().ok().map(record::address)
+}
+
+impl Lookup<'_> {
+    /// A text is the uid of a pod.
+    #[expect(clippy::unused_self, reason = "what a uid is, is for those who look them up")]
+    pub(crate) fn is_uid(&self, text: &str) -> bool {
+        Uid::parse(text).is_some()
+    }
+
+    /// The pod of a uid.
+    pub(crate) fn pod(&self, uid: &str) -> Option<Who<'_>> {
+        let pod = self.0.pod(Uid::parse(uid)?)?;
+        Some(self.0.who_is_pod(pod))
+    }
+
+    /// The pod that had an address of its own in `[start, end)`, microseconds since the Unix epoch.
+    pub(crate) fn pod_at(&self, address: &str, start: i64, end: i64) -> Option<Who<'_>> {
+        let pod = self.0.pod_at(parse(address)?, start, end)?;
+        Some(self.0.who_is_pod(pod))
+    }
+
+    /// The node that had an address.
+    pub(crate) fn node_at(&self, address: &str, start: i64, end: i64) -> Option<Who<'_>> {
+        self.0.node_at(parse(address)?, start, end).map(who_is_node)
+    }
+
+    /// A node.
+    pub(crate) fn node(&self, name: &str) -> Option<Who<'_>> {
+        self.0.node(name).map(who_is_node)
+    }
+
+    /// The pod in its node's network that listened somewhere.
+    pub(crate) fn host_pod_at(&self, place: Place, start: i64, end: i64) -> Option<Who<'_>> {
+        let pod = self.0.host_pod_at(place, start, end)?;
+        Some(self.0.who_is_pod(pod))
+    }
+
+    /// An address with port and protocol; nothing for a protocol without ports.
+    #[expect(clippy::unused_self, reason = "what a place is, is for those who look them up")]
+    pub(crate) fn place(&self, address: &str, port: u16, protocol: &str) -> Option<Place> {
+        Some((parse(address)?, port, Protocol::parse(protocol)?))
+    }
+
+    /// The name of a container, by its id as agents shorten it.
+    pub(crate) fn container(&self, id: &str) -> Option<&str> {
+        self.0.container(ContainerId::parse(id)?)
+    }
+
+    /// Namespace and full name of the service that had an address.
+    pub(crate) fn service_at(
+        &self,
+        address: &str,
+        place: Option<Place>,
+        start: i64,
+        end: i64,
+    ) -> Option<(&str, &str)> {
+        let port = place.map(|(_, port, protocol)| (port, protocol));
+        let service = self.0.services().at(parse(address)?, port, start, end)?;
+        Some((&service.namespace, &service.full_name))
+    }
+
+    /// The same of the service for which the node of an address takes connections.
+    pub(crate) fn service_at_node_port(
+        &self,
+        address: &str,
+        (_, port, protocol): Place,
+        start: i64,
+        end: i64,
+    ) -> Option<(&str, &str)> {
+        self.0.node_at(parse(address)?, start, end)?;
+        let service = self.0.services().at_node_port(port, protocol, start, end)?;
+        Some((&service.namespace, &service.full_name))
+    }
+
+    /// The service that a name in DNS stands for.
+    pub(crate) fn service_of_domain(&self, domain: &str) -> Option<&str> {
+        self.0.services().of_domain(domain)
+    }
+
+    /// The only service without an address of its own that has an endpoint there.
+    pub(crate) fn service_at_endpoint(&self, place: Place) -> Option<&str> {
+        self.0.services().only_at_endpoint(place)
+    }
+
+    /// Services are known.
+    pub(crate) fn has_services(&self) -> bool {
+        self.0.services().all().next().is_some()
+    }
+
+    /// Endpoints of services without an address are known.
+    pub(crate) fn has_endpoints(&self) -> bool {
+        self.0.services().has_endpoints()
+    }
+
+    /// Pods are known: an address inside that is not may become known.
+    pub(crate) fn follows_pods(&self) -> bool {
+        self.0.pods() > 0
+    }
+}
+
+/// An address that may be inside of a cluster: of those that nobody routes, but for those of one link or host.
+pub(crate) fn is_inside(address: &str) -> bool {
+    match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) => {
+            ip.is_private() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+        }
+        Ok(IpAddr::V6(ip)) => ip.is_unique_local(),
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,364 @@
+//! All that is known of names, and the answers to what a row asks. No I/O, and time comes in from outside.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::owner::{Owner, Owners};
+use super::record::{Address, ContainerId, Node, Place, Pod, Service, Uid};
+use super::services::Services;
+use super::tenure::{Since, Tenures};
+use super::text::{Text, Texts};
+
+/// Pods that are gone and still remembered, at most.
+const MAX_GONE: usize = 200_000;
+/// Nodes that are gone and still remembered, at most.
+const MAX_GONE_NODES: usize = 10_000;
+/// For how long pods are, microseconds: rows wait in an agent's spool while the server is away.
+const KEEP_GONE: i64 = 6 * 3_600_000_000;
+
+pub(super) type ByKey<K, T> = HashMap<K, Tenures<T>, RandomState>;
+
+/// What a row is told of one of its ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Who<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) workload: &'a str,
+    pub(crate) workload_kind: &'a str,
+    pub(crate) pod: &'a str,
+    pub(crate) node: &'a str,
+    pub(crate) zone: &'a str,
+    pub(crate) region: &'a str,
+}
+
+/// Something that began, changed or ended: a row of the history of names.
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    Pod { pod: Arc<Pod>, until: Option<i64> },
+    Node { node: Arc<Node>, until: Option<i64> },
+    Service { service: Arc<Service>, until: Option<i64> },
+}
+
+#[derive(Debug)]
+struct Known {
+    pod: Arc<Pod>,
+    gone: bool,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Map {
+    pub(super) texts: Texts,
+    owners: Owners,
+    pods: HashMap<Uid, Known, RandomState>,
+    /// Uids by the kubelet's own names for static pods.
+    hashes: HashMap<Uid, Uid, RandomState>,
+    gone: VecDeque<(i64, Uid)>,
+    addresses: ByKey<Address, Pod>,
+    /// Of pods in their node's network.
+    places: ByKey<Place, Pod>,
+    containers: HashMap<ContainerId, Text, RandomState>,
+    nodes: HashMap<Text, Arc<Node>, RandomState>,
+    node_addresses: ByKey<Address, Node>,
+    gone_nodes: VecDeque<Text>,
+    services: Services,
+    events: Vec<Event>,
+}
+
+/// Makes what somebody has what it is now, and not what it was before.
+pub(super) fn hand_over<K: Copy + Eq + Hash, T>(
+    map: &mut ByKey<K, T>,
+    (before, had): (Option<&Arc<T>>, &[K]),
+    (whose, has): (&Arc<T>, &[K]),
+    since: Since,
+    now: i64,
+) {
+    for key in had {
+        let Some((tenures, before)) = map.get_mut(key).zip(before) else { continue };
+        tenures.describe(before, whose);
+        if !has.contains(key) {
+            tenures.end(whose, now);
+        }
+    }
+    for key in has {
+        match map.entry(*key) {
+            Entry::Vacant(place) => drop(place.insert(Tenures::new(Arc::clone(whose), since))),
+            Entry::Occupied(mut known) => known.get_mut().begin(Arc::clone(whose), since, now),
+        }
+    }
+}
+
+/// Somebody has something no longer.
+pub(super) fn give_up<K: Eq + Hash, T>(map: &mut ByKey<K, T>, whose: &Arc<T>, keys: &[K], at: i64) {
+    for key in keys {
+        if let Some(tenures) = map.get_mut(key) {
+            tenures.end(whose, at);
+        }
+    }
+}
+
+pub(super) fn forget<K: Eq + Hash, T>(map: &mut ByKey<K, T>, whose: &Arc<T>, keys: &[K]) {
+    for key in keys {
+        if map.get_mut(key).is_some_and(|tenures| tenures.forget(whose)) {
+            map.remove(key);
+        }
+    }
+}
+
+impl Map {
+    /// A pod is there, or has changed.
+    pub(super) fn apply_pod(&mut self, pod: Pod, now: i64) {
+        let before = match self.pods.get(&pod.uid) {
+            // Uids are never used again, so this is old news.
+            Some(known) if known.gone || *known.pod == pod => return,
+            Some(known) => Some(Arc::clone(&known.pod)),
+            None => None,
+        };
+        let pod = Arc::new(pod);
+        let (had, had_places): (&[_], &[_]) =
+            before.as_ref().map_or((&[], &[]), |before| (&before.addresses, &before.places));
+        let before = before.as_ref();
+        hand_over(&mut self.addresses, (before, had), (&pod, &pod.addresses), pod.since, now);
+        hand_over(&mut self.places, (before, had_places), (&pod, &pod.places), pod.since, now);
+        if let Some(until) = pod.until {
+            give_up(&mut self.addresses, &pod, &pod.addresses, until);
+            give_up(&mut self.places, &pod, &pod.places, until);
+        }
+        for (id, name) in &pod.containers {
+            self.containers.insert(*id, Arc::clone(name));
+        }
+        if let Some(hash) = pod.hash {
+            self.hashes.insert(hash, pod.uid);
+        }
+        if pod.is_up() {
+            self.events.push(Event::Pod { pod: Arc::clone(&pod), until: pod.until });
+        }
+        self.pods.insert(pod.uid, Known { pod, gone: false });
+    }
+
+    /// A pod is gone.
+    pub(super) fn delete_pod(&mut self, uid: Uid, now: i64) {
+        let Some(known) = self.pods.get_mut(&uid).filter(|known| !known.gone) else { return };
+        known.gone = true;
+        let pod = Arc::clone(&known.pod);
+        let until = pod.until.unwrap_or(now);
+        give_up(&mut self.addresses, &pod, &pod.addresses, until);
+        give_up(&mut self.places, &pod, &pod.places, until);
+        if pod.until.is_none() && pod.is_up() {
+            self.events.push(Event::Pod { pod, until: Some(until) });
+        }
+        self.gone.push_back((now, uid));
+        self.forget_old(now);
+    }
+
+    /// Every pod that there is has been told: the others are gone.
+    pub(super) fn retain_pods(&mut self, there: &HashSet<Uid>, now: i64) {
+        let absent =
+            |(uid, known): (&Uid, &Known)| (!known.gone && !there.contains(uid)).then_some(*uid);
+        let absent: Vec<Uid> = self.pods.iter().filter_map(absent).collect();
+        for uid in absent {
+            self.delete_pod(uid, now);
+        }
+    }
+
+    fn forget_old(&mut self, now: i64) {
+        while let Some((at, uid)) = self.gone.front().copied()
+            && (self.gone.len() > MAX_GONE || now - at > KEEP_GONE)
+        {
+            self.gone.pop_front();
+            let Some(Known { pod, .. }) = self.pods.remove(&uid) else { continue };
+            forget(&mut self.addresses, &pod, &pod.addresses);
+            forget(&mut self.places, &pod, &pod.places);
+            for (id, _) in &pod.containers {
+                self.containers.remove(id);
+            }
+            if let Some(hash) = pod.hash {
+                self.hashes.remove(&hash);
+            }
+        }
+    }
+
+    /// A node is there, or has changed.
+    pub(super) fn apply_node(&mut self, node: Node, now: i64) {
+        let before = self.nodes.get(&node.name).cloned();
+        if before.as_ref().is_some_and(|before| **before == node) {
+            return;
+        }
+        let node = Arc::new(node);
+        let had: &[_] = before.as_ref().map_or(&[], |before| &before.addresses);
+        let (before, has) = (before.as_ref(), &node.addresses);
+        hand_over(&mut self.node_addresses, (before, had), (&node, has), node.since, now);
+        self.events.push(Event::Node { node: Arc::clone(&node), until: None });
+        self.nodes.insert(Arc::clone(&node.name), node);
+    }
+
+    /// A node is gone; its name still tells its zone.
+    pub(super) fn delete_node(&mut self, name: &str, now: i64) {
+        let Some(node) = self.nodes.get(name).cloned() else { return };
+        give_up(&mut self.node_addresses, &node, &node.addresses, now);
+        self.gone_nodes.push_back(Arc::clone(&node.name));
+        self.events.push(Event::Node { node, until: Some(now) });
+        if self.gone_nodes.len() > MAX_GONE_NODES
+            && let Some(oldest) = self.gone_nodes.pop_front()
+            && !self.gone_nodes.contains(&oldest)
+            && let Some(node) = self.nodes.get(&oldest).cloned()
+            && !self.is_up(&node)
+        {
+            forget(&mut self.node_addresses, &node, &node.addresses);
+            self.nodes.remove(&oldest);
+        }
+    }
+
+    /// Every node that there is has been told.
+    pub(super) fn retain_nodes(&mut self, there: &HashSet<Text>, now: i64) {
+        let absent = |node: &&Arc<Node>| !there.contains(&node.name) && self.is_up(node);
+        let absent = self.nodes.values().filter(absent);
+        let absent: Vec<Text> = absent.map(|node| Arc::clone(&node.name)).collect();
+        for name in absent {
+            self.delete_node(&name, now);
+        }
+    }
+
+    fn is_up(&self, node: &Arc<Node>) -> bool {
+        let has = |address| {
+            let current = self.node_addresses.get(address).and_then(Tenures::current);
+            current.is_some_and(|current| current.name == node.name)
+        };
+        node.addresses.iter().any(has)
+    }
+
+    /// What controls a ReplicaSet or Job.
+    pub(super) fn apply_owner(&mut self, object: Uid, controller: Option<Owner>) {
+        self.owners.apply(object, controller);
+    }
+
+    /// A ReplicaSet or Job is gone.
+    pub(super) fn delete_owner(&mut self, object: Uid) {
+        self.owners.delete(object);
+    }
+
+    /// A service is there, or has changed.
+    pub(super) fn apply_service(&mut self, service: Service, now: i64) {
+        if let Some(service) = self.services.apply(service, now) {
+            self.events.push(Event::Service { service, until: None });
+        }
+    }
+
+    /// A service is gone.
+    pub(super) fn delete_service(&mut self, full_name: &str, now: i64) {
+        if let Some(service) = self.services.delete(full_name, now) {
+            self.events.push(Event::Service { service, until: Some(now) });
+        }
+    }
+
+    /// Services, to ask and to tell of their endpoints.
+    pub(super) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    pub(super) fn services_mut(&mut self) -> &mut Services {
+        &mut self.services
+    }
+
+    /// Every service that there is has been told.
+    pub(super) fn retain_services(&mut self, there: &HashSet<Box<str>>, now: i64) {
+        let absent = self.services.all().filter(|service| !there.contains(&service.full_name));
+        let absent: Vec<_> = absent.map(|service| service.full_name.clone()).collect();
+        for name in absent {
+            self.delete_service(&name, now);
+        }
+    }
+
+    /// Nothing is known at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pods.is_empty() && self.nodes.is_empty() && self.services.all().next().is_none()
+    }
+
+    /// What happened since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// All that is there now, as if it had just begun.
+    pub(super) fn current(&self) -> Vec<Event> {
+        let pods = self.pods.values().filter(|known| !known.gone && known.pod.until.is_none());
+        let pods = pods.map(|known| Event::Pod { pod: Arc::clone(&known.pod), until: None });
+        let nodes = self.nodes.values().cloned().map(|node| Event::Node { node, until: None });
+        let services = self
+            .services
+            .all()
+            .map(|service| Event::Service { service: Arc::clone(service), until: None });
+        pods.filter(|event| matches!(event, Event::Pod { pod, .. } if pod.is_up()))
+            .chain(nodes)
+            .chain(services)
+            .collect()
+    }
+
+    /// The pod of a uid, or of the kubelet's own name for a static one.
+    pub(super) fn pod(&self, uid: Uid) -> Option<&Pod> {
+        let uid = self.hashes.get(&uid).copied().unwrap_or(uid);
+        self.pods.get(&uid).map(|known| known.pod.as_ref())
+    }
+
+    /// The pod that had an address of its own for most of `[start, end)`.
+    pub(super) fn pod_at(&self, address: Address, start: i64, end: i64) -> Option<&Pod> {
+        self.addresses.get(&address)?.at(start, end).map(AsRef::as_ref)
+    }
+
+    /// The pod in its node's network that listened there.
+    pub(super) fn host_pod_at(&self, place: Place, start: i64, end: i64) -> Option<&Pod> {
+        self.places.get(&place)?.at(start, end).map(AsRef::as_ref)
+    }
+
+    /// The node that had an address.
+    pub(super) fn node_at(&self, address: Address, start: i64, end: i64) -> Option<&Node> {
+        self.node_addresses.get(&address)?.at(start, end).map(AsRef::as_ref)
+    }
+
+    /// A node.
+    pub(super) fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(name).map(AsRef::as_ref)
+    }
+
+    /// The name of a container.
+    pub(super) fn container(&self, id: ContainerId) -> Option<&str> {
+        self.containers.get(&id).map(AsRef::as_ref)
+    }
+
+    /// What a row is told of a pod.
+    pub(super) fn who_is_pod<'a>(&'a self, pod: &'a Pod) -> Who<'a> {
+        let (workload_kind, workload) = self.owners.top(&pod.owner);
+        let node = self.node(&pod.node);
+        let place =
+            |of: fn(&Node) -> &Option<Text>| node.and_then(|n| of(n).as_deref()).unwrap_or("");
+        Who {
+            namespace: &pod.namespace,
+            workload,
+            workload_kind,
+            pod: &pod.name,
+            node: &pod.node,
+            zone: place(|node| &node.zone),
+            region: place(|node| &node.region),
+        }
+    }
+
+    /// Number of pods, those that are gone and remembered included.
+    pub(super) fn pods(&self) -> usize {
+        self.pods.len()
+    }
+}
+
+/// What a row is told of a node.
+pub(super) fn who_is_node(node: &Node) -> Who<'_> {
+    Who {
+        workload: &node.name,
+        workload_kind: "Node",
+        node: &node.name,
+        zone: node.zone.as_deref().unwrap_or(""),
+        region: node.region.as_deref().unwrap_or(""),
+        ..Who::default()
+    }
+}
