@@ -13,6 +13,8 @@
 //! The server's role needs `list` and `watch` on: pods, services, nodes; replicasets (apps), jobs (batch),
 //! endpointslices (discovery.k8s.io). Nothing else, and nothing is ever written.
 
+#[cfg(test)]
+mod fake;
 mod objects;
 
 use std::collections::HashSet;
@@ -330,3 +332,6 @@ where
 
     fn listed(&mut self, _map: &mut Map, _now: i64) {}
 }
+
+#[cfg(test)]
+mod tests;
