@@ -1,0 +1,449 @@
+//! A cluster of three nodes with real traffic, real agents and a real API server: every byte has the right names.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "cluster/plane.rs"]
+mod plane;
+#[path = "cluster/rig.rs"]
+mod rig;
+mod support;
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use plane::Plane;
+use rig::{Cluster, Pod};
+use support::{Background, Client, WEIR, eventually, read_all, skip};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/short_connections.py");
+const ZONES: [&str; 3] = ["zone-a", "zone-a", "zone-b"];
+
+/// What a client says that it sent and received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Volume {
+    connections: i64,
+    sent: i64,
+    received: i64,
+}
+
+struct Shop {
+    // The first to go: what the nodes run must not outlive them.
+    _agents: Vec<Background>,
+    _server: Background,
+    client: Client,
+    plane: Plane,
+    pods: HashMap<&'static str, Pod>,
+    cluster: Cluster,
+    _data: tempfile::TempDir,
+}
+
+/// Starts the server in the network of the control plane, and waits until it listens.
+fn serve(cluster: &Cluster, data: &Path, options: &[&str]) -> (Background, Client) {
+    let mut child = cluster
+        .in_plane(Path::new(WEIR))
+        .args(["serve", "--insecure", "--listen", "172.30.0.254:9470", "--data"])
+        .arg(data)
+        .args(options)
+        .env("WEIR_LOG", "warn")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    loop {
+        let Some(Ok(line)) = lines.next() else { panic!("server: {said}") };
+        if let Some((_, url)) = line.split_once(" on http://") {
+            let client = Client { url: format!("http://{}", url.trim()) };
+            std::thread::spawn(move || {
+                lines.for_each(|l| eprintln!("  {}", l.unwrap_or_default()))
+            });
+            return (Background(child), client);
+        }
+        said.push_str(&line);
+    }
+}
+
+impl Shop {
+    fn open() -> Option<Self> {
+        if let Some(reason) = rig::missing() {
+            skip(reason);
+            return None;
+        }
+        let bin = match plane::programs() {
+            Ok(bin) => bin,
+            Err(reason) => {
+                skip(&reason);
+                return None;
+            }
+        };
+        let agent = Path::new(WEIR).with_file_name("weir-agent");
+        assert!(agent.exists(), "{} is not there: cargo build -p weir-agent", agent.display());
+        let cluster = Cluster::build();
+        let plane = Plane::start(&cluster, &bin);
+        let data = tempfile::tempdir().unwrap();
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": "weir"}, "rules": [
+                {"apiGroups": [""], "resources": ["pods", "nodes", "services"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}]});
+        plane.create(&cluster, "/apis/rbac.authorization.k8s.io/v1/clusterroles", &role);
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "weir"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "weir"},
+            "subjects": [{"kind": "User", "name": "weir", "apiGroup": "rbac.authorization.k8s.io"}]});
+        plane.create(&cluster, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding);
+        let kubeconfig = plane.kubeconfig().display().to_string();
+        let options = ["--kubeconfig", &kubeconfig, "--flush-interval", "20s"];
+        let (server, client) = serve(&cluster, data.path(), &options);
+        let spools = data.path().join("spools");
+        let agents = cluster.nodes.iter().map(|node| {
+            let spool = spools.join(&node.name).display().to_string();
+            let agent = agent.display().to_string();
+            let command = [
+                &agent,
+                "--server",
+                &client.url,
+                "--node",
+                &node.name,
+                "--interval",
+                "1s",
+                "--listen",
+                "off",
+                "--no-samples",
+                "--spool",
+                &spool,
+            ];
+            Background(node.command(&command).spawn().unwrap())
+        });
+        let agents = agents.collect();
+        let mut shop = Self {
+            _agents: agents,
+            _server: server,
+            client,
+            plane,
+            pods: HashMap::new(),
+            cluster,
+            _data: data,
+        };
+        shop.furnish();
+        Some(shop)
+    }
+
+    fn create(&self, path: &str, body: Value) -> String {
+        self.plane.create(&self.cluster, path, &body)
+    }
+
+    /// Nodes, namespaces and controllers.
+    fn furnish(&mut self) {
+        for name in ["shop", "infra"] {
+            self.create("/api/v1/namespaces", json!({"metadata": {"name": name}}));
+        }
+        for (at, zone) in ZONES.iter().enumerate() {
+            let name = format!("node{}", at + 1);
+            let labels = json!({"topology.kubernetes.io/zone": zone, "topology.kubernetes.io/region": "region-1"});
+            self.create("/api/v1/nodes", json!({"metadata": {"name": name, "labels": labels}}));
+            let addresses =
+                json!([{"type": "InternalIP", "address": format!("172.30.0.{}", at + 1)}]);
+            let path = format!("/api/v1/nodes/{name}/status");
+            self.plane.patch(&self.cluster, &path, &json!({"status": {"addresses": addresses}}));
+        }
+    }
+
+    /// A controller of pods in a namespace, and the reference to it; of a Deployment, to its ReplicaSet.
+    fn controller(&self, namespace: &str, kind: &str, name: &str) -> Value {
+        let labels = json!({"app": name});
+        let template = json!({"metadata": {"labels": labels}, "spec": {
+            "restartPolicy": if kind == "Job" { "Never" } else { "Always" },
+            "containers": [{"name": "main", "image": "none"}]}});
+        let mut spec = json!({"selector": {"matchLabels": labels}, "template": template});
+        if kind == "StatefulSet" {
+            spec["serviceName"] = json!(name);
+        }
+        if kind == "Job" {
+            spec.as_object_mut().unwrap().remove("selector");
+        }
+        let group = if kind == "Job" { "batch/v1" } else { "apps/v1" };
+        let path =
+            |kind: &str| format!("/apis/{group}/namespaces/{namespace}/{}s", kind.to_lowercase());
+        let uid = self.create(&path(kind), json!({"metadata": {"name": name}, "spec": spec}));
+        let reference = |kind: &str, name: &str, uid: &str| json!({"apiVersion": group, "kind": kind, "name": name, "uid": uid, "controller": true});
+        let owner = reference(kind, name, &uid);
+        if kind != "Deployment" {
+            return owner;
+        }
+        let set = format!("{name}-set");
+        let metadata = json!({"name": set, "ownerReferences": [owner]});
+        let uid = self.create(&path("ReplicaSet"), json!({"metadata": metadata, "spec": spec}));
+        reference("ReplicaSet", &set, &uid)
+    }
+
+    /// A pod on a node, counted from 0; in the node's network if `last` is 0.
+    fn pod(
+        &mut self,
+        name: &'static str,
+        namespace: &str,
+        owner: Option<&Value>,
+        node: usize,
+        last: u8,
+        port: u16,
+    ) {
+        let on = format!("node{}", node + 1);
+        let in_host = last == 0;
+        let container =
+            json!({"name": "main", "image": "none", "ports": [{"containerPort": port}]});
+        let owners = owner.map_or(json!([]), |owner| json!([owner]));
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
+        let body = json!({"metadata": {"name": name, "ownerReferences": owners},
+            "spec": {"nodeName": on, "hostNetwork": in_host, "containers": [container]}});
+        let uid = self.create(&pods, body);
+        let pod = match in_host {
+            true => self.cluster.host_pod(node, &uid),
+            false => self.cluster.pod(node, &uid, last),
+        };
+        let now = run_date();
+        let status = json!({"phase": "Running", "hostIP": format!("172.30.0.{}", node + 1),
+            "podIP": pod.address, "podIPs": [{"ip": pod.address}], "startTime": now,
+            "containerStatuses": [{"name": "main", "containerID": format!("containerd://{}", pod.container),
+                "image": "none", "imageID": "none", "ready": true, "restartCount": 0,
+                "state": {"running": {"startedAt": now}}}]});
+        self.plane.patch(
+            &self.cluster,
+            &format!("{pods}/{name}/status"),
+            &json!({"status": status}),
+        );
+        self.pods.insert(name, pod);
+    }
+
+    fn delete(&mut self, name: &'static str, namespace: &str) {
+        self.pods.remove(name).unwrap().delete();
+        self.plane.delete(&self.cluster, &format!("/api/v1/namespaces/{namespace}/pods/{name}"));
+    }
+
+    fn service(&self, name: &str, address: &str, port: u16) {
+        let ports = json!([{"port": port, "protocol": "TCP"}]);
+        let body =
+            json!({"metadata": {"name": name}, "spec": {"clusterIP": address, "ports": ports}});
+        self.create("/api/v1/namespaces/shop/services", body);
+    }
+
+    /// Starts a pod's HTTP server.
+    fn listen(&self, name: &str, port: u16) {
+        let pod = &self.pods[name];
+        let mut server = pod.start(&["python3", SCRIPT, "server", &pod.address, &port.to_string()]);
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "listening\n", "{name}");
+        std::thread::spawn(move || server.wait());
+    }
+
+    /// A pod makes connections to an address, spread over a few seconds.
+    fn call(&self, from: &str, address: &str, port: u16, count: u32) -> Child {
+        let (port, count) = (port.to_string(), count.to_string());
+        self.pods[from].start(&["python3", SCRIPT, "client", address, &port, &count, "4"])
+    }
+
+    fn sql(&self, statement: &str) -> Vec<Vec<Value>> {
+        self.cluster.enter(|| self.client.sql(statement))
+    }
+}
+
+fn run_date() -> String {
+    let seconds = support::now_us() / 1_000_000;
+    support::run(std::process::Command::new("date").args([
+        "-u",
+        "-d",
+        &format!("@{seconds}"),
+        "+%FT%TZ",
+    ]))
+    .trim()
+    .to_owned()
+}
+
+fn report(mut client: Child) -> Volume {
+    let text = read_all(client.stdout.take().unwrap());
+    assert!(client.wait().unwrap().success(), "{text}");
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let number = |name: &str| report[name].as_i64().unwrap();
+    Volume {
+        connections: number("connections"),
+        sent: number("sent"),
+        received: number("received"),
+    }
+}
+
+/// One of a conversation's ends, as the rows should have it.
+fn end(namespace: &str, workload: &str, kind: &str, pod: &str, zone: &str) -> [String; 5] {
+    [namespace, workload, kind, pod, zone].map(str::to_owned)
+}
+
+#[test]
+fn every_byte_has_the_right_names() {
+    let Some(mut shop) = Shop::open() else { return };
+    let frontend = shop.controller("shop", "Deployment", "frontend");
+    let cart = shop.controller("shop", "Deployment", "cart");
+    let pay = shop.controller("shop", "Deployment", "pay");
+    let orders = shop.controller("shop", "StatefulSet", "orders");
+    let mail = shop.controller("shop", "Job", "mail");
+    let proxy = shop.controller("infra", "DaemonSet", "proxy");
+    shop.pod("frontend-a", "shop", Some(&frontend), 0, 10, 80);
+    shop.pod("frontend-b", "shop", Some(&frontend), 1, 10, 80);
+    shop.pod("cart-a", "shop", Some(&cart), 0, 11, 8080);
+    shop.pod("cart-b", "shop", Some(&cart), 2, 11, 8080);
+    shop.pod("pay-a", "shop", Some(&pay), 1, 12, 8081);
+    shop.pod("pay-b", "shop", Some(&pay), 2, 12, 8081);
+    shop.pod("orders-0", "shop", Some(&orders), 1, 13, 8082);
+    shop.pod("orders-1", "shop", Some(&orders), 2, 13, 8082);
+    shop.pod("mail-x", "shop", Some(&mail), 0, 14, 1);
+    shop.pod("bare", "shop", None, 2, 14, 1);
+    shop.pod("proxy-3", "infra", Some(&proxy), 2, 0, 9100);
+    shop.pod("old", "shop", Some(&pay), 1, 20, 8083);
+    shop.service("cart", "10.96.0.11", 80);
+    shop.service("pay", "10.96.0.12", 80);
+    shop.service("orders", "10.96.0.13", 80);
+    shop.service("frontend", "10.96.0.14", 80);
+    shop.cluster.service(
+        "10.96.0.11",
+        80,
+        &[(&shop.pods["cart-a"], 8080), (&shop.pods["cart-b"], 8080)],
+    );
+    for (name, port) in [
+        ("cart-a", 8080),
+        ("cart-b", 8080),
+        ("pay-a", 8081),
+        ("pay-b", 8081),
+        ("orders-0", 8082),
+        ("orders-1", 8082),
+        ("proxy-3", 9100),
+        ("old", 8083),
+    ] {
+        shop.listen(name, port);
+    }
+
+    let address = |name: &str| shop.pods[name].address.clone();
+    let by_service = shop.call("frontend-a", "10.96.0.11", 80, 40);
+    let calls = [
+        ("frontend-b", "orders-0", 8082, 25),
+        ("cart-a", "pay-b", 8081, 31),
+        ("cart-b", "pay-a", 8081, 17),
+        ("orders-1", "orders-0", 8082, 12),
+        ("mail-x", "proxy-3", 9100, 14),
+        ("bare", "orders-1", 8082, 9),
+        ("proxy-3", "cart-b", 8080, 11),
+        ("mail-x", "old", 8083, 13),
+    ];
+    let clients: Vec<Child> =
+        calls.iter().map(|(from, to, port, n)| shop.call(from, &address(to), *port, *n)).collect();
+    let by_service = report(by_service);
+    let mut reports: Vec<Volume> = clients.into_iter().map(report).collect();
+    // The address changes hands in the middle of it all.
+    std::thread::sleep(Duration::from_millis(1500));
+    shop.delete("old", "shop");
+    shop.pod("new", "shop", Some(&cart), 1, 20, 8083);
+    shop.listen("new", 8083);
+    let to_new = shop.call("mail-x", &shop.pods["new"].address, 8083, 21);
+    reports.push(report(to_new));
+
+    // Name, and how the rows should call it.
+    let who: HashMap<&str, [String; 5]> = [
+        ("frontend-a", end("shop", "frontend", "Deployment", "frontend-a", "zone-a")),
+        ("frontend-b", end("shop", "frontend", "Deployment", "frontend-b", "zone-a")),
+        ("cart-a", end("shop", "cart", "Deployment", "cart-a", "zone-a")),
+        ("cart-b", end("shop", "cart", "Deployment", "cart-b", "zone-b")),
+        ("pay-a", end("shop", "pay", "Deployment", "pay-a", "zone-a")),
+        ("pay-b", end("shop", "pay", "Deployment", "pay-b", "zone-b")),
+        ("orders-0", end("shop", "orders", "StatefulSet", "orders-0", "zone-a")),
+        ("orders-1", end("shop", "orders", "StatefulSet", "orders-1", "zone-b")),
+        ("mail-x", end("shop", "mail", "Job", "mail-x", "zone-a")),
+        ("bare", end("shop", "bare", "Pod", "bare", "zone-b")),
+        ("proxy-3", end("infra", "proxy", "DaemonSet", "proxy-3", "zone-b")),
+        ("old", end("shop", "pay", "Deployment", "old", "zone-a")),
+        ("new", end("shop", "cart", "Deployment", "new", "zone-a")),
+    ]
+    .into();
+    let mut expected: Vec<([String; 5], [String; 5], i64, Volume)> = Vec::new();
+    let all = calls
+        .iter()
+        .map(|(from, to, port, _)| (*from, *to, *port))
+        .chain([("mail-x", "new", 8083)]);
+    for ((from, to, port), volume) in all.zip(&reports) {
+        expected.push((who[from].clone(), who[to].clone(), port.into(), *volume));
+    }
+    let statement = "SELECT namespace, workload, workload_kind, pod, zone, \
+        peer_namespace, peer_workload, peer_workload_kind, peer_pod, peer_zone, peer_port, \
+        sum(connects), sum(tx_bytes), sum(rx_bytes) FROM flows WHERE role = 'client' AND peer_port IN \
+        (8080, 8081, 8082, 8083, 9100) AND peer_service IS NULL GROUP BY 1,2,3,4,5,6,7,8,9,10,11";
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let five =
+        |row: &[Value], at: usize| -> [String; 5] { std::array::from_fn(|i| text(&row[at + i])) };
+    let found = |rows: Vec<Vec<Value>>| -> Vec<([String; 5], [String; 5], i64, Volume)> {
+        rows.iter()
+            .map(|row| {
+                let number = |at: usize| row[at].as_i64().unwrap_or(-1);
+                let volume =
+                    Volume { connections: number(11), sent: number(12), received: number(13) };
+                (five(row, 0), five(row, 5), number(10), volume)
+            })
+            .collect()
+    };
+    expected.sort_by_key(|(from, to, port, _)| (from.clone(), to.clone(), *port));
+    let mut last = Vec::new();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while last != expected && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(500));
+        last = found(shop.sql(statement));
+        last.sort_by_key(|(from, to, port, _)| (from.clone(), to.clone(), *port));
+    }
+    assert_eq!(last, expected, "the clients' ends");
+
+    // Through the service: each byte at one of its two backends, and as many as the client says.
+    let rows = shop.sql(
+        "SELECT workload, pod, peer_service, peer_service_address, peer_workload, peer_pod, peer_zone, crossing, \
+         sum(connects), sum(tx_bytes), sum(rx_bytes) FROM flows \
+         WHERE role = 'client' AND peer_service IS NOT NULL GROUP BY 1,2,3,4,5,6,7,8 ORDER BY peer_pod",
+    );
+    let labels = |row: &[Value]| (0..8).map(|at| text(&row[at])).collect::<Vec<_>>();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    let frontend = ["frontend", "frontend-a", "shop/cart", "10.96.0.11", "cart"];
+    let of = |rest: [&str; 3]| {
+        frontend.iter().chain(&rest).map(|text| (*text).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(labels(&rows[0]), of(["cart-a", "zone-a", "same-zone"]));
+    assert_eq!(labels(&rows[1]), of(["cart-b", "zone-b", "cross-zone"]));
+    let sum = |at: usize| rows.iter().map(|row| row[at].as_i64().unwrap()).sum::<i64>();
+    let total = Volume { connections: sum(8), sent: sum(9), received: sum(10) };
+    assert_eq!(total, by_service);
+
+    // The servers' ends say the same; of a client in the host's network they know the node.
+    let rows = shop.sql(
+        "SELECT namespace, workload, workload_kind, pod, zone, peer_namespace, peer_workload, peer_workload_kind, \
+         peer_pod, peer_zone, port, sum(accepts), sum(rx_bytes), sum(tx_bytes) FROM flows \
+         WHERE role = 'server' AND port IN (8080, 8081, 8082, 8083, 9100) GROUP BY 1,2,3,4,5,6,7,8,9,10,11",
+    );
+    let servers = found(rows);
+    for (from, to, port, volume) in &expected {
+        let node = end("", "node3", "Node", "", "zone-b");
+        let from = if from[1] == "proxy" { &node } else { from };
+        let one: Vec<_> =
+            servers.iter().filter(|s| &s.0 == to && &s.1 == from && s.2 == *port).collect();
+        assert_eq!(one.len(), 1, "{from:?} -> {to:?}: {servers:#?}");
+        assert_eq!(one[0].3, *volume, "{from:?} -> {to:?}");
+    }
+    let everything: i64 = servers.iter().map(|s| s.3.sent).sum();
+    let told: i64 = expected.iter().map(|e| e.3.sent).sum::<i64>() + by_service.sent;
+    assert_eq!(everything, told, "no byte is anywhere else");
+
+    // The history of names knows whose the address was.
+    eventually("the history of names", Duration::from_secs(10), || {
+        let rows = shop.sql(
+            "SELECT name, max(until) IS NULL FROM names WHERE kind = 'pod' AND address = '10.244.2.20' \
+             GROUP BY name ORDER BY name",
+        );
+        rows == [vec![json!("new"), json!(true)], vec![json!("old"), json!(false)]]
+    });
+}
