@@ -219,6 +219,15 @@ impl Cluster {
         &self.shape
     }
 
+    /// Namespace, workload, pod, node and address of every end that has a pod.
+    #[allow(dead_code, reason = "a benchmark of names asks for it")]
+    pub(crate) fn pods(&self) -> std::collections::BTreeSet<[&str; 5]> {
+        let ends = self.keys.iter().flatten().flat_map(|key| [&key.local, &key.peer]);
+        ends.filter(|end| !end.pod.is_empty())
+            .map(|end| [&*end.namespace, &*end.workload, &*end.pod, &*end.node, &*end.address])
+            .collect()
+    }
+
     /// What the agent of `node` reports for an interval.
     pub(crate) fn batch(&self, node: usize, interval: u64) -> RecordBatch {
         let mut random = Random::of([self.shape.seed, node as u64 + 1, interval]);

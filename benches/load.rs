@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use weir_wire::Header;
 
 use super::answer::answer;
@@ -40,8 +41,18 @@ struct Made {
 }
 
 /// Makes the batches of every node of a cluster.
+#[allow(dead_code, reason = "a benchmark uses this or the next")]
 pub(crate) fn lanes(shape: Shape, intervals: u64) -> Vec<Arc<Lane>> {
-    let cluster = Arc::new(Cluster::new(shape));
+    lanes_of(Arc::new(Cluster::new(shape)), intervals, |batch| batch)
+}
+
+/// The same of a cluster that is there, each batch changed before it is encoded.
+#[allow(dead_code, reason = "a benchmark uses this or the one before")]
+pub(crate) fn lanes_of(
+    cluster: Arc<Cluster>,
+    intervals: u64,
+    change: fn(RecordBatch) -> RecordBatch,
+) -> Vec<Arc<Lane>> {
     let nodes = cluster.shape().nodes;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let workers: Vec<_> = (0..threads)
@@ -51,7 +62,8 @@ pub(crate) fn lanes(shape: Shape, intervals: u64) -> Vec<Arc<Lane>> {
                 (worker..nodes)
                     .step_by(threads)
                     .map(|node| {
-                        let batches = (0..intervals).map(|i| make(&cluster, node, i)).collect();
+                        let batches =
+                            (0..intervals).map(|i| make(&cluster, node, i, change)).collect();
                         Arc::new(Lane { batches })
                     })
                     .collect::<Vec<_>>()
@@ -61,8 +73,13 @@ pub(crate) fn lanes(shape: Shape, intervals: u64) -> Vec<Arc<Lane>> {
     workers.into_iter().flat_map(|w| w.join().expect("batches are made")).collect()
 }
 
-fn make(cluster: &Cluster, node: usize, interval: u64) -> Made {
-    let batch = cluster.batch(node, interval);
+fn make(
+    cluster: &Cluster,
+    node: usize,
+    interval: u64,
+    change: fn(RecordBatch) -> RecordBatch,
+) -> Made {
+    let batch = change(cluster.batch(node, interval));
     let header = Header {
         agent: format!("node-{node}"),
         boot: BOOT.into(),

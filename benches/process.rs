@@ -63,6 +63,12 @@ impl Server {
         memory_of(self.child.id(), "VmHWM")
     }
 
+    /// Resident set now, bytes.
+    #[allow(dead_code, reason = "not every benchmark asks")]
+    pub(crate) fn memory(&self) -> u64 {
+        memory_of(self.child.id(), "VmRSS")
+    }
+
     /// kill -9.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("kill");

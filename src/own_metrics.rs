@@ -7,6 +7,7 @@ use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use weir_ingest::names::{Kind, Names};
 use weir_ingest::{Metrics, SampleMetrics};
 use weir_query::Database;
 use weir_storage::Store;
@@ -18,6 +19,8 @@ pub(crate) struct IngestMetrics {
     pub(crate) flows: Arc<Metrics>,
     /// Of samples.
     pub(crate) samples: Arc<SampleMetrics>,
+    /// Names of both ends.
+    pub(crate) names: Arc<Names>,
 }
 
 /// Routes of the server's own health: `/metrics`, `/-/healthy`, `/-/ready`.
@@ -53,6 +56,7 @@ fn render(store: &Store, ingest: &IngestMetrics, database: &Database) -> String 
             let _ = writeln!(out, "{name}{braced} {value}");
         }
     }
+    names(&mut out, &ingest.names);
     let name = "weir_index_failures_total";
     family(&mut out, name, "counter", "Label indexes of files that could not be used.");
     let _ = writeln!(out, "{name} {}", database.index_failures());
@@ -108,6 +112,27 @@ fn render(store: &Store, ingest: &IngestMetrics, database: &Database) -> String 
         }
     }
     out
+}
+
+fn names(out: &mut String, names: &Names) {
+    let status = names.status();
+    let name = "weir_names_pods";
+    family(out, name, "gauge", "Pods that are known, those that are gone and remembered included.");
+    let _ = writeln!(out, "{name} {}", names.pods());
+    let listed = Kind::ALL.into_iter().filter(|kind| status.is_listed(*kind)).count();
+    let name = "weir_names_listed";
+    family(out, name, "gauge", "Kinds of objects of the cluster that have been listed, of six.");
+    let _ = writeln!(out, "{name} {listed}");
+    for (name, help, of) in [
+        ("weir_names_lists_total", "Times that objects of the cluster were listed.", true),
+        ("weir_names_failures_total", "Requests about objects of the cluster that failed.", false),
+    ] {
+        family(out, name, "counter", help);
+        for kind in Kind::ALL {
+            let value = if of { status.lists(kind) } else { status.failures(kind) };
+            let _ = writeln!(out, "{name}{{kind=\"{}\"}} {value}", kind.name());
+        }
+    }
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

@@ -159,8 +159,11 @@ fn router(
     tokens: Option<Arc<Tokens>>,
 ) -> Router {
     let samples = SamplesReceiver::beside(&receiver, &settings.samples);
-    let metrics =
-        IngestMetrics { flows: receiver.metrics().clone(), samples: samples.metrics().clone() };
+    let metrics = IngestMetrics {
+        flows: receiver.metrics().clone(),
+        samples: samples.metrics().clone(),
+        names: receiver.names().clone(),
+    };
     let known = samples.metadata().clone();
     let descriptions = Descriptions::new(move |only, tell| {
         known.each(only, |name, metadata| {

@@ -40,7 +40,7 @@ pub(crate) use history::HISTORY;
 pub use history::{HistoryError, SEED, keep_history};
 pub use kubernetes::{KubernetesError, connect, follow};
 pub(crate) use map::Who;
-use map::{Event, Map, who_is_node};
+use map::{Event, Map, Named, who_is_node};
 pub(crate) use record::Place;
 use record::{ContainerId, Protocol, Uid};
 pub use status::{Kind, Status};
@@ -127,8 +127,8 @@ impl Names {
         }
         let found = {
             let mut wanted = self.wanted.lock();
-            let new = events.iter().filter_map(|event| match event {
-                Event::Pod { pod, .. } => Some(pod),
+            let new = events.iter().filter_map(|event| match &event.what {
+                Named::Pod(pod) => Some(pod),
                 _ => None,
             });
             new.fold(false, |found, pod| wanted.found(pod, self.now()) || found)

@@ -15,6 +15,7 @@ use crate::admission::{Admission, Full, is_small};
 use crate::check::{CheckError, check_flows, check_header};
 use crate::enrich::{Enrichment, Unknown};
 use crate::metrics::Metrics;
+use crate::names::Names;
 use crate::rows::{Rows, RowsError};
 use crate::tables::agent_loss_table;
 
@@ -145,6 +146,12 @@ impl Receiver {
     pub fn with(mut self, enrichment: Enrichment) -> Self {
         self.enrichment = enrichment;
         self
+    }
+
+    /// The names that it knows.
+    #[must_use]
+    pub fn names(&self) -> &Arc<Names> {
+        &self.enrichment.names
     }
 
     /// The store that it fills.

@@ -22,7 +22,7 @@ use weir_storage::{Entry, Part, Store};
 use weir_wire::schema::{label_type, time_type};
 
 use super::Names;
-use super::map::{Event, Map};
+use super::map::{Event, Map, Named};
 use super::owner::Owner;
 use super::record::{Address, ContainerId, Node, Pod, Protocol, Service, Uid, address};
 use super::tenure::Since;
@@ -76,6 +76,7 @@ pub enum HistoryError {
 /// One row.
 #[derive(Debug, Default, Clone)]
 struct Row<'a> {
+    seen: i64,
     start: i64,
     until: Option<i64>,
     kind: &'static str,
@@ -99,9 +100,10 @@ fn text(address: Address) -> String {
 }
 
 fn rows_of<'a>(event: &'a Event, map: &'a Map, rows: &mut Vec<Row<'a>>) {
-    let begun = |since: Since, until: Option<i64>| Row { start: since.at, until, ..Row::default() };
-    match event {
-        Event::Pod { pod, until } => {
+    let Event { seen, until, .. } = *event;
+    let begun = |since: Since| Row { seen, start: since.at, until, ..Row::default() };
+    match &event.what {
+        Named::Pod(pod) => {
             let who = map.who_is_pod(pod);
             let containers = pod.containers.iter().map(|(id, name)| format!("{id}={name}"));
             let row = Row {
@@ -115,7 +117,7 @@ fn rows_of<'a>(event: &'a Event, map: &'a Map, rows: &mut Vec<Row<'a>>) {
                 zone: who.zone,
                 region: who.region,
                 containers: containers.collect::<Vec<_>>().join(" "),
-                ..begun(pod.since, *until)
+                ..begun(pod.since)
             };
             let own =
                 pod.addresses.iter().map(|address| Row { address: Some(*address), ..row.clone() });
@@ -131,24 +133,24 @@ fn rows_of<'a>(event: &'a Event, map: &'a Map, rows: &mut Vec<Row<'a>>) {
                 rows.push(row);
             }
         }
-        Event::Node { node, until } => {
+        Named::Node(node) => {
             let row = Row {
                 kind: "node",
                 name: &node.name,
                 node: &node.name,
                 zone: node.zone.as_deref().unwrap_or(""),
                 region: node.region.as_deref().unwrap_or(""),
-                ..begun(node.since, *until)
+                ..begun(node.since)
             };
             let addresses = node.addresses.iter();
             rows.extend(addresses.map(|address| Row { address: Some(*address), ..row.clone() }));
         }
-        Event::Service { service, until } => {
+        Named::Service(service) => {
             let row = Row {
                 kind: "service",
                 namespace: &service.namespace,
                 name: &service.name,
-                ..begun(service.since, *until)
+                ..begun(service.since)
             };
             let places = service.places.iter().map(|(address, port, protocol)| Row {
                 address: Some(*address),
@@ -168,7 +170,7 @@ fn rows_of<'a>(event: &'a Event, map: &'a Map, rows: &mut Vec<Row<'a>>) {
     }
 }
 
-fn batch(rows: &[Row<'_>], now: i64) -> Result<RecordBatch, ArrowError> {
+fn batch(rows: &[Row<'_>]) -> Result<RecordBatch, ArrowError> {
     let times = |of: &dyn Fn(&Row<'_>) -> Option<i64>| -> ArrayRef {
         let times: TimestampMicrosecondArray = rows.iter().map(of).collect();
         Arc::new(times.with_timezone("UTC"))
@@ -196,8 +198,11 @@ fn batch(rows: &[Row<'_>], now: i64) -> Result<RecordBatch, ArrowError> {
         }
         Arc::new(builder.finish())
     };
-    let mut columns =
-        vec![times(&|_| Some(now)), times(&|row| Some(row.start.max(0))), times(&|row| row.until)];
+    let mut columns = vec![
+        times(&|row| Some(row.seen.max(0))),
+        times(&|row| Some(row.start.max(0))),
+        times(&|row| row.until),
+    ];
     columns.extend(LABELS.map(label));
     let ports: Int32Array = rows.iter().map(|row| row.port.map(i32::from)).collect();
     columns.push(Arc::new(ports));
@@ -217,14 +222,14 @@ pub async fn keep_history(names: Arc<Names>, store: Arc<Store>) {
         if day != Some(now.div_euclid(DAY)) {
             // What a start has read back has been told today, or will be with the list of the cluster.
             if day.is_some() {
-                waiting.extend(names.map.read().current());
+                waiting.extend(names.map.read().current(now));
             }
             day = Some(now.div_euclid(DAY));
         }
         waiting.append(&mut names.events.lock());
         while !waiting.is_empty() {
             let some = waiting.len().min(ROWS);
-            match write(&names, &store, waiting.get(..some).unwrap_or(&[]), now).await {
+            match write(&names, &store, waiting.get(..some).unwrap_or(&[])).await {
                 Ok(()) => {
                     waiting.drain(..some);
                     if std::mem::take(&mut failing) {
@@ -246,17 +251,12 @@ pub async fn keep_history(names: Arc<Names>, store: Arc<Store>) {
     }
 }
 
-async fn write(
-    names: &Names,
-    store: &Store,
-    events: &[Event],
-    now: i64,
-) -> Result<(), HistoryError> {
+async fn write(names: &Names, store: &Store, events: &[Event]) -> Result<(), HistoryError> {
     let batch = {
         let map = names.map.read();
         let mut rows = Vec::with_capacity(events.len());
         events.iter().for_each(|event| rows_of(event, &map, &mut rows));
-        batch(&rows, now)?
+        batch(&rows)?
     };
     if batch.num_rows() == 0 {
         return Ok(());

@@ -36,10 +36,20 @@ pub(crate) struct Who<'a> {
 
 /// Something that began, changed or ended: a row of the history of names.
 #[derive(Debug, Clone)]
-pub(super) enum Event {
-    Pod { pod: Arc<Pod>, until: Option<i64> },
-    Node { node: Arc<Node>, until: Option<i64> },
-    Service { service: Arc<Service>, until: Option<i64> },
+pub(super) struct Event {
+    /// When it was seen, microseconds since the Unix epoch.
+    pub(super) seen: i64,
+    pub(super) what: Named,
+    /// When it ended; nothing of what is still there.
+    pub(super) until: Option<i64>,
+}
+
+/// What has a name.
+#[derive(Debug, Clone)]
+pub(super) enum Named {
+    Pod(Arc<Pod>),
+    Node(Arc<Node>),
+    Service(Arc<Service>),
 }
 
 #[derive(Debug)]
@@ -134,7 +144,7 @@ impl Map {
             self.hashes.insert(hash, pod.uid);
         }
         if pod.is_up() {
-            self.events.push(Event::Pod { pod: Arc::clone(&pod), until: pod.until });
+            self.tell(now, Named::Pod(Arc::clone(&pod)), pod.until);
         }
         self.pods.insert(pod.uid, Known { pod, gone: false });
     }
@@ -148,7 +158,7 @@ impl Map {
         give_up(&mut self.addresses, &pod, &pod.addresses, until);
         give_up(&mut self.places, &pod, &pod.places, until);
         if pod.until.is_none() && pod.is_up() {
-            self.events.push(Event::Pod { pod, until: Some(until) });
+            self.tell(now, Named::Pod(pod), Some(until));
         }
         self.gone.push_back((now, uid));
         self.forget_old(now);
@@ -191,7 +201,7 @@ impl Map {
         let had: &[_] = before.as_ref().map_or(&[], |before| &before.addresses);
         let (before, has) = (before.as_ref(), &node.addresses);
         hand_over(&mut self.node_addresses, (before, had), (&node, has), node.since, now);
-        self.events.push(Event::Node { node: Arc::clone(&node), until: None });
+        self.tell(now, Named::Node(Arc::clone(&node)), None);
         self.nodes.insert(Arc::clone(&node.name), node);
     }
 
@@ -200,7 +210,7 @@ impl Map {
         let Some(node) = self.nodes.get(name).cloned() else { return };
         give_up(&mut self.node_addresses, &node, &node.addresses, now);
         self.gone_nodes.push_back(Arc::clone(&node.name));
-        self.events.push(Event::Node { node, until: Some(now) });
+        self.tell(now, Named::Node(Arc::clone(&node)), Some(now));
         if self.gone_nodes.len() > MAX_GONE_NODES
             && let Some(oldest) = self.gone_nodes.pop_front()
             && !self.gone_nodes.contains(&oldest)
@@ -243,14 +253,14 @@ impl Map {
     /// A service is there, or has changed.
     pub(super) fn apply_service(&mut self, service: Service, now: i64) {
         if let Some(service) = self.services.apply(service, now) {
-            self.events.push(Event::Service { service, until: None });
+            self.tell(now, Named::Service(service), None);
         }
     }
 
     /// A service is gone.
     pub(super) fn delete_service(&mut self, full_name: &str, now: i64) {
         if let Some(service) = self.services.delete(full_name, now) {
-            self.events.push(Event::Service { service, until: Some(now) });
+            self.tell(now, Named::Service(service), Some(now));
         }
     }
 
@@ -283,18 +293,21 @@ impl Map {
     }
 
     /// All that is there now, as if it had just begun.
-    pub(super) fn current(&self) -> Vec<Event> {
-        let pods = self.pods.values().filter(|known| !known.gone && known.pod.until.is_none());
-        let pods = pods.map(|known| Event::Pod { pod: Arc::clone(&known.pod), until: None });
-        let nodes = self.nodes.values().cloned().map(|node| Event::Node { node, until: None });
-        let services = self
-            .services
-            .all()
-            .map(|service| Event::Service { service: Arc::clone(service), until: None });
-        pods.filter(|event| matches!(event, Event::Pod { pod, .. } if pod.is_up()))
-            .chain(nodes)
+    pub(super) fn current(&self, now: i64) -> Vec<Event> {
+        let is_there =
+            |known: &&Known| !known.gone && known.pod.until.is_none() && known.pod.is_up();
+        let pods =
+            self.pods.values().filter(is_there).map(|known| Named::Pod(Arc::clone(&known.pod)));
+        let nodes = self.nodes.values().filter(|node| self.is_up(node)).cloned().map(Named::Node);
+        let services = self.services.all().cloned().map(Named::Service);
+        pods.chain(nodes)
             .chain(services)
+            .map(|what| Event { seen: now, what, until: None })
             .collect()
+    }
+
+    fn tell(&mut self, seen: i64, what: Named, until: Option<i64>) {
+        self.events.push(Event { seen, what, until });
     }
 
     /// The pod of a uid, or of the kubelet's own name for a static one.

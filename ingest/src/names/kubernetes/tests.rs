@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::fake::Fake;
 use super::follow;
+use crate::names::map::Named;
 use crate::names::{Kind, Names};
 
 const PODS: &str = "/api/v1/pods";
@@ -153,9 +154,10 @@ async fn objects_are_followed_through_expiry_breaks_and_old_news() {
     rig.until("a new list", |rig| rig.fake.lists(PODS) > lists).await;
     rig.fake.apply(PODS, pod(2004, "last", "10.244.9.3"));
     rig.until("what came after it", |rig| rig.pod_at("10.244.9.3") == "last").await;
-    let current = rig.names.map.read().current();
+    let current = rig.names.map.read().current(rig.names.now());
     let is_there = |name: &str| {
-        current.iter().any(|event| matches!(event, super::super::map::Event::Pod { pod, .. } if &*pod.name == name))
+        let is = |what: &Named| matches!(what, Named::Pod(pod) if &*pod.name == name);
+        current.iter().any(|event| is(&event.what))
     };
     assert!(!is_there("cart-5f9c-00002") && is_there("cart-5f9c-00003"));
     assert!(rig.names.status().lists(Kind::Pods) >= 2);
