@@ -14,6 +14,7 @@ mod column;
 mod crossing;
 mod ends;
 mod intervals;
+mod learn;
 mod places;
 
 use std::sync::Arc;
@@ -61,6 +62,11 @@ impl Enrichment {
         let batch = self.places.enrich(batch)?;
         let batch = self.names.enrich(batch, unknown)?;
         crossing::enrich(batch, &self.places)
+    }
+
+    /// Takes over what rows that have been enriched tell of the hosts that they come from.
+    pub(crate) fn learn(&self, batch: &RecordBatch) {
+        self.names.learn(batch);
     }
 }
 

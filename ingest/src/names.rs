@@ -5,6 +5,7 @@
 //! [`record`]       what is kept of each of them      [`text`]      shared texts
 //! [`tenure`]       who had something when            [`owner`]     from a pod to what somebody wrote
 //! [`map`]          all of it together                [`services`]  services by all that can be dialled
+//! [`hosts`]        hosts and what runs on them, as rows tell
 //! [`wanted`]       what rows have asked for in vain
 //! [`history`]      the table `names`, and what a start reads back from it
 //! ```
@@ -16,6 +17,7 @@
 //! the name; while its rows are in memory they get it when it comes ([`crate::repair`]).
 
 mod history;
+mod hosts;
 mod kubernetes;
 mod map;
 mod owner;
@@ -26,6 +28,7 @@ mod tenure;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod told;
 mod wanted;
 
 use std::net::IpAddr;
@@ -38,6 +41,7 @@ use tokio::sync::futures::Notified;
 
 pub(crate) use history::HISTORY;
 pub use history::{HistoryError, SEED, keep_history};
+use hosts::Worker;
 pub use kubernetes::{KubernetesError, connect, follow};
 pub(crate) use map::Who;
 use map::{Event, Map, Named, who_is_node};
@@ -151,6 +155,23 @@ impl Names {
         (!map.is_empty()).then_some(Lookup(map))
     }
 
+    /// Takes over what rows tell of the hosts that they come from.
+    pub(crate) fn hear(&self, all: &[Told<'_>]) {
+        // Nearly always there is nothing new.
+        if self.map.read().has_heard(all) {
+            return;
+        }
+        let mut new = Vec::new();
+        self.change(|map| all.iter().for_each(|told| map.hear(told, &mut new)));
+        let now = self.now();
+        let mut wanted = self.wanted.lock();
+        let found = new.into_iter().fold(false, |found, key| wanted.came(key, now) || found);
+        drop(wanted);
+        if found {
+            self.found.notify_one();
+        }
+    }
+
     /// Resolves once names have come, counted from the call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
@@ -189,6 +210,7 @@ impl Names {
     }
 }
 
+pub(crate) use told::Told;
 pub(crate) use wanted::Found;
 
 /// The names of one moment.
@@ -227,10 +249,23 @@ impl Lookup<'_> {
         self.0.node(name).map(who_is_node)
     }
 
-    /// The pod in its node's network that listened somewhere.
-    pub(crate) fn host_pod_at(&self, place: Place, start: i64, end: i64) -> Option<Who<'_>> {
-        let pod = self.0.host_pod_at(place, start, end)?;
-        Some(self.0.who_is_pod(pod))
+    /// Who listened at an address of a node or host; and if what an agent says itself counts for more.
+    pub(crate) fn on_host(&self, place: Place, start: i64, end: i64) -> Option<(Who<'_>, bool)> {
+        if let Some(pod) = self.0.host_pod_at(place, start, end) {
+            return Some((self.0.who_is_pod(pod), false));
+        }
+        let worker = self.0.hosts.server(place, start, end)?;
+        Some((self.who_is_worker(worker), true))
+    }
+
+    /// Who talked from a host's address to a place, if it was one.
+    pub(crate) fn caller(&self, from: &str, to: Place, start: i64) -> Option<Who<'_>> {
+        self.0.hosts.caller(parse(from)?, to, start).map(|worker| self.who_is_worker(worker))
+    }
+
+    fn who_is_worker<'a>(&'a self, worker: &'a Worker) -> Who<'a> {
+        let host = self.0.node(&worker.host).map(who_is_node).unwrap_or_default();
+        Who { workload: &worker.workload, workload_kind: &worker.kind, node: &worker.host, ..host }
     }
 
     /// An address with port and protocol; nothing for a protocol without ports.
@@ -290,14 +325,14 @@ impl Lookup<'_> {
         self.0.services().has_endpoints()
     }
 
-    /// Pods are known: an address inside that is not may become known.
-    pub(crate) fn follows_pods(&self) -> bool {
-        self.0.pods() > 0
+    /// An address that nobody has may become somebody's: of a pod, or of a host that tells of itself.
+    pub(crate) fn may_name(&self, address: &str) -> bool {
+        !self.0.hosts.is_empty() || (self.0.pods() > 0 && is_inside(address))
     }
 }
 
 /// An address that may be inside of a cluster: of those that nobody routes, but for those of one link or host.
-pub(crate) fn is_inside(address: &str) -> bool {
+fn is_inside(address: &str) -> bool {
     match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => {
             ip.is_private() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)

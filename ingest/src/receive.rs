@@ -202,6 +202,7 @@ impl Receiver {
         let Checked { header, rows, loss, loss_ipc } = checked;
         let Rows { flows, count: rows, unknown, .. } = rows;
         let flows = self.named(flows, &unknown).await?;
+        flows.iter().for_each(|batch| self.enrichment.learn(batch));
         let sequence = header.sequence;
         let entry = Entry {
             source: Some(Source { agent: header.agent, boot: header.boot, sequence }),

@@ -15,16 +15,18 @@ use foldhash::fast::RandomState;
 use super::column::{Column, Number, Over, replace};
 use super::intervals::{Interval, Intervals};
 use super::places::EXTERNAL;
-use crate::names::{Lookup, Names, Place, Who, is_inside};
+use crate::names::{Lookup, Names, Place, Who};
 
 const CLUSTER: &str = "cluster";
+/// The kind of workload of a peer of which only the node is known.
+const NODE: &str = "Node";
 
 /// Pods and addresses of a batch that ought to have a name and have none yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unknown {
     /// Uids of pods.
     pub(crate) pods: Vec<String>,
-    /// Addresses that are private, and so may be of the cluster.
+    /// Addresses that may be somebody's.
     pub(crate) addresses: Vec<String>,
 }
 
@@ -87,14 +89,14 @@ impl<K: Copy + Eq + Hash, V: Copy> Once<K, V> {
 }
 
 /// Ports of a batch's rows.
-struct Ports<'a>(Option<&'a arrow::array::Int32Array>);
+pub(super) struct Ports<'a>(Option<&'a arrow::array::Int32Array>);
 
 impl<'a> Ports<'a> {
-    fn of(batch: &'a RecordBatch, name: &str) -> Self {
+    pub(super) fn of(batch: &'a RecordBatch, name: &str) -> Self {
         Self(batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int32Type>()))
     }
 
-    fn get(&self, row: usize) -> u16 {
+    pub(super) fn get(&self, row: usize) -> u16 {
         let port = self.0.filter(|ports| ports.is_valid(row)).map(|ports| ports.value(row));
         port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0)
     }
@@ -283,7 +285,7 @@ impl<'a> Peers<'a, '_> {
             if lookup.service_at(text, None, start, end).is_some() {
                 return Some(At::Service);
             }
-            if lookup.follows_pods() && is_inside(text) {
+            if lookup.may_name(text) {
                 inside.push(text);
             }
             None
@@ -292,7 +294,10 @@ impl<'a> Peers<'a, '_> {
         let named = Column::of(batch, "peer_namespace");
         let ports = Ports::of(batch, "peer_port");
         let protocols = Column::of(batch, "protocol");
-        let mut host_pods: Once<(usize, u16, usize, usize), Whose> = Once::new();
+        let mut on_hosts: Once<(usize, u16, usize, usize), Whose> = Once::new();
+        let mut callers: Once<(usize, usize, u16, usize, usize), Whose> = Once::new();
+        let own = (Column::of(batch, "address"), Ports::of(batch, "port"));
+        let mut nobody_yet: Vec<&str> = Vec::new();
         let whose: Vec<Whose> = (0..rows)
             .map(|row| {
                 if named.is_some_and(|named| named.get(row).is_some()) {
@@ -305,24 +310,46 @@ impl<'a> Peers<'a, '_> {
                 match of_row(&by_address, addresses, intervals, row) {
                     Some(At::Pod(whose)) => whose,
                     Some(At::Node(node)) => {
-                        let key = addresses.and_then(|c| c.key(row)).unwrap_or(usize::MAX);
-                        let protocol = protocols.and_then(|c| c.key(row)).unwrap_or(usize::MAX);
-                        let port = ports.get(row);
-                        if port == 0 {
-                            return node;
+                        let number = |column: Option<Column<'_>>| {
+                            column.and_then(|c| c.key(row)).unwrap_or(usize::MAX)
+                        };
+                        let (key, protocol) = (number(addresses), number(protocols));
+                        let (port, own_port) = (ports.get(row), own.1.get(row));
+                        let interval = intervals.number(row);
+                        if port > 0 {
+                            return on_hosts.get((key, port, protocol, interval), || {
+                                let place = self.place(addresses, port, protocols, row);
+                                let (start, end) = intervals.get(row);
+                                let on_host = place.and_then(|at| lookup.on_host(at, start, end));
+                                let Some((who, weak)) = on_host else {
+                                    nobody_yet.extend(addresses.and_then(|c| c.get(row)));
+                                    return node;
+                                };
+                                everyone.add(Some(who), weak)
+                            });
                         }
-                        let key = (key, port, protocol, intervals.number(row));
-                        host_pods.get(key, || {
-                            let place = self.place(addresses, port, protocols, row);
-                            let (start, end) = intervals.get(row);
-                            let pod = place.and_then(|at| lookup.host_pod_at(at, start, end));
-                            pod.map_or(node, |pod| everyone.add(Some(pod), false))
+                        let key = (key, number(own.0), own_port, protocol, interval);
+                        callers.get(key, || {
+                            let place = self.place(own.0, own_port, protocols, row);
+                            let from = addresses.and_then(|c| c.get(row));
+                            let (start, _) = intervals.get(row);
+                            let caller = place
+                                .zip(from)
+                                .and_then(|(to, from)| lookup.caller(from, to, start));
+                            let Some(who) = caller else {
+                                nobody_yet.extend(from);
+                                return node;
+                            };
+                            everyone.add(Some(who), true)
                         })
                     }
                     Some(At::Service) | None => 0,
                 }
             })
             .collect();
+        nobody_yet.sort_unstable();
+        nobody_yet.dedup();
+        unknown.addresses.extend(nobody_yet.into_iter().map(str::to_owned));
         let services = self.services(addresses, &by_address, &whose)?;
         let mut columns = self.write(&everyone, &whose, &services)?;
         columns.extend(containers(batch, "peer_container", lookup)?);
@@ -466,9 +493,15 @@ impl<'a> Peers<'a, '_> {
         }
         if !everyone.is_nobody() {
             let workloads = Column::of(batch, "peer_workload");
-            // What the agent saw on its own host says more than the host's name.
+            let kinds = Column::of(batch, "peer_workload_kind");
+            let is_node = kinds.map(|kinds| kinds.each(|text| Some(text == NODE)));
+            // What the agent saw on its own host says more than what others say of it, or than the host's name.
             let agent_knows = |row: usize| {
-                everyone.is_weak(of(row)) && workloads.is_some_and(|w| w.get(row).is_some())
+                let kind = kinds.and_then(|kinds| kinds.key(row)).zip(is_node.as_ref());
+                let is_node = kind.and_then(|(key, is_node)| *is_node.get(key)?).unwrap_or(false);
+                everyone.is_weak(of(row))
+                    && !is_node
+                    && workloads.is_some_and(|w| w.get(row).is_some())
             };
             let mut write =
                 |name, fill: bool, text: fn(&Who<'a>) -> &'a str| -> Result<(), ArrowError> {

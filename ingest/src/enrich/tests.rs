@@ -285,3 +285,63 @@ fn what_a_sender_says_stays_and_what_is_not_known_is_told() {
     assert_eq!(unknown.addresses, ["10.244.9.9"]);
     assert_eq!(labels(&batch, 2, ["peer_scope", "crossing"]), ["external", "internet"]);
 }
+
+/// A host's row.
+fn of_host<'a>(
+    host: &'a str,
+    address: &'a str,
+    workload: &'a str,
+    peer: &'a str,
+    (role, port, peer_port): (&'a str, &'a str, &'a str),
+) -> Row<'a> {
+    vec![
+        ("node", host),
+        ("address", address),
+        ("workload", workload),
+        ("workload_kind", "SystemdUnit"),
+        ("peer_address", peer),
+        ("port", port),
+        ("peer_port", peer_port),
+        ("protocol", "tcp"),
+        ("role", role),
+        ("peer_scope", "external"),
+    ]
+}
+
+#[test]
+fn hosts_without_a_cluster_name_each_other() {
+    let cluster = Cluster::new();
+    let enrichment = Enrichment { places: Places::shipped(), names: Arc::clone(&cluster.names) };
+    let tell = |row: Row<'_>| {
+        let mut unknown = Unknown::default();
+        let batch = enrichment.enrich(batch(&[(200, 210, row)]), &mut unknown).unwrap();
+        enrichment.learn(&batch);
+        (labels(&batch, 0, PEER), unknown.addresses)
+    };
+    let client = || of_host("web1", "203.0.113.1", "nginx", "203.0.113.2", ("client", "0", "5432"));
+    let server =
+        || of_host("db1", "203.0.113.2", "postgresql", "203.0.113.1", ("server", "5432", "0"));
+    let (peer, unknown) = tell(client());
+    assert_eq!(peer, ["", "", "", "", "", "external"], "nothing has been told yet");
+    assert!(unknown.is_empty());
+    let (peer, _) = tell(server());
+    assert_eq!(peer, ["", "nginx", "SystemdUnit", "", "web1", "cluster"]);
+    let (peer, _) = tell(client());
+    assert_eq!(peer, ["", "postgresql", "SystemdUnit", "", "db1", "cluster"]);
+    // A port at which nobody has answered yet: the host is known.
+    let (peer, unknown) =
+        tell(of_host("web1", "203.0.113.1", "nginx", "203.0.113.2", ("client", "0", "22")));
+    assert_eq!(peer, ["", "db1", "Node", "", "db1", "cluster"]);
+    assert_eq!(unknown, ["203.0.113.2"]);
+    // Two of one host call the same: which of them a row is of, nobody can tell.
+    tell(of_host("web1", "203.0.113.1", "cron", "203.0.113.2", ("client", "0", "5432")));
+    let (peer, _) = tell(server());
+    assert_eq!(peer, ["", "web1", "Node", "", "web1", "cluster"]);
+    // A bridge that every host has is nobody's.
+    for host in ["web1", "db1", "web1", "db1"] {
+        tell(of_host(host, "172.17.0.2", "app", "203.0.113.9", ("client", "0", "80")));
+    }
+    let (peer, _) =
+        tell(of_host("web1", "203.0.113.1", "nginx", "172.17.0.2", ("client", "0", "80")));
+    assert_eq!(peer[4], "", "{peer:?}");
+}

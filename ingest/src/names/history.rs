@@ -324,7 +324,7 @@ fn restore(map: &mut Map, key: &str, told: &Told, ends: bool, at: i64) {
             let addresses = told.places.iter().filter_map(|(address, _)| *address).collect();
             let (zone, region) = (optional(&told.zone, map), optional(&told.region, map));
             let name = map.texts.one(&told.name);
-            map.apply_node(Node { name, zone, region, addresses, since }, at);
+            map.apply_node(Node { name, zone, region, addresses, since, learned: true }, at);
         }
         "service" if ends => map.delete_service(&format!("{}/{}", told.namespace, told.name), at),
         "service" => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::hosts::{Claimed, Hosts};
 use super::owner::{Owner, Owners};
 use super::record::{Address, ContainerId, Node, Place, Pod, Service, Uid};
 use super::services::Services;
@@ -15,6 +16,8 @@ use super::text::{Text, Texts};
 
 /// Pods that are gone and still remembered, at most.
 const MAX_GONE: usize = 200_000;
+/// Addresses of one host that are told by its rows, at most.
+const MAX_HOST_ADDRESSES: usize = 256;
 /// Nodes that are gone and still remembered, at most.
 const MAX_GONE_NODES: usize = 10_000;
 /// For how long pods are, microseconds: rows wait in an agent's spool while the server is away.
@@ -75,6 +78,7 @@ pub(super) struct Map {
     node_addresses: ByKey<Address, Node>,
     gone_nodes: VecDeque<Text>,
     services: Services,
+    pub(super) hosts: Hosts,
     events: Vec<Event>,
 }
 
@@ -203,6 +207,46 @@ impl Map {
         hand_over(&mut self.node_addresses, (before, had), (&node, has), node.since, now);
         self.tell(now, Named::Node(Arc::clone(&node)), None);
         self.nodes.insert(Arc::clone(&node.name), node);
+    }
+
+    /// An address is a host's, by its own rows; of nodes that the cluster's API tells of, it knows better. True if that
+    /// was not known.
+    pub(super) fn apply_host(
+        &mut self,
+        (name, zone, region): (&str, Option<&str>, Option<&str>),
+        address: Address,
+        at: i64,
+    ) -> bool {
+        let name = self.texts.one(name);
+        let before = self.nodes.get(&name).cloned();
+        if before.as_ref().is_some_and(|node| !node.learned) {
+            return false;
+        }
+        let mut addresses = before.map_or_else(Vec::new, |node| node.addresses.clone());
+        match self.hosts.claim(address, &name, at) {
+            Claimed::Same => return false,
+            Claimed::Disputed => {
+                if let Some(holder) =
+                    self.node_addresses.get(&address).and_then(Tenures::current).cloned()
+                {
+                    forget(&mut self.node_addresses, &holder, &[address]);
+                }
+                return false;
+            }
+            Claimed::New if addresses.contains(&address) => {
+                addresses.retain(|known| *known != address)
+            }
+            Claimed::New => {}
+        }
+        addresses.push(address);
+        if addresses.len() > MAX_HOST_ADDRESSES {
+            addresses.remove(0);
+        }
+        let mut text = |text: Option<&str>| text.map(|text| self.texts.one(text));
+        let (zone, region) = (text(zone), text(region));
+        let since = Since { at, exact: true };
+        self.apply_node(Node { name, zone, region, addresses, since, learned: true }, at);
+        true
     }
 
     /// A node is gone; its name still tells its zone.

@@ -135,6 +135,8 @@ pub(super) struct Node {
     pub(super) region: Option<Text>,
     pub(super) addresses: Vec<Address>,
     pub(super) since: Since,
+    /// Known by its own rows alone.
+    pub(super) learned: bool,
 }
 
 /// One service.

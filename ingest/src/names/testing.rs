@@ -43,6 +43,7 @@ impl Cluster {
                 region: Some(map.texts.one(region)),
                 addresses: vec![ip(at)],
                 since: Since { at: 0, exact: false },
+                learned: false,
             };
             map.apply_node(node, 0);
         });

@@ -88,6 +88,15 @@ impl Wanted {
         })
     }
 
+    /// An address has become somebody's, or its holder known better; true if that was wanted.
+    pub(super) fn came(&mut self, key: Key, now: i64) -> bool {
+        let was = self.wanted.remove(&key).is_some();
+        if was {
+            self.found.insert(key, now);
+        }
+        was
+    }
+
     /// What has come; each for a few seconds, as rows may be on their way.
     pub(super) fn take_found(&mut self, now: i64) -> Found {
         let keys = self.found.keys().copied().collect();

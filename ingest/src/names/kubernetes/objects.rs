@@ -192,7 +192,7 @@ pub(super) fn node(object: &NodeObject, texts: &mut Texts) -> Option<Node> {
     // Host names and names in DNS are no addresses.
     let addresses = addresses.filter_map(|a| parse(&a.address)).collect();
     let name = texts.one(meta.name.as_deref()?);
-    Some(Node { name, zone, region, addresses, since: created(meta) })
+    Some(Node { name, zone, region, addresses, since: created(meta), learned: false })
 }
 
 fn created(meta: &ObjectMeta) -> Since {
