@@ -43,10 +43,10 @@ struct Shop {
 }
 
 /// Starts the server in the network of the control plane, and waits until it listens.
-fn serve(cluster: &Cluster, data: &Path, options: &[&str]) -> (Background, Client) {
+fn serve(cluster: &Cluster, data: &Path, port: u16, options: &[&str]) -> (Background, Client) {
     let mut child = cluster
         .in_plane(Path::new(WEIR))
-        .args(["serve", "--insecure", "--listen", "172.30.0.254:9470", "--data"])
+        .args(["serve", "--insecure", "--listen", &format!("172.30.0.254:{port}"), "--data"])
         .arg(data)
         .args(options)
         .env("WEIR_LOG", "warn")
@@ -68,6 +68,35 @@ fn serve(cluster: &Cluster, data: &Path, options: &[&str]) -> (Background, Clien
     }
 }
 
+/// An agent on each node.
+fn agents(cluster: &Cluster, url: &str, folder: &Path) -> Vec<Background> {
+    let agent = Path::new(WEIR).with_file_name("weir-agent");
+    assert!(agent.exists(), "{} is not there: cargo build -p weir-agent", agent.display());
+    let agent = agent.display().to_string();
+    let start = |node: &rig::Node| {
+        let spool = folder.join("spools").join(&node.name).display().to_string();
+        let zone = format!("zone-of-{}", node.name);
+        let command = [
+            &agent,
+            "--server",
+            url,
+            "--node",
+            &node.name,
+            "--interval",
+            "1s",
+            "--listen",
+            "off",
+            "--no-samples",
+            "--spool",
+            &spool,
+        ];
+        // The cluster's API knows zones; without one, the agent is told.
+        let zone = if url.ends_with(":9470") { vec![] } else { vec!["--zone", &zone] };
+        Background(node.command(&[&command[..], &zone].concat()).spawn().unwrap())
+    };
+    cluster.nodes.iter().map(start).collect()
+}
+
 impl Shop {
     fn open() -> Option<Self> {
         if let Some(reason) = rig::missing() {
@@ -81,8 +110,6 @@ impl Shop {
                 return None;
             }
         };
-        let agent = Path::new(WEIR).with_file_name("weir-agent");
-        assert!(agent.exists(), "{} is not there: cargo build -p weir-agent", agent.display());
         let cluster = Cluster::build();
         let plane = Plane::start(&cluster, &bin);
         let data = tempfile::tempdir().unwrap();
@@ -100,28 +127,8 @@ impl Shop {
         plane.create(&cluster, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding);
         let kubeconfig = plane.kubeconfig().display().to_string();
         let options = ["--kubeconfig", &kubeconfig, "--flush-interval", "20s"];
-        let (server, client) = serve(&cluster, data.path(), &options);
-        let spools = data.path().join("spools");
-        let agents = cluster.nodes.iter().map(|node| {
-            let spool = spools.join(&node.name).display().to_string();
-            let agent = agent.display().to_string();
-            let command = [
-                &agent,
-                "--server",
-                &client.url,
-                "--node",
-                &node.name,
-                "--interval",
-                "1s",
-                "--listen",
-                "off",
-                "--no-samples",
-                "--spool",
-                &spool,
-            ];
-            Background(node.command(&command).spawn().unwrap())
-        });
-        let agents = agents.collect();
+        let (server, client) = serve(&cluster, data.path(), 9470, &options);
+        let agents = agents(&cluster, &client.url, data.path());
         let mut shop = Self {
             _agents: agents,
             _server: server,
@@ -445,4 +452,114 @@ fn every_byte_has_the_right_names() {
         );
         rows == [vec![json!("new"), json!(true)], vec![json!("old"), json!(false)]]
     });
+}
+
+/// A fleet of plain hosts: nothing but agents and the server, and no configuration.
+#[test]
+fn hosts_name_each_other() {
+    if let Some(reason) = rig::missing() {
+        return skip(reason);
+    }
+    let cluster = Cluster::build();
+    let data = tempfile::tempdir().unwrap();
+    let (_server, client) = serve(&cluster, data.path(), 9471, &["--flush-interval", "20s"]);
+    let _agents = agents(&cluster, &client.url, data.path());
+    eventually("three agents that measure", Duration::from_secs(20), || {
+        let agents = cluster.enter(|| client.sql("SELECT count(DISTINCT agent) FROM agent_loss"));
+        agents == [vec![json!(3)]]
+    });
+    let database = cluster.unit(1, "database");
+    let mut listening = database.start(&["python3", SCRIPT, "server", &database.address, "5432"]);
+    let mut line = String::new();
+    BufReader::new(listening.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    std::thread::spawn(move || listening.wait());
+    let call = |node: usize, unit: &str, count: &str| {
+        let unit = cluster.unit(node, unit);
+        unit.start(&["python3", SCRIPT, "client", &database.address, "5432", count, "3"])
+    };
+    let (shop, report_job) = (call(0, "shop", "30"), call(2, "report", "12"));
+    let (shop, job) = (report(shop), report(report_job));
+    let told = |role: &str, port: &str| {
+        let statement = format!(
+            "SELECT node, workload, zone, peer_node, peer_workload, peer_workload_kind, peer_zone, peer_scope, crossing, \
+             sum(connects) + sum(accepts), sum(tx_bytes), sum(rx_bytes) FROM flows \
+             WHERE role = '{role}' AND {port} = 5432 GROUP BY 1,2,3,4,5,6,7,8,9 ORDER BY node, peer_node"
+        );
+        cluster.enter(|| client.sql(&statement))
+    };
+    let row = |texts: [&str; 9], volume: Volume| -> Vec<Value> {
+        let numbers = [volume.connections, volume.sent, volume.received].map(Value::from);
+        texts.iter().map(|text| json!(text)).chain(numbers).collect()
+    };
+    let other = |volume: Volume| Volume { sent: volume.received, received: volume.sent, ..volume };
+    let unit = "SystemdUnit";
+    let clients = vec![
+        row(
+            [
+                "node1",
+                "shop",
+                "zone-of-node1",
+                "node2",
+                "database",
+                unit,
+                "zone-of-node2",
+                "cluster",
+                "cross-zone",
+            ],
+            shop,
+        ),
+        row(
+            [
+                "node3",
+                "report",
+                "zone-of-node3",
+                "node2",
+                "database",
+                unit,
+                "zone-of-node2",
+                "cluster",
+                "cross-zone",
+            ],
+            job,
+        ),
+    ];
+    let servers = vec![
+        row(
+            [
+                "node2",
+                "database",
+                "zone-of-node2",
+                "node1",
+                "shop",
+                unit,
+                "zone-of-node1",
+                "cluster",
+                "cross-zone",
+            ],
+            other(shop),
+        ),
+        row(
+            [
+                "node2",
+                "database",
+                "zone-of-node2",
+                "node3",
+                "report",
+                unit,
+                "zone-of-node3",
+                "cluster",
+                "cross-zone",
+            ],
+            other(job),
+        ),
+    ];
+    let deadline = std::time::Instant::now() + Duration::from_secs(15);
+    let is_right = || {
+        (told("client", "peer_port"), told("server", "port")) == (clients.clone(), servers.clone())
+    };
+    while !is_right() && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(told("client", "peer_port"), clients);
+    assert_eq!(told("server", "port"), servers);
 }

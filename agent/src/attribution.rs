@@ -17,6 +17,7 @@
 //! `external`: a private range alone does not make them part of a cluster; the server's enrichment
 //! may know better.
 
+mod cgroup_handle;
 pub mod cgroup_path;
 mod cgroups;
 mod host;
@@ -133,6 +134,8 @@ struct Unowned {
 pub struct Attribution {
     workloads: Workloads,
     cgroups: Cgroups,
+    /// Processes have the same numbers here as in the kernel's programs.
+    sees_all_processes: bool,
     holders: Holders,
     processes: HashMap<(u32, u64), Arc<Workload>>,
     /// Processes that were looked at since the last collection. A process may make thousands of sockets in
@@ -161,6 +164,7 @@ impl Attribution {
         Self {
             workloads: Workloads::default(),
             cgroups: Cgroups::new(),
+            sees_all_processes: process::in_initial_namespace(),
             holders: Holders::default(),
             processes: HashMap::new(),
             looked_at: HashMap::new(),
@@ -200,7 +204,7 @@ impl Attribution {
         if is_of_one_host(socket.local.ip()) {
             self.host.insert(socket.local.ip());
         }
-        self.remember_translation(socket, translate);
+        self.translate(socket, translate);
         let pair = Pair::of(socket);
         match self.resolve(socket) {
             Some(local) => self.remember_pair(pair, socket.role, &local, socket.closed),
@@ -300,7 +304,10 @@ impl Attribution {
         if let Some(workload) = self.cgroups.path(owner.cgroup).and_then(Workload::of_cgroup) {
             return Some(self.workloads.one(workload));
         }
-        if let Some(workload) = self.by_process(owner.tgid) {
+        // The programs tell the number that the process has in the initial namespace.
+        if self.sees_all_processes
+            && let Some(workload) = self.by_process(owner.tgid)
+        {
             return Some(workload);
         }
         let name = process::clean_name(&owner.comm)?;
@@ -341,7 +348,7 @@ impl Attribution {
     }
 
     /// A translation is looked for until it is found: the kernel forgets it with the connection.
-    fn remember_translation(
+    pub(crate) fn translate(
         &mut self,
         socket: &SocketState,
         translate: impl Fn(&SocketState) -> Option<Translation>,

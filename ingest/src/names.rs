@@ -68,9 +68,12 @@ pub struct Names {
     changed: Notify,
     status: Status,
     clock: fn() -> i64,
+    /// Names are looked up and learned at all.
+    is_used: bool,
 }
 
-static NOBODY: LazyLock<Arc<Names>> = LazyLock::new(|| Arc::new(Names::with_clock(system_clock)));
+static NOBODY: LazyLock<Arc<Names>> =
+    LazyLock::new(|| Arc::new(Names { is_used: false, ..Names::with_clock(system_clock) }));
 
 fn system_clock() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -99,6 +102,7 @@ impl Names {
             changed: Notify::new(),
             status: Status::default(),
             clock,
+            is_used: true,
         }
     }
 
@@ -149,16 +153,15 @@ impl Names {
         }
     }
 
-    /// To look names up; nothing while none is known.
+    /// To look names up; nothing where none will be known.
     pub(crate) fn lookup(&self) -> Option<Lookup<'_>> {
-        let map = self.map.read();
-        (!map.is_empty()).then_some(Lookup(map))
+        self.is_used.then(|| Lookup(self.map.read()))
     }
 
     /// Takes over what rows tell of the hosts that they come from.
     pub(crate) fn hear(&self, all: &[Told<'_>]) {
         // Nearly always there is nothing new.
-        if self.map.read().has_heard(all) {
+        if !self.is_used || self.map.read().has_heard(all) {
             return;
         }
         let mut new = Vec::new();
@@ -323,21 +326,5 @@ impl Lookup<'_> {
     /// Endpoints of services without an address are known.
     pub(crate) fn has_endpoints(&self) -> bool {
         self.0.services().has_endpoints()
-    }
-
-    /// An address that nobody has may become somebody's: of a pod, or of a host that tells of itself.
-    pub(crate) fn may_name(&self, address: &str) -> bool {
-        !self.0.hosts.is_empty() || (self.0.pods() > 0 && is_inside(address))
-    }
-}
-
-/// An address that may be inside of a cluster: of those that nobody routes, but for those of one link or host.
-fn is_inside(address: &str) -> bool {
-    match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V4(ip)) => {
-            ip.is_private() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
-        }
-        Ok(IpAddr::V6(ip)) => ip.is_unique_local(),
-        Err(_) => false,
     }
 }

@@ -15,6 +15,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::support::{Background, eventually, run};
@@ -40,7 +41,11 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     cgroup: PathBuf,
     pods: u32,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// They would share names and processors.
+static ALONE: Mutex<()> = Mutex::new(());
 
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -90,12 +95,14 @@ fn into_cgroup(cgroup: &Path) -> String {
 
 impl Cluster {
     pub(crate) fn build() -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let id = std::process::id();
         let cgroup = cgroup_mount().unwrap().join(format!("weir-cluster-{id}"));
         fs::create_dir_all(&cgroup).unwrap();
-        let plane = format!("weir-plane-{id}");
+        let plane = format!("weir-{id}-plane");
         ip(&format!("netns add {plane}"));
-        let mut cluster = Self { plane: plane.clone(), nodes: Vec::new(), cgroup, pods: 0 };
+        let mut cluster =
+            Self { plane: plane.clone(), nodes: Vec::new(), cgroup, pods: 0, _alone: alone };
         ip(&format!("-n {plane} link set lo up"));
         ip(&format!("-n {plane} link add underlay type bridge"));
         ip(&format!("-n {plane} address add 172.30.0.254/24 dev underlay"));
@@ -223,6 +230,16 @@ impl Cluster {
             cgroup,
             container,
         }
+    }
+
+    /// A systemd service of a node, as its cgroup tells.
+    pub(crate) fn unit(&self, node: usize, name: &str) -> Pod {
+        let node = &self.nodes[node];
+        let cgroup = node.cgroup.join("system.slice").join(format!("{name}.service"));
+        fs::create_dir_all(&cgroup).unwrap();
+        let namespaces = ["-t", &node.pid.to_string(), "-a"].map(str::to_owned).to_vec();
+        let address = format!("172.30.0.{}", node.number);
+        Pod { address, pid: node.pid, namespaces, cgroup, container: String::new() }
     }
 
     /// A service: its address leads to one of the backends, turn by turn, on every node.

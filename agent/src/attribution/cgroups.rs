@@ -1,10 +1,11 @@
 //! From the id of a cgroup to its path.
 //!
 //! In the v2 hierarchy the id of a cgroup is the inode number of its directory (the kernel's
-//! `cgroup_id`; on 64-bit kernels kernfs uses the id as inode number). The map is made by walking
-//! the mount and renewed when an unknown id turns up: at most for a hundredth of the time, and for no id more
-//! than once between two collections. Cgroups that ended between two walks keep their last path for as long as
-//! their sockets may report.
+//! `cgroup_id`; on 64-bit kernels kernfs uses the id as inode number). A cgroup that is there is opened by its id
+//! ([`super::cgroup_handle`]). Where that is not permitted, and for those that have ended, there is a map that is made by
+//! walking the mount and renewed when an unknown id turns up: at most for a hundredth of the time, and for no id
+//! more than once between two collections. Cgroups that ended keep their last path for as long as their sockets
+//! may report.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -12,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::cgroup_handle::Handles;
 use crate::cgroup_mount;
 
 /// Least time between two walks, but for a new collection's first.
@@ -27,6 +29,7 @@ const MAX_KEPT: usize = 200_000;
 #[derive(Debug, Default)]
 pub(super) struct Cgroups {
     mount: Option<PathBuf>,
+    handles: Option<Handles>,
     paths: HashMap<u64, String>,
     /// Ids that no walk has found since the last collection.
     absent: HashSet<u64>,
@@ -37,7 +40,9 @@ pub(super) struct Cgroups {
 impl Cgroups {
     /// Finds the v2 mount. Without one nothing is known of any id.
     pub(super) fn new() -> Self {
-        Self { mount: cgroup_mount::find().ok(), ..Self::default() }
+        let mount = cgroup_mount::find().ok();
+        let handles = mount.as_deref().and_then(Handles::of);
+        Self { mount, handles, ..Self::default() }
     }
 
     #[cfg(test)]
@@ -56,6 +61,12 @@ impl Cgroups {
         if id == 0 {
             return None;
         }
+        if !self.paths.contains_key(&id)
+            && let Some(path) = self.handles.as_mut().and_then(|handles| handles.path(id))
+        {
+            self.make_room();
+            self.paths.insert(id, path);
+        }
         let known = self.paths.contains_key(&id) || self.absent.contains(&id);
         let now = Instant::now();
         if !known && self.next_walk.is_none_or(|next| now >= next) {
@@ -69,11 +80,15 @@ impl Cgroups {
         self.paths.get(&id).map(String::as_str)
     }
 
-    fn walk(&mut self) {
-        let Some(mount) = self.mount.clone() else { return };
+    fn make_room(&mut self) {
         if self.paths.len() > MAX_KEPT {
             self.paths.clear();
         }
+    }
+
+    fn walk(&mut self) {
+        let Some(mount) = self.mount.clone() else { return };
+        self.make_room();
         let mut pending = vec![mount.clone()];
         let mut visited = 0;
         while let Some(directory) = pending.pop() {

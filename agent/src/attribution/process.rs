@@ -109,6 +109,14 @@ fn socket_inode(descriptor: &Path) -> Option<u64> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
+/// Inode of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_PIDS: u64 = 0xefff_fffc;
+
+/// This process is in the initial PID namespace; an agent in a node that is a container itself (kind) is not.
+pub(super) fn in_initial_namespace() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL_PIDS)
+}
+
 /// Processes in network namespaces that are `wanted` by inode, the oldest id of each namespace first.
 pub(super) fn in_namespaces(wanted: impl Fn(u64) -> bool) -> Vec<(u64, u32)> {
     let mut found = Vec::new();

@@ -167,12 +167,16 @@ impl Visit for Pipeline {
         }
         self.dns.learn(|cookie, owner| self.attribution.whose(cookie, owner), self.now);
         self.rows.begin_levels();
+        // What began since this look did is in it, and its translation not yet.
+        self.conntrack.poll();
         self.finish(|_, _| true);
     }
 
     fn count(&mut self, socket: SocketState) {
         // What began since the others were met is left to the next collection, whole.
         if self.attribution.has_met(socket.cookie) {
+            let conntrack = &self.conntrack;
+            self.attribution.translate(&socket, |socket| conntrack.translate(socket));
             let delta = self.deltas.advance(socket);
             self.attribute(delta);
         }

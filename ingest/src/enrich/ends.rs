@@ -14,6 +14,7 @@ use foldhash::fast::RandomState;
 
 use super::column::{Column, Number, Over, replace};
 use super::intervals::{Interval, Intervals};
+use super::learn::is_reachable;
 use super::places::EXTERNAL;
 use crate::names::{Lookup, Names, Place, Who};
 
@@ -285,7 +286,7 @@ impl<'a> Peers<'a, '_> {
             if lookup.service_at(text, None, start, end).is_some() {
                 return Some(At::Service);
             }
-            if lookup.may_name(text) {
+            if is_reachable(text) {
                 inside.push(text);
             }
             None

@@ -10,7 +10,7 @@ use super::intervals::Intervals;
 use crate::names::{Names, Told};
 
 /// An address that may be reached from other hosts.
-fn is_reachable(text: &str) -> bool {
+pub(super) fn is_reachable(text: &str) -> bool {
     match text.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => {
             !ip.is_loopback()

@@ -188,11 +188,6 @@ impl Hosts {
             last.is_some_and(is_fresh)
         })
     }
-
-    /// Nothing has been told.
-    pub(super) fn is_empty(&self) -> bool {
-        self.claims.is_empty()
-    }
 }
 
 #[cfg(test)]

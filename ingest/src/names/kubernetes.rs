@@ -167,12 +167,27 @@ where
                     told = Some(Instant::now());
                     tracing::warn!(
                         kind = kind.name(),
-                        error = &error as &dyn std::error::Error,
+                        error = %brief(&error),
                         "objects of the cluster cannot be followed, names come from what is known; next attempt follows"
                     );
                 }
             }
         }
+    }
+}
+
+/// The error without the whole answer in it.
+fn brief(error: &watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status)) => {
+            format!("the API server says {}: {}", status.code, status.message)
+        }
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
+            error.to_string()
+        }
+        error => error.to_string(),
     }
 }
 

@@ -326,11 +326,6 @@ impl Map {
         }
     }
 
-    /// Nothing is known at all.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pods.is_empty() && self.nodes.is_empty() && self.services.all().next().is_none()
-    }
-
     /// What happened since the last call.
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)

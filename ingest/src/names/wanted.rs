@@ -1,6 +1,7 @@
 //! What rows in memory would have a name for, and which of it has come.
 
 use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::RandomState;
 
@@ -13,6 +14,9 @@ const KEEP: i64 = 900_000_000;
 /// After a name has come, rows that were on their way get it too. Microseconds.
 const REPEAT: i64 = 5_000_000;
 
+/// With 10 bits of prefix.
+const CARRIERS: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 0);
+
 /// What a row is named by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Key {
@@ -20,11 +24,27 @@ pub(super) enum Key {
     Address(Address),
 }
 
+impl Key {
+    /// It is a pod, or an address that nobody routes.
+    fn is_inside(self) -> bool {
+        let Self::Address(address) = self else { return true };
+        match IpAddr::V6(Ipv6Addr::from_bits(address)).to_canonical() {
+            // RFC 1918 and RFC 6598.
+            IpAddr::V4(ip) => {
+                ip.is_private() || Ipv4Addr::from_bits(ip.to_bits() & 0xffc0_0000) == CARRIERS
+            }
+            IpAddr::V6(ip) => ip.is_unique_local(),
+        }
+    }
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     /// Since when.
     wanted: HashMap<Key, i64, RandomState>,
+    /// Not before, those that are too old are looked for.
+    sweep: i64,
     /// When it came.
     found: HashMap<Key, i64, RandomState>,
 }
@@ -62,10 +82,13 @@ impl Wanted {
         if self.wanted.contains_key(&key) {
             return false;
         }
-        if self.wanted.len() >= MAX {
+        if self.wanted.len() >= MAX / 2 && now >= self.sweep {
+            self.sweep = now + KEEP / 10;
             self.wanted.retain(|_, since| now - *since < KEEP);
         }
-        if self.wanted.len() >= MAX {
+        // Most of the internet's addresses are nobody's for ever.
+        let most = if key.is_inside() { MAX } else { MAX / 2 };
+        if self.wanted.len() >= most {
             return false;
         }
         self.wanted.insert(key, now);
