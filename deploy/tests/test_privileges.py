@@ -4,18 +4,24 @@ import base64
 import re
 import unittest
 
-from chart import DEPLOY, only, pod, render, value_sets
+from chart import DEPLOY, ROOT, only, pod, render, value_sets
 
-# What `weir serve --kubernetes` watches; another verb or resource has to be argued for here.
-WATCHED = {
-    ("", "pods"),
-    ("", "services"),
-    ("", "nodes"),
-    ("", "namespaces"),
-    ("discovery.k8s.io", "endpointslices"),
-    ("apps", "replicasets"),
-    ("batch", "jobs"),
+# What the server may watch, by the name that its source has for it.
+KINDS = {
+    "Pod": ("", "pods"),
+    "Service": ("", "services"),
+    "Node": ("", "nodes"),
+    "EndpointSlice": ("discovery.k8s.io", "endpointslices"),
+    "ReplicaSet": ("apps", "replicasets"),
+    "Job": ("batch", "jobs"),
 }
+WATCHER = ROOT / "ingest" / "src" / "names" / "kubernetes.rs"
+
+
+def watched():
+    """What the server asks the Kubernetes API for."""
+    kinds = re.findall(r"Api::<(?:PartialObjectMeta<)?(\w+)>", WATCHER.read_text())
+    return {KINDS[kind] for kind in kinds}
 
 
 class Privileges(unittest.TestCase):
@@ -36,7 +42,7 @@ class Privileges(unittest.TestCase):
                     self.assertEqual(sorted(rule["verbs"]), ["list", "watch"])
                     self.assertEqual(set(rule), {"apiGroups", "resources", "verbs"})
                     granted |= {(g, r) for g in rule["apiGroups"] for r in rule["resources"]}
-                self.assertEqual(granted, WATCHED)
+                self.assertEqual(granted, watched())
                 (subject,) = only(objects, "ClusterRoleBinding")["subjects"]
                 spec, _ = pod(only(objects, "StatefulSet"))
                 self.assertEqual(subject["name"], spec["serviceAccountName"])
