@@ -11,8 +11,9 @@ VALUES = {"auth": {"existingSecret": "weir-tokens"}}
 # Namespaces first, then what pods refer to, then pods.
 ORDER = ["serviceaccount", "rbac", "config", "services", "networkpolicy", "poddisruptionbudget"]
 HEAD = """\
-# Weir without Helm: a server with a volume, and an agent on every node. Made from the chart by
-# deploy/kubernetes/generate; change the chart, not this file.
+# Weir without Helm: a server with a volume, and an agent on every node, for Kubernetes 1.30 and
+# newer (`helm template` makes them for older ones). Made from the chart by deploy/kubernetes/generate; change
+# the chart, not this file.
 #
 # 1. Put the images of deploy/docker where the nodes can pull them, and name the place below (`image:`).
 # 2. The namespace and the tokens:

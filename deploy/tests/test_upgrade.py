@@ -37,12 +37,12 @@ def immutable(objects):
     }
 
 
-def newer(directory):
-    """The chart as of a later version."""
+def newer(directory, version="7.8.9"):
+    """The chart as of another version."""
     chart = pathlib.Path(directory) / "weir"
     shutil.copytree(CHART, chart)
     text = (chart / "Chart.yaml").read_text()
-    text = re.sub(r"^(version|appVersion): .*$", r"\1: 7.8.9", text, flags=re.M)
+    text = re.sub(r"^(version|appVersion): .*$", rf"\1: {version}", text, flags=re.M)
     (chart / "Chart.yaml").write_text(text)
     return chart
 
