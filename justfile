@@ -19,6 +19,10 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
+# The chart, manifests, units and packages.
+deploy:
+    deploy/check
+
 # Rebuild the BPF object after a change to agent-ebpf.
 bpf:
     agent-ebpf/build-bpf

@@ -68,6 +68,7 @@ class Cluster(unittest.TestCase):
 
     def test_an_upgrade_keeps_tokens_and_volume(self):
         old, new = self.charts
+        self.addCleanup(self.helm.uninstall, "weir", ignore_not_found=True)
         self.helm.install(os.fspath(old), "weir", OLD, create_namespace=True)
         tokens, before = self.tokens(), self.stateful_set()
         self.assertEqual(tokens["tokens"].split()[1], tokens["agent-token"])
@@ -149,7 +150,7 @@ class Cluster(unittest.TestCase):
             path = f"/apis/{group}/{version}" if group else f"/api/{version}"
             if "namespace" in o["metadata"]:
                 path += "/namespaces/default"
-            path += f"/{plural}/{o['metadata']['name']}?fieldManager=test&dryRun=All"
+            path += f"/{plural}/{o['metadata']['name']}?fieldManager=test&force=true&dryRun=All"
             with self.subTest(path):
                 status, answer = self.api.ask("PATCH", path, o, kind="application/apply-patch+yaml")
                 self.assertIn(status, (200, 201), answer)

@@ -81,6 +81,11 @@ class Packages(unittest.TestCase):
         chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
         self.assertEqual(chart["appVersion"], VERSION)
 
+    def test_the_image_is_built_by_the_toolchain_of_the_project(self):
+        channel = tomllib.loads((ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
+        dockerfile = (DEPLOY / "docker" / "Dockerfile").read_text()
+        self.assertIn(f"ARG RUST={channel}\n", dockerfile)
+
     def test_the_user_of_the_unit_is_made(self):
         unit = (DEPLOY / "systemd" / "weir.service").read_text()
         user = re.search(r"^User=(\S+)$", unit, re.M)[1]
