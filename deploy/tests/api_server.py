@@ -126,7 +126,8 @@ class ApiServer:
         assert status == 200, f"{path}: {status} {answer}"
         return answer
 
-    def kubeconfig(self):
+    def kubeconfig(self, token=None):
+        """For the administrator, or whoever has the token."""
         return json.dumps(
             {
                 "apiVersion": "v1",
@@ -139,6 +140,6 @@ class ApiServer:
                         "cluster": {"server": self.url, "insecure-skip-tls-verify": True},
                     }
                 ],
-                "users": [{"name": "admin", "user": {"token": self.token}}],
+                "users": [{"name": "admin", "user": {"token": token or self.token}}],
             }
         )

@@ -8,16 +8,20 @@ import base64
 import os
 import pathlib
 import re
+import subprocess
 import tempfile
+import time
 import unittest
+import urllib.request
 
 import helm_python
 import yaml
 
 import manifests
-from api_server import ApiServer, is_there
+from api_server import PATIENCE, ApiServer, free_ports, is_there
 from test_upgrade import newer
 
+BINARIES = os.environ.get("WEIR_BINARIES")
 REQUIRED = "WEIR_REQUIRE_KUBERNETES" in os.environ
 SPACE = "weir"
 OLD = {"server": {"podDisruptionBudget": {"enabled": False}}}
@@ -132,6 +136,58 @@ class Cluster(unittest.TestCase):
 
         self.helm.uninstall("weir")
         self.assertEqual(self.api.get(f"{claims}/data-weir-0")["metadata"]["uid"], made["metadata"]["uid"])
+
+    def following(self, account):
+        """What the server tells of following the cluster as a service account: kinds listed, and not; its log."""
+        status, answer = self.api.ask(
+            "POST", f"/api/v1/namespaces/{SPACE}/serviceaccounts/{account}/token",
+            {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}},
+        )  # fmt: skip
+        self.assertEqual(status, 201, answer)
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "kubeconfig").write_text(self.api.kubeconfig(answer["status"]["token"]))
+        (port,) = free_ports(1)
+        with open(folder / "log", "wb") as log:
+            server = subprocess.Popen(
+                [f"{BINARIES}/weir", "serve", "--data", folder / "data", "--listen", f"127.0.0.1:{port}",
+                 "--kubeconfig", folder / "kubeconfig"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            pattern = r'(?m)^weir_names_(lists|failures)_total\{kind="([^"]+)"\} (\d+)$'
+            end = time.monotonic() + PATIENCE
+            while True:
+                told = {"lists": {}, "failures": {}}
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                        for what, kind, count in re.findall(pattern, answer.read().decode()):
+                            told[what][kind] = int(count)
+                except OSError:
+                    pass
+                lists, failures = told["lists"], told["failures"]
+                if lists and all(lists[kind] or failures[kind] for kind in lists):
+                    break
+                self.assertLess(time.monotonic(), end, f"{told} {(folder / 'log').read_text()}")
+                time.sleep(0.2)
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
+        listed = {kind for kind in lists if lists[kind]}
+        return listed, set(lists) - listed, (folder / "log").read_text()
+
+    @unittest.skipUnless(BINARIES or REQUIRED, "WEIR_BINARIES names no folder of programs")
+    def test_the_servers_rights_suffice_and_the_agents_are_none(self):
+        self.addCleanup(self.helm.uninstall, "weir", ignore_not_found=True)
+        self.helm.install(os.fspath(self.charts[0]), "weir", OLD, create_namespace=True)
+        listed, failed, log = self.following("weir")
+        # This API server has no discovery.k8s.io/v1 yet; the rest is there.
+        self.assertEqual(len(listed), 5, log)
+        self.assertEqual(len(failed), 1, log)
+        self.assertNotIn("forbidden", log.lower())
+        # What it says where rights are missing, so that the line above means something.
+        listed, _, log = self.following("weir-agent")
+        self.assertEqual(listed, set())
+        self.assertIn("forbidden", log.lower())
 
     def test_the_plain_manifests_are_taken(self):
         for o in yaml.safe_load_all(manifests.PLACE.read_text()):
