@@ -22,7 +22,7 @@ from api_server import PATIENCE, ApiServer, free_ports, is_there
 from test_upgrade import newer
 
 BINARIES = os.environ.get("WEIR_BINARIES")
-REQUIRED = "WEIR_REQUIRE_KUBERNETES" in os.environ
+REQUIRED = "WEIR_REQUIRE" in os.environ
 SPACE = "weir"
 OLD = {"server": {"podDisruptionBudget": {"enabled": False}}}
 
