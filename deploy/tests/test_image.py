@@ -49,15 +49,15 @@ def ask(url, token=None, form=None):
 
 
 def eventually(question, wanted):
-    """Asks until the answer is as wanted."""
+    """Asks until there is an answer, and one as wanted."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
             answer = question()
+            if wanted(answer):
+                return answer
         except OSError as error:
             answer = error
-        if wanted(answer):
-            return answer
         assert time.monotonic() < end, f"after {PATIENCE} s: {answer}"
         time.sleep(0.2)
 
@@ -155,6 +155,7 @@ class Image(unittest.TestCase):
 
         spec, container = pod(only(objects, "StatefulSet"))
         user = spec["securityContext"]["runAsUser"]
+        grace = spec["terminationGracePeriodSeconds"]
         data = self.place / "data"
         data.mkdir()
         # As a new volume has it.
@@ -168,15 +169,16 @@ class Image(unittest.TestCase):
             place = root / mount["mountPath"].lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch() if "subPath" in mount else place.mkdir()
-        self.start(
+        command = [
             "--root", root, "--user", user,
             "--bind", f"{data}:/var/lib/weir", "--bind", f"{config}:/etc/weir/weir.toml:ro",
             "--bind", f"{self.place / 'tokens'}:/etc/weir/tokens:ro",
             "--", "/usr/bin/weir", *replaced(container["args"], listen=f"127.0.0.1:{port}"),
-        )  # fmt: skip
+        ]  # fmt: skip
+        running = self.start(*command)
         server = f"http://127.0.0.1:{port}"
         probe = container["readinessProbe"]["httpGet"]["path"]
-        eventually(lambda: ask(server + probe), lambda answer: isinstance(answer, tuple) and answer[0] == 200)
+        eventually(lambda: ask(server + probe), lambda answer: answer[0] == 200)
         self.assertEqual(ask(server + container["livenessProbe"]["httpGet"]["path"])[0], 200)
         self.assertEqual(ask(f"{server}/api/v1/labels")[0], 401)
         self.assertEqual(ask(f"{server}/api/v1/labels", tokens["agent-token"])[0], 401)
@@ -202,7 +204,7 @@ class Image(unittest.TestCase):
         probe = container["livenessProbe"]["httpGet"]["path"]
         self.assertEqual(container["livenessProbe"]["httpGet"]["host"], "127.0.0.1")
         eventually(
-            lambda: ask(f"http://127.0.0.1:{metrics}{probe}"), lambda answer: isinstance(answer, tuple) and answer[0] == 200
+            lambda: ask(f"http://127.0.0.1:{metrics}{probe}"), lambda answer: answer[0] == 200
         )
         source = ask(f"http://127.0.0.1:{metrics}/metrics")[1]
         if "WEIR_REQUIRE_KERNEL" in os.environ:
@@ -223,6 +225,14 @@ class Image(unittest.TestCase):
         ((node, received),) = eventually(rows, lambda rows: rows)
         self.assertEqual(node, "node-1")
         self.assertGreater(received, 0)
+
+        # The pod is replaced, as an upgrade does it: it drains, and the next one has what it had and what agents
+        # have kept meanwhile.
+        running.terminate()
+        self.assertEqual(running.wait(grace), 0)
+        self.start(*command)
+        ((_, later),) = eventually(rows, lambda rows: rows and rows[0][1] > received)
+        self.assertGreater(later, received)
 
 
 if __name__ == "__main__":
