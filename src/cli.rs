@@ -100,6 +100,14 @@ pub(crate) struct ServerOptions {
     /// wins. May be given several times.
     #[arg(long, value_name = "NAME=CIDR")]
     pub(crate) network: Vec<Network>,
+    /// What traffic costs by crossing and cloud service (TOML, see the example in deploy/prices): for the metric
+    /// flow_cost_total and the function flow_cost of SQL.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+    /// Databases in MaxMind's format (GeoLite2-ASN.mmdb, GeoLite2-Country.mmdb or others of their form), for the AS
+    /// number and country of external peers. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mmdb: Vec<PathBuf>,
     /// Follow the pods, nodes and services of a Kubernetes cluster, to name both ends of flows: as the service
     /// account of the pod that the server runs in, or by the user's kubeconfig outside of one.
     #[arg(long)]

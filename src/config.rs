@@ -12,6 +12,8 @@
 //! kubernetes = true          # names from the cluster that the server runs in
 //! kubeconfig = "/etc/weir/kubeconfig"                 # or from the one that this file names
 //! cloud_ranges = ["/etc/weir/aws-ip-ranges.json"]     # instead of the shipped ones
+//! prices = "/etc/weir/prices.toml"                    # what traffic costs
+//! mmdb = ["/var/lib/GeoIP/GeoLite2-ASN.mmdb"]         # AS numbers and countries
 //! max_bytes = "200GiB"       # of all data files; the oldest of the finest tier go first
 //!
 //! [tiers]
@@ -66,6 +68,9 @@ struct File {
     max_bytes: Option<Bytes>,
     #[serde(default)]
     cloud_ranges: Vec<PathBuf>,
+    prices: Option<PathBuf>,
+    #[serde(default)]
+    mmdb: Vec<PathBuf>,
     kubernetes: Option<bool>,
     kubeconfig: Option<PathBuf>,
     #[serde(default)]
@@ -143,6 +148,7 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     pub(crate) samples: SampleSettings,
     pub(crate) places: PlaceSettings,
+    pub(crate) prices: Option<PathBuf>,
     /// The cluster that is followed, if any.
     pub(crate) kubernetes: Option<Kubernetes>,
     pub(crate) store: Option<String>,
@@ -190,11 +196,16 @@ impl Settings {
         };
         let mut places = PlaceSettings {
             cloud_ranges: options.cloud_ranges.clone(),
+            databases: Vec::new(),
             networks: networks(&file.networks)
                 .map_err(|e| anyhow!("configuration file {}: {e}", path.display()))?,
         };
         if places.cloud_ranges.is_empty() {
             places.cloud_ranges = file.cloud_ranges;
+        }
+        places.databases.clone_from(&options.mmdb);
+        if places.databases.is_empty() {
+            places.databases = file.mmdb;
         }
         places.networks.extend(options.network.iter().cloned());
         let kubeconfig = options.kubeconfig.clone().or(file.kubeconfig);
@@ -205,6 +216,7 @@ impl Settings {
             samples: SampleSettings { window: samples_window(window, &retention) },
             retention,
             places,
+            prices: options.prices.clone().or(file.prices),
             kubernetes: kubernetes.then_some(Kubernetes { kubeconfig }),
             store: options.store.clone(),
             cache_mib: options.cache_mib,

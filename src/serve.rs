@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use weir_ingest::names::Names;
 use weir_ingest::places::Places;
 use weir_ingest::{Enrichment, Receiver, SamplesReceiver};
-use weir_query::{Database, Description, Descriptions};
+use weir_query::{Database, Description, Descriptions, Prices};
 use weir_storage::{ObjectStorage, Store};
 
 use crate::auth::{self, Tokens};
@@ -84,6 +84,9 @@ impl Server {
         let mut queries = weir_query::Settings::default();
         queries.resources.memory_bytes = settings.query_memory_mib.max(1).saturating_mul(1 << 20);
         queries.resources.spill_bytes = settings.query_spill_mib.saturating_mul(1 << 20);
+        if let Some(path) = &settings.prices {
+            queries.resources.prices = Arc::new(Prices::read(path)?);
+        }
         queries.engine.max_samples = settings.query_max_samples.max(1);
         queries.about = settings.about();
         queries.resources.spill_folder = Some(emptied(store.spill_folder()));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! [`ranges`]   addresses -> what is known of them; the longest prefix wins
+//! [`databases`] AS numbers and countries, from files that the user has
 //! [`clouds`]   the ranges that providers publish, as shipped and as read from their own files
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! `peer_network` is the user's own name for a range, or `private` for those that nobody routes.
 
 mod clouds;
+mod databases;
 mod ranges;
 
 use std::collections::HashMap;
@@ -22,6 +24,8 @@ use thiserror::Error;
 
 pub use clouds::{CloudError, compact};
 use clouds::{Clouds, Published};
+use databases::Databases;
+pub(crate) use databases::Origin;
 use ranges::Ranges;
 pub use ranges::{NetworkError, Prefix};
 
@@ -77,6 +81,8 @@ impl std::str::FromStr for Network {
 pub struct PlaceSettings {
     /// Files as AWS, Google and Azure publish them. With any, the shipped ranges of the same provider are not used.
     pub cloud_ranges: Vec<PathBuf>,
+    /// Databases in MaxMind's format; the first that knows an address counts.
+    pub databases: Vec<PathBuf>,
     /// Named ranges; the longest prefix wins.
     pub networks: Vec<Network>,
 }
@@ -100,12 +106,29 @@ pub enum PlaceError {
         /// What is wrong with it.
         source: CloudError,
     },
+    /// A database cannot be read.
+    #[error("cannot read database {path}")]
+    Database {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is none in MaxMind's format.
+    #[error("{path} is no database in MaxMind's format, or is damaged")]
+    Form {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: maxminddb::MaxMindDbError,
+    },
 }
 
 /// Knows places.
 #[derive(Debug)]
 pub struct Places {
     clouds: Clouds,
+    databases: Databases,
     networks: Ranges,
     names: Vec<String>,
 }
@@ -136,7 +159,8 @@ impl Places {
         };
         let fresh =
             settings.cloud_ranges.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
-        Ok(Self::of(Clouds::with(fresh), &settings.networks))
+        let databases = Databases::read(&settings.databases)?;
+        Ok(Self { databases, ..Self::of(Clouds::with(fresh), &settings.networks) })
     }
 
     fn of(clouds: Clouds, networks: &[Network]) -> Self {
@@ -153,13 +177,19 @@ impl Places {
             });
             prefixes.push((prefix, number));
         }
-        Self { clouds, networks: Ranges::new(prefixes), names }
+        let databases = Databases::default();
+        Self { clouds, databases, networks: Ranges::new(prefixes), names }
     }
 
     /// Service and region of a provider's address.
     #[must_use]
     pub fn cloud(&self, address: IpAddr) -> Option<(&str, &str)> {
         self.clouds.get(address)
+    }
+
+    /// AS number and country of an address.
+    pub(crate) fn origin(&self, address: IpAddr) -> Origin<'_> {
+        self.databases.get(address)
     }
 
     /// One provider has both regions.

@@ -16,8 +16,10 @@ use futures::TryStreamExt;
 use weir_storage::{Snapshot, Store};
 
 use crate::budget::{self, Budget, Space, SpaceOf, Spill};
+use crate::edges::{EDGES, Edges};
 use crate::error::Error;
 use crate::flows::{Tiers, bucket_sum};
+use crate::prices::{Prices, cost, cost_in_billionths};
 use crate::samples::{HeadCache, SampleSource, SampleTable, label};
 use crate::scan::SnapshotTable;
 use crate::scan::indexes::Indexes;
@@ -72,6 +74,8 @@ pub struct Resources {
     pub head_cache_bytes: usize,
     /// Parallel parts of one query; 0 stands for the number of cores.
     pub parallelism: usize,
+    /// What traffic costs.
+    pub prices: Arc<Prices>,
 }
 
 impl Default for Resources {
@@ -85,6 +89,7 @@ impl Default for Resources {
             index_cache_bytes: 64 << 20,
             head_cache_bytes: 32 << 20,
             parallelism: 0,
+            prices: Arc::default(),
         }
     }
 }
@@ -151,6 +156,7 @@ pub(crate) struct Runtime {
     indexes: Arc<Indexes>,
     heads: Arc<HeadCache>,
     config: SessionConfig,
+    prices: Arc<Prices>,
 }
 
 impl Runtime {
@@ -192,7 +198,8 @@ impl Runtime {
         }
         let indexes = Arc::new(Indexes::new(resources.index_cache_bytes));
         let heads = Arc::new(HeadCache::new(resources.head_cache_bytes));
-        Self { env, indexes, heads, config }
+        let prices = Arc::clone(&resources.prices);
+        Self { env, indexes, heads, config, prices }
     }
 
     pub(crate) fn index_failures(&self) -> u64 {
@@ -218,9 +225,12 @@ impl Runtime {
         let session = SessionContext::new_with_state(state);
         session.register_udaf(bucket_sum());
         session.register_udf(label());
+        session.register_udf(cost(&self.prices));
+        session.register_udf(cost_in_billionths(&self.prices));
         for name in UNBOUNDED {
             session.deregister_udf(name);
         }
+        session.register_table(EDGES, Arc::new(Edges))?;
         for snapshot in snapshots {
             self.env
                 .register_object_store(&snapshot.object_store_url, snapshot.object_store.clone());

@@ -20,10 +20,12 @@
 mod budget;
 mod cardinality;
 mod database;
+mod edges;
 mod error;
 mod flows;
 mod http;
 mod matchers;
+mod prices;
 pub mod promql;
 mod samples;
 mod scan;
@@ -40,3 +42,4 @@ pub use http::{
     router_with,
 };
 pub use matchers::row_matchers;
+pub use prices::{Prices, PricesError};

@@ -1,10 +1,13 @@
-//! Peers in clouds and named networks.
+//! Peers in clouds, named networks, autonomous systems and countries.
 
-use arrow::array::{ArrayRef, RecordBatch};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 
 use super::column::{Column, Number, Over, replace};
-use crate::places::Places;
+use crate::places::{Origin, Places};
 
 /// What the agent calls a peer that it does not know.
 pub(super) const EXTERNAL: &str = "external";
@@ -15,9 +18,14 @@ const CLOUD: &str = "cloud";
 struct Known<'a> {
     cloud: Option<(&'a str, &'a str)>,
     network: Option<&'a str>,
+    origin: Origin<'a>,
 }
 
 impl<'a> Known<'a> {
+    fn country(&self) -> &'a str {
+        self.origin.country.unwrap_or("")
+    }
+
     fn network_name(&self) -> &'a str {
         self.network.unwrap_or("")
     }
@@ -29,7 +37,11 @@ impl Places {
         let Some(addresses) = Column::of(&batch, "peer_address") else { return Ok(batch) };
         let known = addresses.each(|text| {
             let address = text.parse().ok()?;
-            Some(Known { cloud: self.cloud(address), network: self.network(address) })
+            Some(Known {
+                cloud: self.cloud(address),
+                network: self.network(address),
+                origin: self.origin(address),
+            })
         });
         let mut replaced = Vec::new();
         if known.iter().flatten().any(|known| known.cloud.is_some()) {
@@ -39,6 +51,21 @@ impl Places {
             let name = Known::network_name;
             let column = filled(&batch, "peer_network", addresses, &known, |_| true, name)?;
             replaced.push(("peer_network", column));
+        }
+        if known.iter().flatten().any(|known| known.origin.country.is_some()) {
+            let country = Known::country;
+            let column = filled(&batch, "peer_country", addresses, &known, |_| true, country)?;
+            replaced.push(("peer_country", column));
+        }
+        if known.iter().flatten().any(|known| known.origin.asn.is_some()) {
+            let asn = |row| addresses.key(row).and_then(|key| (*known.get(key)?)?.origin.asn);
+            let before = batch.column_by_name("peer_asn");
+            let before = before.and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let said = |row| before.filter(|c| c.is_valid(row)).map(|c| c.value(row));
+            let rows = 0..batch.num_rows();
+            let numbers: Int64Array =
+                rows.map(|row| said(row).or_else(|| asn(row).map(i64::from))).collect();
+            replaced.push(("peer_asn", Arc::new(numbers)));
         }
         replace(batch, replaced)
     }
@@ -97,9 +124,7 @@ fn clouds<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{StringArray, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Schema};
     use weir_storage::conform;
 
@@ -169,5 +194,29 @@ mod tests {
         for (row, expected) in expected.into_iter().enumerate() {
             assert_eq!(labels(&enriched, row), expected, "{row}");
         }
+    }
+
+    #[test]
+    fn databases_tell_of_autonomous_systems_and_countries() {
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/asn-country.mmdb");
+        let settings = crate::places::PlaceSettings {
+            databases: vec![fixture.into()],
+            ..crate::places::PlaceSettings::default()
+        };
+        let places = Places::new(&settings).unwrap();
+        let batch = batch(&[
+            ("203.0.113.1", "external", "", ""),
+            ("198.51.100.1", "external", "", ""),
+            ("10.0.0.1", "external", "", ""),
+        ]);
+        let enriched = places.enrich(batch).unwrap();
+        assert_eq!(enriched.schema(), flows_table().schema);
+        let numbers = enriched.column_by_name("peer_asn").unwrap().as_primitive::<Int64Type>();
+        assert_eq!(numbers.iter().collect::<Vec<_>>(), [Some(64500), Some(64501), None]);
+        let countries = Column::of(&enriched, "peer_country").unwrap();
+        assert_eq!(
+            (0..3).map(|row| countries.get(row)).collect::<Vec<_>>(),
+            [Some("DE"), None, None]
+        );
     }
 }

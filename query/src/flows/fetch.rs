@@ -8,9 +8,10 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
+use datafusion::execution::registry::FunctionRegistry;
 use datafusion::functions_aggregate::expr_fn::sum;
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, cast as cast_to};
 use datafusion::prelude::{DataFrame, SessionContext, ident, lit};
 use futures::TryStreamExt;
 use weir_wire::schema::Column;
@@ -19,6 +20,7 @@ use super::buckets::bucket_sum;
 use super::metrics::{Columns, Metric};
 use super::shape::{widen, width};
 use crate::error::{Error, ErrorKind};
+use crate::prices::COST;
 
 /// Numbers that one aggregate may bring into memory (8 bytes each, and those of their
 /// entry): 5 million.
@@ -78,6 +80,12 @@ impl Aggregate<'_> {
             Columns::Count(h) => vec![sum(ident(h.count))],
             Columns::Bucket(h) => {
                 vec![bucket_sum().call(vec![ident(h.offset), ident(h.buckets)])]
+            }
+            Columns::Cost(columns) => {
+                let text = |name| cast_to(ident(name), DataType::Utf8View);
+                let [crossing, service, sent, received] = columns;
+                let arguments = vec![text(crossing), text(service), ident(sent), ident(received)];
+                vec![sum(session.udf(COST)?.call(arguments))]
             }
         };
         let mut by: Vec<Expr> = self.labels.iter().map(|c| ident(c.name)).collect();

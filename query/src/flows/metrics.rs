@@ -17,6 +17,8 @@ pub(crate) enum Columns {
     Sum(Histogram),
     /// Number of durations of a histogram.
     Count(Histogram),
+    /// What traffic costs, by the user's prices: of these columns.
+    Cost([&'static str; 4]),
 }
 
 /// A delta column, and what is known of its parts.
@@ -99,6 +101,9 @@ const CONNECT: Histogram = Histogram {
     buckets: "connect_time_buckets",
 };
 
+/// What a price is for.
+const COST: [&str; 4] = ["crossing", "peer_cloud_service", "tx_bytes", "rx_bytes"];
+
 /// The histograms above are the schema's; one more there has to become one more here.
 const _: () = assert!(HISTOGRAMS.len() == 2);
 
@@ -156,6 +161,8 @@ impl Metric {
             Columns::Bucket(h) => h.buckets,
             Columns::Sum(h) => h.sum_us,
             Columns::Count(h) => h.count,
+            // The last two are there in every row.
+            Columns::Cost([crossing, ..]) => crossing,
         }
     }
 }
@@ -174,7 +181,7 @@ const fn counter(name: &'static str, unit: &'static str, help: &'static str) -> 
 }
 
 /// Every family, in the order of the columns.
-pub(crate) const FAMILIES: [Family; 16] = [
+pub(crate) const FAMILIES: [Family; 17] = [
     counter(
         "flow_tx_bytes_total",
         "bytes",
@@ -224,6 +231,11 @@ pub(crate) const FAMILIES: [Family; 16] = [
         "packets",
         "Packets sent by the local end that arrived with a mark of congestion (ECN), as the peer told.",
     ),
+    counter(
+        "flow_cost_total",
+        "",
+        "What the traffic of the local end costs by the prices that the server was given (--prices), in their currency; nothing without them.",
+    ),
     Family {
         name: "flow_active_connections",
         kind: "gauge",
@@ -249,7 +261,7 @@ const fn metric(name: &'static str, columns: Columns) -> Metric {
 }
 
 /// Every selectable metric.
-pub(crate) const METRICS: [Metric; 20] = [
+pub(crate) const METRICS: [Metric; 21] = [
     metric("flow_tx_bytes_total", Columns::Counter("tx_bytes")),
     metric("flow_rx_bytes_total", Columns::Counter("rx_bytes")),
     metric("flow_tx_packets_total", Columns::Counter("tx_packets")),
@@ -263,6 +275,7 @@ pub(crate) const METRICS: [Metric; 20] = [
     metric("flow_resets_total", Columns::Parted(RESETS)),
     metric("flow_drops_total", Columns::Counter("drops")),
     metric("flow_delivered_ce_total", Columns::Counter("delivered_ce")),
+    metric("flow_cost_total", Columns::Cost(COST)),
     metric("flow_active_connections", Columns::Level("active")),
     metric("flow_rtt_seconds_bucket", Columns::Bucket(RTT)),
     metric("flow_rtt_seconds_sum", Columns::Sum(RTT)),
@@ -292,6 +305,7 @@ mod tests {
                 Columns::Bucket(h) => used.extend([h.offset, h.buckets]),
                 Columns::Sum(h) => used.push(h.sum_us),
                 Columns::Count(h) => used.push(h.count),
+                Columns::Cost(columns) => assert!(columns.iter().all(|c| flow_column(c).is_some())),
             }
         }
         for column in &used {

@@ -107,11 +107,20 @@ impl Shape {
             }
             _ => {}
         }
-        let seconds = matches!(self.columns, Columns::Sum(_));
+        let unit = unit(&self.columns);
         self.slots.iter().map(move |slot| {
             let sum = slot.parts.iter().filter_map(|i| parts.get(*i)).sum::<i64>() as f64;
-            if seconds { sum / 1e6 } else { sum }
+            sum / unit
         })
+    }
+}
+
+/// What one of a metric is in its column.
+pub(crate) fn unit(columns: &Columns) -> f64 {
+    match columns {
+        Columns::Sum(_) => 1e6,
+        Columns::Cost(_) => 1e9,
+        _ => 1.0,
     }
 }
 

@@ -119,6 +119,7 @@ fn series_of(metric: &Metric, row: &Row) -> Vec<(BTreeMap<String, String>, i64)>
             row.rtts.iter().map(|r| (labels.clone(), r.iter().sum::<u64>() as i64)).collect()
         }
         Columns::Count(_) => row.rtts.iter().map(|r| (labels.clone(), r.len() as i64)).collect(),
+        Columns::Cost(_) => Vec::new(),
     }
 }
 

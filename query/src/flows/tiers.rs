@@ -225,6 +225,7 @@ pub(crate) fn value_columns(metric: &Metric) -> Vec<&'static str> {
         Columns::Bucket(h) => vec![h.offset, h.buckets],
         Columns::Sum(h) => vec![h.sum_us],
         Columns::Count(h) => vec![h.count],
+        Columns::Cost(columns) => columns.to_vec(),
     }
 }
 
