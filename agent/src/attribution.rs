@@ -233,6 +233,11 @@ impl Attribution {
         self.sockets.get(&cookie).is_some_and(|known| known.local.is_some())
     }
 
+    /// This process is shown every process of the machine: no other node shares its kernel, as far as can be seen.
+    pub(crate) fn sees_all_processes(&self) -> bool {
+        self.sees_all_processes
+    }
+
     /// An end of a conversation is known to be on this host.
     pub(crate) fn knows(&self, pair: &Pair) -> bool {
         self.pairs.contains(pair)

@@ -33,6 +33,8 @@ use table::Table;
 
 /// Time between two looks for namespaces.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The least, where somebody asks for one that is not known.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two dumps of one namespace.
 const DUMP_EVERY: Duration = Duration::from_secs(5);
 /// Translations that are kept over all namespaces; about 150 bytes each.
@@ -87,8 +89,15 @@ pub struct Conntrack {
 
 #[derive(Debug)]
 enum Watched {
-    Followed { cookie: Option<u64>, events: Events, table: Table, dumped: Instant, stale: bool },
-    Refused,
+    Followed {
+        cookie: Option<u64>,
+        events: Events,
+        table: Table,
+        dumped: Instant,
+        stale: bool,
+    },
+    /// With its cookie, if it could be entered.
+    Refused(Option<u64>),
 }
 
 /// A socket of a namespace, opened inside of it.
@@ -168,9 +177,19 @@ impl Conntrack {
         [Some(inode), host].into_iter().flatten().find_map(|inode| {
             match self.namespaces.get(&inode)? {
                 Watched::Followed { table, .. } => table.translate(socket),
-                Watched::Refused => None,
+                Watched::Refused(_) => None,
             }
         })
+    }
+
+    /// A namespace, by its cookie, is one of those in which this node's processes are. One that is not known may be new.
+    pub(crate) fn is_of_node(&mut self, cookie: u64) -> bool {
+        let now = Instant::now();
+        let is_due = |at| now.duration_since(at) >= LOOK_AGAIN;
+        if !self.inodes.contains_key(&cookie) && self.looked.is_some_and(is_due) {
+            self.look(now);
+        }
+        self.inodes.contains_key(&cookie)
     }
 
     /// Connection tracking of the agent's own namespace, which is the host's, can be read.
@@ -182,7 +201,7 @@ impl Conntrack {
     /// How far translation is known.
     #[must_use]
     pub fn status(&self) -> Status {
-        let refused = self.namespaces.values().filter(|w| matches!(w, Watched::Refused)).count();
+        let refused = self.namespaces.values().filter(|w| matches!(w, Watched::Refused(_))).count();
         Status {
             namespaces: self.namespaces.len() - refused,
             refused,
@@ -218,17 +237,20 @@ impl Conntrack {
                 self.enter(inode, opened, now);
             }
         }
-        let cookie = |(inode, watched): (&u64, &Watched)| match watched {
-            Watched::Followed { cookie, .. } => Some(((*cookie)?, *inode)),
-            Watched::Refused => None,
+        let cookie = |(inode, watched): (&u64, &Watched)| {
+            let (Watched::Followed { cookie, .. } | Watched::Refused(cookie)) = watched;
+            Some(((*cookie)?, *inode))
         };
         self.inodes = self.namespaces.iter().filter_map(cookie).collect();
     }
 
     fn enter(&mut self, inode: u64, opened: io::Result<Opened>, now: Instant) {
-        let result = opened.and_then(|Opened { cookie, events }| Ok((cookie, events?)));
-        let watched = match result {
-            Ok((cookie, (events, entries))) => {
+        let (cookie, events) = match opened {
+            Ok(Opened { cookie, events }) => (cookie, events),
+            Err(error) => (None, Err(error)),
+        };
+        let watched = match events {
+            Ok((events, entries)) => {
                 let kept: usize = self.namespaces.values().map(Watched::len).sum();
                 let mut table = Table::default();
                 table.replace(entries, MAX_ENTRIES.saturating_sub(kept), now);
@@ -237,7 +259,7 @@ impl Conntrack {
             Err(error) => {
                 tracing::debug!(inode, %error, "connection tracking of a namespace is not followed");
                 self.losses.namespaces += 1;
-                Watched::Refused
+                Watched::Refused(cookie)
             }
         };
         self.namespaces.insert(inode, watched);
@@ -248,7 +270,7 @@ impl Watched {
     fn len(&self) -> usize {
         match self {
             Self::Followed { table, .. } => table.len(),
-            Self::Refused => 0,
+            Self::Refused(_) => 0,
         }
     }
 }

@@ -110,7 +110,12 @@ impl Pipeline {
 
     /// Messages of DNS, whose sockets are known or bring their makers along, and dropped packets.
     fn poll_messages(&mut self, source: &mut Source) {
-        source.poll_drops(|dropped| self.drops.take(&dropped));
+        source.poll_drops(|dropped| {
+            // The kernel tells of all nodes that share it; each is to count its own.
+            if self.attribution.sees_all_processes() || self.conntrack.is_of_node(dropped.netns) {
+                self.drops.take(&dropped);
+            }
+        });
         source.poll_dns(|message| self.dns.take(message));
         self.dns.learn(|cookie, owner| self.attribution.whose(cookie, owner), self.now);
     }

@@ -57,7 +57,7 @@ pub(crate) struct Lab {
 }
 
 /// A child process that does not outlive its test.
-pub(crate) struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Lab {
     /// Builds it; `None`, with the reason on standard error, if this machine cannot. Then the test is

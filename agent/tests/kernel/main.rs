@@ -10,6 +10,7 @@ mod ends;
 mod lab;
 mod life;
 mod nat;
+mod nested;
 mod permission;
 mod pressure;
 mod short;
