@@ -197,7 +197,8 @@ impl Cluster {
         node.ip(&format!("link add {device} type veth peer name pod netns {inner}"));
         // Routed, so that also what stays on the node goes through its connection tracking.
         node.ip(&format!("link set {device} up"));
-        node.ip(&format!("route add {address} dev {device}"));
+        // The kernel may not have taken down yet what led to a deleted pod of this address.
+        node.ip(&format!("route replace {address} dev {device}"));
         run(&mut node.command(&["sysctl", "-qw", &format!("net.ipv4.conf.{device}.proxy_arp=1")]));
         let namespaces = ["-t", &pid.to_string(), "-a"].map(str::to_owned).to_vec();
         let pod = Pod { address, pid, namespaces, cgroup, container };
