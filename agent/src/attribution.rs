@@ -352,19 +352,20 @@ impl Attribution {
         self.pairs.remember(pair, local, closed);
     }
 
-    /// A translation is looked for until it is found: the kernel forgets it with the connection.
+    /// A translation is looked for until it is found: the kernel forgets it with the connection. True once it is.
     pub(crate) fn translate(
         &mut self,
         socket: &SocketState,
         translate: impl Fn(&SocketState) -> Option<Translation>,
-    ) {
+    ) -> bool {
         let until = self.round + KEEP;
         match self.translations.entry(flow_id(socket)) {
-            Entry::Occupied(mut known) => known.get_mut().1 = until,
+            Entry::Occupied(mut known) => {
+                known.get_mut().1 = until;
+                true
+            }
             Entry::Vacant(place) => {
-                if let Some(translation) = translate(socket) {
-                    place.insert((translation, until));
-                }
+                translate(socket).map(|translation| place.insert((translation, until))).is_some()
             }
         }
     }

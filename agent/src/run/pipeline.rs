@@ -12,7 +12,7 @@
 //! well; so is what is open, of which a source tells twice. Nothing is kept of a socket but what the next
 //! report needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::clock;
@@ -22,7 +22,7 @@ use crate::deltas::{Delta, Deltas};
 use crate::dns::Dns;
 use crate::drops::Drops;
 use crate::rows::{self, Interval, Key, Row, Rows};
-use crate::socket::{SocketState, Visit};
+use crate::socket::{Protocol, Role, SocketState, Visit};
 use crate::source::Source;
 
 /// Least time between two searches for the owners of sockets.
@@ -31,6 +31,10 @@ const SEARCH_EVERY: Duration = Duration::from_secs(1);
 const SEARCH_REST: u32 = 100;
 /// Ended sockets that wait to be attributed, at most.
 const MAX_ENDED: usize = 50_000;
+
+/// How long a first packet is given to get to where it is translated, a neighbour being asked for on the way. After
+/// this time it is sent again (`TCP_TIMEOUT_INIT` of include/net/tcp.h).
+const FIRST_PACKET_NS: u64 = 1_000_000_000;
 
 /// What ended, and at which look.
 #[derive(Debug)]
@@ -49,6 +53,10 @@ pub(super) struct Pipeline {
     pub(super) drops: Drops,
     pub(super) rows: Rows,
     ended: Vec<Ended>,
+    /// Cookies of those that this collection met without an answer to their first packet.
+    connecting: HashSet<u64>,
+    /// What is known of them, if it is not to whom they connect.
+    young: Vec<SocketState>,
     look: u64,
     /// The look at which owners were last searched for, and when that may be done again.
     searched: (u64, Option<Instant>),
@@ -65,6 +73,8 @@ impl Pipeline {
             drops: Drops::default(),
             rows: Rows::new(rows::ephemeral_ports()),
             ended: Vec::new(),
+            connecting: HashSet::new(),
+            young: Vec::new(),
             look: 0,
             searched: (0, None),
             now: Instant::now(),
@@ -94,6 +104,9 @@ impl Pipeline {
 
     /// Before a collection.
     pub(super) fn begin_collection(&mut self, source: &mut Source) {
+        // Of a collection that failed; they are told of again.
+        self.connecting.clear();
+        self.young.clear();
         self.begin_look();
         self.attribution.begin_collection();
         self.poll_messages(source);
@@ -101,6 +114,7 @@ impl Pipeline {
 
     /// After a collection that went well: the rows of the interval.
     pub(super) fn end_collection(&mut self, interval: Interval) -> BTreeMap<Key, Row> {
+        self.count_young();
         self.deltas.end_collection();
         self.attribution.end_collection();
         self.dns.end_collection(self.now, clock::monotonic_ns());
@@ -125,6 +139,33 @@ impl Pipeline {
         self.now = Instant::now();
         // What is told of has begun by now, and so has its translation.
         self.conntrack.poll();
+    }
+
+    /// What is answered has been translated by now, if it ever is: the answer came back that way. What is not is left
+    /// to the next collection for a while, whole, or its beginning would be a flow with an address that is nobody's.
+    fn count_young(&mut self) {
+        self.connecting.clear();
+        if self.young.is_empty() {
+            return;
+        }
+        self.conntrack.poll();
+        let now_ns = clock::monotonic_ns();
+        for socket in std::mem::take(&mut self.young) {
+            let is_old = now_ns.saturating_sub(socket.began_ns) >= FIRST_PACKET_NS;
+            if self.is_translated(&socket) || socket.open || is_old {
+                self.count_now(socket);
+            }
+        }
+    }
+
+    fn is_translated(&mut self, socket: &SocketState) -> bool {
+        let conntrack = &self.conntrack;
+        self.attribution.translate(socket, |socket| conntrack.translate(socket))
+    }
+
+    fn count_now(&mut self, socket: SocketState) {
+        let delta = self.deltas.advance(socket);
+        self.attribute(delta);
     }
 
     fn search(&mut self) {
@@ -162,6 +203,9 @@ impl Visit for Pipeline {
     }
 
     fn meet(&mut self, socket: &SocketState) {
+        if is_connecting(socket) {
+            self.connecting.insert(socket.cookie);
+        }
         let conntrack = &self.conntrack;
         self.attribution.meet(socket, |socket| conntrack.translate(socket));
     }
@@ -179,13 +223,20 @@ impl Visit for Pipeline {
 
     fn count(&mut self, socket: SocketState) {
         // What began since the others were met is left to the next collection, whole.
-        if self.attribution.has_met(socket.cookie) {
-            let conntrack = &self.conntrack;
-            self.attribution.translate(&socket, |socket| conntrack.translate(socket));
-            let delta = self.deltas.advance(socket);
-            self.attribute(delta);
+        if !self.attribution.has_met(socket.cookie) {
+            return;
+        }
+        if !self.is_translated(&socket) && self.connecting.contains(&socket.cookie) {
+            self.young.push(socket);
+        } else {
+            self.count_now(socket);
         }
     }
+}
+
+fn is_connecting(socket: &SocketState) -> bool {
+    let is_client = (socket.protocol, socket.role) == (Protocol::Tcp, Role::Client);
+    is_client && !socket.open && !socket.closed
 }
 
 #[cfg(test)]

@@ -76,6 +76,25 @@ fn what_ended_within_an_interval_knows_its_other_end() {
 }
 
 #[test]
+fn what_begins_to_connect_is_left_until_it_may_be_translated() {
+    let mut pipeline = Pipeline::empty();
+    let now_ns = clock::monotonic_ns();
+    let connecting = |cookie, began_ns| {
+        let (client, _) = ends(cookie, 40_000);
+        SocketState { open: false, began_ns, ..client }
+    };
+    let long_ago = connecting(1, now_ns - FIRST_PACKET_NS);
+    let connects = |rows: BTreeMap<Key, Row>| rows.values().map(|r| r.counters.connects).sum();
+    let told: u64 = connects(pipeline.collect(&[long_ago.clone(), connecting(3, now_ns)], 10));
+    assert_eq!(told, 1, "the one that has not got an answer for long");
+    // Now it has one.
+    let connected = SocketState { open: true, ..connecting(3, now_ns) };
+    let told: u64 = connects(pipeline.collect(&[long_ago, connected], 20));
+    assert_eq!(told, 1);
+    assert!(pipeline.connecting.is_empty() && pipeline.young.is_empty());
+}
+
+#[test]
 fn a_connection_that_ends_after_the_look_at_it_counts_its_rest_in_the_next_interval() {
     let mut pipeline = Pipeline::empty();
     let (mut client, _) = ends(1, 40_000);
