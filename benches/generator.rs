@@ -24,6 +24,8 @@
 //! The same shape gives the same bytes on every machine and with every library version: the random
 //! numbers are SplitMix64 (Steele, Lea, Flood 2014).
 
+#![allow(dead_code, reason = "each benchmark uses its part of this module")]
+
 use std::sync::Arc;
 
 use arrow::array::builder::{Int64Builder, ListBuilder, StringDictionaryBuilder};
@@ -220,7 +222,6 @@ impl Cluster {
     }
 
     /// Namespace, workload, pod, node and address of every end that has a pod.
-    #[allow(dead_code, reason = "a benchmark of names asks for it")]
     pub(crate) fn pods(&self) -> std::collections::BTreeSet<[&str; 5]> {
         let ends = self.keys.iter().flatten().flat_map(|key| [&key.local, &key.peer]);
         ends.filter(|end| !end.pod.is_empty())

@@ -5,6 +5,8 @@
 //! its old sequence would be acknowledged without being stored. It travels in a zstd frame of its
 //! own, which costs some bytes that agents do not send.
 
+#![allow(dead_code, reason = "each benchmark uses its part of this module")]
+
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -41,13 +43,11 @@ struct Made {
 }
 
 /// Makes the batches of every node of a cluster.
-#[allow(dead_code, reason = "a benchmark uses this or the next")]
 pub(crate) fn lanes(shape: Shape, intervals: u64) -> Vec<Arc<Lane>> {
     lanes_of(Arc::new(Cluster::new(shape)), intervals, |batch| batch)
 }
 
 /// The same of a cluster that is there, each batch changed before it is encoded.
-#[allow(dead_code, reason = "a benchmark uses this or the one before")]
 pub(crate) fn lanes_of(
     cluster: Arc<Cluster>,
     intervals: u64,

@@ -1,5 +1,7 @@
 //! A `weir serve` process, and what it costs.
 
+#![allow(dead_code, reason = "each benchmark uses its part of this module")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -64,7 +66,6 @@ impl Server {
     }
 
     /// Resident set now, bytes.
-    #[allow(dead_code, reason = "not every benchmark asks")]
     pub(crate) fn memory(&self) -> u64 {
         memory_of(self.child.id(), "VmRSS")
     }

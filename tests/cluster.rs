@@ -44,7 +44,7 @@ struct Shop {
 
 /// Starts the server in the network of the control plane, and waits until it listens.
 fn serve(cluster: &Cluster, data: &Path, port: u16, options: &[&str]) -> (Background, Client) {
-    let mut child = cluster
+    let child = cluster
         .in_plane(Path::new(WEIR))
         .args(["serve", "--insecure", "--listen", &format!("172.30.0.254:{port}"), "--data"])
         .arg(data)
@@ -53,16 +53,17 @@ fn serve(cluster: &Cluster, data: &Path, port: u16, options: &[&str]) -> (Backgr
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut server = Background(child);
+    let mut lines = BufReader::new(server.0.stderr.take().unwrap()).lines();
     let mut said = String::new();
     loop {
         let Some(Ok(line)) = lines.next() else { panic!("server: {said}") };
         if let Some((_, url)) = line.split_once(" on http://") {
             let client = Client { url: format!("http://{}", url.trim()) };
             std::thread::spawn(move || {
-                lines.for_each(|l| eprintln!("  {}", l.unwrap_or_default()))
+                lines.for_each(|l| eprintln!("  {}", l.unwrap_or_default()));
             });
-            return (Background(child), client);
+            return (server, client);
         }
         said.push_str(&line);
     }

@@ -27,6 +27,8 @@ mod status;
 mod tenure;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod text;
 mod told;
 mod wanted;
@@ -139,7 +141,7 @@ impl Names {
                 Named::Pod(pod) => Some(pod),
                 _ => None,
             });
-            new.fold(false, |found, pod| wanted.found(pod, self.now()) || found)
+            new.filter(|pod| wanted.found(pod, self.now())).count() > 0
         };
         {
             let mut waiting = self.events.lock();
@@ -168,7 +170,7 @@ impl Names {
         self.change(|map| all.iter().for_each(|told| map.hear(told, &mut new)));
         let now = self.now();
         let mut wanted = self.wanted.lock();
-        let found = new.into_iter().fold(false, |found, key| wanted.came(key, now) || found);
+        let found = new.into_iter().filter(|key| wanted.came(*key, now)).count() > 0;
         drop(wanted);
         if found {
             self.found.notify_one();
@@ -195,7 +197,7 @@ impl Names {
         let now = self.now();
         let mut wanted = self.wanted.lock();
         // Addresses may be nobody's for ever; a pod whose uid an agent has seen is one.
-        let worth = pods.fold(false, |worth, key| wanted.add(key, now) || worth);
+        let worth = pods.filter(|key| wanted.add(*key, now)).count() > 0;
         addresses.for_each(|key| {
             wanted.add(key, now);
         });

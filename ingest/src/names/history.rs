@@ -268,10 +268,13 @@ async fn write(names: &Names, store: &Store, events: &[Event]) -> Result<(), His
     Ok(())
 }
 
+/// Address and port of a row, as far as it has them.
+type ToldPlace = (Option<Address>, Option<(u16, Protocol)>);
+
 /// The rows of one object as they were told together.
 #[derive(Debug, Default)]
 struct Told {
-    time: i64,
+    time: Option<i64>,
     start: i64,
     until: Option<i64>,
     namespace: String,
@@ -283,7 +286,7 @@ struct Told {
     region: String,
     containers: String,
     domains: Vec<String>,
-    places: Vec<(Option<Address>, Option<(u16, Protocol)>)>,
+    places: Vec<ToldPlace>,
 }
 
 impl Names {
@@ -415,10 +418,10 @@ fn read(batch: &RecordBatch, told: &mut HashMap<(String, String), Told>) -> Resu
             _ => format!("{}/{}", text("namespace"), text("name")),
         };
         let known = told.entry((text("kind").to_owned(), id)).or_default();
-        if known.time != time.value(row) {
+        if known.time != Some(time.value(row)) {
             let own = |name: &str| text(name).to_owned();
             *known = Told {
-                time: time.value(row),
+                time: Some(time.value(row)),
                 start: start.value(row),
                 until: until.is_valid(row).then(|| until.value(row)),
                 namespace: own("namespace"),

@@ -102,13 +102,7 @@ impl Wanted {
         }
         let uids = [Some(pod.uid), pod.hash].into_iter().flatten().map(Key::Pod);
         let keys = uids.chain(pod.addresses.iter().map(|address| Key::Address(*address)));
-        keys.fold(false, |found, key| {
-            let was = self.wanted.remove(&key).is_some();
-            if was {
-                self.found.insert(key, now);
-            }
-            was || found
-        })
+        keys.filter(|key| self.came(*key, now)).count() > 0
     }
 
     /// An address has become somebody's, or its holder known better; true if that was wanted.

@@ -38,6 +38,9 @@ fn udf(prices: &Arc<Prices>, billionths: bool) -> ScalarUDF {
     ScalarUDF::from(Cost { signature, prices: Shared(Arc::clone(prices)), billionths })
 }
 
+/// Crossing and service, and the price for them.
+type Asked<'a> = (&'a str, &'a str, Option<(f64, f64)>);
+
 /// Prices that are the same if they are the same copy.
 #[derive(Debug, Clone)]
 struct Shared(Arc<Prices>);
@@ -93,7 +96,7 @@ impl ScalarUDFImpl for Cost {
         };
         let Shared(prices) = &self.prices;
         // Rows of one kind lie side by side.
-        let mut last: Option<(&str, &str, Option<(f64, f64)>)> = None;
+        let mut last: Option<Asked<'_>> = None;
         let mut costs = Vec::with_capacity(rows);
         for row in 0..rows {
             let text = |column: &'_ arrow::array::StringViewArray| column.is_valid(row);

@@ -31,6 +31,7 @@ mod objects;
 mod power;
 mod readers;
 mod retention;
+mod revise;
 mod series;
 mod tiers;
 
