@@ -1,5 +1,7 @@
 //! What a process costs, and its files.
 
+#![allow(dead_code, reason = "each benchmark uses its part of this module")]
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

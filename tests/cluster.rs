@@ -34,7 +34,7 @@ struct Volume {
 struct Shop {
     // The first to go: what the nodes run must not outlive them.
     _agents: Vec<Background>,
-    _server: Background,
+    server: Background,
     client: Client,
     plane: Plane,
     pods: HashMap<&'static str, Pod>,
@@ -132,7 +132,7 @@ impl Shop {
         let agents = agents(&cluster, &client.url, data.path());
         let mut shop = Self {
             _agents: agents,
-            _server: server,
+            server,
             client,
             plane,
             pods: HashMap::new(),
@@ -453,6 +453,14 @@ fn every_byte_has_the_right_names() {
         );
         rows == [vec![json!("new"), json!(true)], vec![json!("old"), json!(false)]]
     });
+
+    // A server that is killed knows the names again, also of rows that are in its log alone and without the cluster.
+    let _ = shop.server.0.kill();
+    let _ = shop.server.0.wait();
+    (shop.server, shop.client) = serve(&shop.cluster, shop._data.path(), 9470, &[]);
+    let mut after = found(shop.sql(statement));
+    after.sort_by_key(|(from, to, port, _)| (from.clone(), to.clone(), *port));
+    assert_eq!(after, expected, "after a kill");
 }
 
 /// A fleet of plain hosts: nothing but agents and the server, and no configuration.

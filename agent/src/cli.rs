@@ -79,6 +79,9 @@ struct RunArgs {
     /// Availability zone of this node.
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
+    /// Region of this node.
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
     /// Do not read the names that workloads ask for: rows have no `peer_domain`, and nothing is told of
     /// questions.
     #[arg(long)]
@@ -143,6 +146,7 @@ impl Cli {
             node: args.node,
             cluster: args.cluster,
             zone: args.zone,
+            region: args.region,
             listen: match args.listen {
                 ListenArg::Off => None,
                 ListenArg::At(address) => Some(Listen {

@@ -39,6 +39,8 @@ pub struct Observer {
     pub cluster: Option<String>,
     /// Column `zone`.
     pub zone: Option<String>,
+    /// Column `region`.
+    pub region: Option<String>,
     /// Packets that its kernel drops are counted; else column `drops` is null.
     pub drops: bool,
 }

@@ -60,6 +60,8 @@ pub struct Config {
     pub cluster: Option<String>,
     /// Availability zone of this node.
     pub zone: Option<String>,
+    /// Region of this node.
+    pub region: Option<String>,
     /// How to measure.
     pub source: Choice,
     /// Give up every privilege that is not needed any more once measuring has begun, of the calling thread
@@ -89,6 +91,7 @@ impl Config {
             node: None,
             cluster: None,
             zone: None,
+            region: None,
             source: Choice::Auto,
             drop_privileges: false,
             dns: true,
@@ -177,7 +180,8 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     let endpoint = config.listen.map(|listen| metrics::Server::start(listen, metrics.clone()));
     let endpoint = endpoint.transpose()?;
     let drops = source.counts_drops();
-    let observer = Observer { node, cluster: config.cluster, zone: config.zone, drops };
+    let observer =
+        Observer { node, cluster: config.cluster, zone: config.zone, region: config.region, drops };
     tracing::info!(
         agent = spool.agent(), server = config.server, interval = ?config.interval,
         spool = %config.spool.display(), waiting = spool.len(), "measuring"

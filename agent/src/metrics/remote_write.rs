@@ -61,6 +61,7 @@ impl RemoteWrite {
         node.push(("node", observer.node.clone()));
         node.extend(observer.cluster.clone().map(|cluster| ("cluster", cluster)));
         node.extend(observer.zone.clone().map(|zone| ("zone", zone)));
+        node.extend(observer.region.clone().map(|region| ("region", region)));
         Self { poster, node, failing: AtomicBool::new(false) }
     }
 

@@ -59,6 +59,7 @@ fn label<'a>(name: &str) -> Option<Label<'a>> {
         "cluster" => |_, o| o.cluster.as_deref().map(Borrowed),
         "node" => |_, o| Some(Borrowed(&o.node)),
         "zone" => |_, o| o.zone.as_deref().map(Borrowed),
+        "region" => |_, o| o.region.as_deref().map(Borrowed),
         "workload" => |k, _| Some(Borrowed(&k.local.name)),
         "workload_kind" => |k, _| Some(Borrowed(k.local.kind)),
         "pod" => |k, _| k.local.pod.as_deref().map(Borrowed),
@@ -67,6 +68,10 @@ fn label<'a>(name: &str) -> Option<Label<'a>> {
         "peer_node" => |k, o| (k.scope == Scope::Node).then_some(Borrowed(&o.node)),
         "peer_zone" => |k, o| match k.scope {
             Scope::Node => o.zone.as_deref().map(Borrowed),
+            Scope::External => None,
+        },
+        "peer_region" => |k, o| match k.scope {
+            Scope::Node => o.region.as_deref().map(Borrowed),
             Scope::External => None,
         },
         "peer_workload" => |k, _| k.peer.as_ref().map(|p| Borrowed(p.name.as_str())),
