@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench naming` makes rows as agents of a cluster send them (uids, container ids and addresses, no
 //! names) and sends them, by turns, to a server that names them by a cluster of 100,000 pods and 20,000 services and to
-//! one that does not. Then pods come and go at 500 a second, and the table `names` tells when each was known.
+//! one that does not; and to a third the same rows with the names in them already, which is what it costs to have names
+//! at all. Then pods come and go at 500 a second, and the table `names` tells when each was known.
 //!
 //! - `WEIR_BENCH_SECONDS` length of each turn, default 10;
 //! - `WEIR_BENCH_TURNS`   turns of each server, default 5;
@@ -89,24 +90,34 @@ fn main() {
         plain.peak_memory() as f64 / f64::from(1 << 20),
     );
 
-    let mut rates = [Vec::new(), Vec::new()];
-    let mut costs = [Vec::new(), Vec::new()];
+    let complete = load::lanes_of(CLUSTER.clone(), (MADE_ROWS / rows) as u64, |batch| batch);
+    let other = Server::start(&dir.path().join("other"), &[]);
+    let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+    let mut costs = [Vec::new(), Vec::new(), Vec::new()];
     for turn in 0..turns {
-        for (at, server) in [&plain, &naming].into_iter().enumerate() {
+        let servers = [(&plain, &lanes), (&other, &complete), (&naming, &lanes)];
+        for (at, (server, lanes)) in servers.into_iter().enumerate() {
             let cpu = server.cpu();
             let length = Until::Elapsed(Duration::from_secs(seconds));
-            let done = load::send(&server.address, &lanes, turn, Pace::Closed, length);
+            let done = load::send(&server.address, lanes, turn, Pace::Closed, length);
             rates[at].push(done.rate());
             costs[at].push((server.cpu() - cpu).as_secs_f64() / (done.rows as f64 / 1e6));
         }
     }
-    let [plain_rate, naming_rate] = rates.map(median);
-    let [plain_cost, naming_cost] = costs.map(median);
+    let rates = rates.map(median);
+    let costs = costs.map(median);
+    for (at, what) in ["rows without names", "rows that come with names", "rows that are named"]
+        .iter()
+        .enumerate()
+    {
+        println!("{what:<26} {:>7.0} rows/s, {:.3} CPU s per million", rates[at], costs[at]);
+    }
     println!(
-        "rows/s: {plain_rate:.0} without names, {naming_rate:.0} with them: {:.3}\n\
-         CPU s per million rows: {plain_cost:.3} without, {naming_cost:.3} with: {:.3}",
-        naming_rate / plain_rate,
-        naming_cost / plain_cost,
+        "named here, of what comes with names: rate {:.3}, CPU {:.3}; of what has none: rate {:.3}, CPU {:.3}",
+        rates[2] / rates[1],
+        costs[2] / costs[1],
+        rates[2] / rates[0],
+        costs[2] / costs[0],
     );
     named(&naming);
     churn(&api, &naming);

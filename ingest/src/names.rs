@@ -46,7 +46,7 @@ pub use history::{HistoryError, SEED, keep_history};
 use hosts::Worker;
 pub use kubernetes::{KubernetesError, connect, follow};
 pub(crate) use map::Who;
-use map::{Event, Map, Named, who_is_node};
+use map::{Event, Map, Named, who_is_node, who_is_pod};
 pub(crate) use record::Place;
 use record::{ContainerId, Protocol, Uid};
 pub use status::{Kind, Status};
@@ -234,14 +234,12 @@ impl Lookup<'_> {
 
     /// The pod of a uid.
     pub(crate) fn pod(&self, uid: &str) -> Option<Who<'_>> {
-        let pod = self.0.pod(Uid::parse(uid)?)?;
-        Some(self.0.who_is_pod(pod))
+        self.0.pod(Uid::parse(uid)?).map(who_is_pod)
     }
 
     /// The pod that had an address of its own in `[start, end)`, microseconds since the Unix epoch.
     pub(crate) fn pod_at(&self, address: &str, start: i64, end: i64) -> Option<Who<'_>> {
-        let pod = self.0.pod_at(parse(address)?, start, end)?;
-        Some(self.0.who_is_pod(pod))
+        self.0.pod_at(parse(address)?, start, end).map(who_is_pod)
     }
 
     /// The node that had an address.
@@ -257,7 +255,7 @@ impl Lookup<'_> {
     /// Who listened at an address of a node or host; and if what an agent says itself counts for more.
     pub(crate) fn on_host(&self, place: Place, start: i64, end: i64) -> Option<(Who<'_>, bool)> {
         if let Some(pod) = self.0.host_pod_at(place, start, end) {
-            return Some((self.0.who_is_pod(pod), false));
+            return Some((who_is_pod(pod), false));
         }
         let worker = self.0.hosts.server(place, start, end)?;
         Some((self.who_is_worker(worker), true))

@@ -60,23 +60,24 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Writes a column over another: the other's texts stay where nothing is written.
+/// Writes a column over another: the other's texts stay where nothing is written. The new column has no text that no
+/// row has.
 pub(super) struct Over<'a> {
     before: Option<Column<'a>>,
     texts: Vec<&'a str>,
     numbers: HashMap<&'a str, i32, RandomState>,
+    /// The same by place in memory: most texts are asked for again and again.
+    places: HashMap<(usize, usize), i32, RandomState>,
 }
+
+/// The text has not been looked at.
+const NOT_YET: i32 = -2;
 
 impl<'a> Over<'a> {
     pub(super) fn new(batch: &'a RecordBatch, name: &str) -> Self {
         let before = Column::of(batch, name).filter(|column| !column.is_empty());
-        let texts =
-            before.map(|column| (0..column.texts()).map(move |n| column.text(n).unwrap_or("")));
-        let texts: Vec<&str> = texts.into_iter().flatten().collect();
-        let numbers = texts.iter().enumerate();
-        let numbers = numbers.filter_map(|(at, text)| Some((*text, i32::try_from(at).ok()?)));
-        let numbers = numbers.filter(|(text, _)| !text.is_empty()).collect();
-        Self { before, texts, numbers }
+        let (numbers, places) = (HashMap::default(), HashMap::default());
+        Self { before, texts: Vec::new(), numbers, places }
     }
 
     /// The number of a text to write; an empty one writes nothing.
@@ -84,61 +85,72 @@ impl<'a> Over<'a> {
         if text.is_empty() {
             return Number(NONE);
         }
+        let place = (text.as_ptr().addr(), text.len());
+        if let Some(known) = self.places.get(&place) {
+            return Number(*known);
+        }
         let texts = &mut self.texts;
-        Number(*self.numbers.entry(text).or_insert_with(|| {
+        let number = *self.numbers.entry(text).or_insert_with(|| {
             texts.push(text);
             i32::try_from(texts.len() - 1).unwrap_or(NONE)
-        }))
+        });
+        self.places.insert(place, number);
+        Number(number)
     }
 
     /// The column, with what `write` says for each row where it says something.
     pub(super) fn write(
-        self,
+        mut self,
         rows: usize,
         write: impl Fn(usize) -> Number,
     ) -> Result<ArrayRef, ArrowError> {
-        self.finish(rows, |row, before| {
+        let mut known = self.unknown();
+        let mut keys = Vec::with_capacity(rows);
+        for row in 0..rows {
             let Number(new) = write(row);
-            if new == NONE { before } else { new }
-        })
+            keys.push(if new == NONE { self.number_before(row, &mut known) } else { new });
+        }
+        self.finish(keys)
     }
 
     /// The column, with what `write` says for each row where there was nothing.
     pub(super) fn fill(
-        self,
+        mut self,
         rows: usize,
         write: impl Fn(usize) -> Number,
     ) -> Result<ArrayRef, ArrowError> {
-        let empty = self.before.map(|column| column.each(Some));
-        let is_empty = |key: i32| {
-            let known = usize::try_from(key).ok().zip(empty.as_ref());
-            known.is_none_or(|(key, texts)| texts.get(key).is_none_or(Option::is_none))
-        };
-        self.finish(rows, |row, before| if is_empty(before) { write(row).0 } else { before })
+        let mut known = self.unknown();
+        let mut keys = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let before = self.number_before(row, &mut known);
+            keys.push(if before == NONE { write(row).0 } else { before });
+        }
+        self.finish(keys)
     }
 
-    fn finish(
-        self,
-        rows: usize,
-        value: impl Fn(usize, i32) -> i32,
-    ) -> Result<ArrayRef, ArrowError> {
-        let mut keys = Vec::with_capacity(rows);
-        let mut any_null = false;
-        match self.before.map(|column| column.keys) {
-            None => keys.extend((0..rows).map(|row| value(row, NONE))),
-            Some(before) if before.null_count() == 0 => {
-                let before = before.values().iter().enumerate();
-                keys.extend(before.map(|(row, key)| value(row, *key)));
-            }
-            Some(before) => {
-                keys.extend((0..rows).map(|row| {
-                    value(row, if before.is_null(row) { NONE } else { before.value(row) })
-                }))
-            }
+    fn unknown(&self) -> Vec<i32> {
+        vec![NOT_YET; self.before.map_or(0, |before| before.texts())]
+    }
+
+    /// The number of what a row had; `known` has those of texts that were looked at.
+    fn number_before(&mut self, row: usize, known: &mut [i32]) -> i32 {
+        let Some((before, key)) = self.before.and_then(|before| Some((before, before.key(row)?)))
+        else {
+            return NONE;
+        };
+        let Some(number) = known.get(key).copied() else { return NONE };
+        if number != NOT_YET {
+            return number;
         }
-        for key in &keys {
-            any_null |= *key < 0;
+        let Number(number) = self.number(before.text(key).unwrap_or(""));
+        if let Some(known) = known.get_mut(key) {
+            *known = number;
         }
+        number
+    }
+
+    fn finish(self, mut keys: Vec<i32>) -> Result<ArrayRef, ArrowError> {
+        let any_null = keys.iter().any(|key| *key < 0);
         let nulls = any_null.then(|| NullBuffer::from_iter(keys.iter().map(|key| *key >= 0)));
         if any_null {
             keys.iter_mut().for_each(|key| *key = (*key).max(0));
@@ -195,15 +207,18 @@ mod tests {
         let batch = batch(&[Some("a"), None, Some(""), Some("b"), Some("a")]);
         let mut over = Over::new(&batch, "c");
         let (new, a) = (over.number("new"), over.number("a"));
+        let over_a = over.number(&String::from("a").leak()[..]);
         let written = over.write(5, |row| if row < 3 { new } else { Number::NOTHING }).unwrap();
         let new_text = || Some("new".to_owned());
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(read(&written), [new_text(), new_text(), new_text(), text("b"), text("a")]);
-        assert_eq!(a, Number(0), "a text that is there already");
+        assert_eq!(a, over_a, "one number for one text");
         let mut over = Over::new(&batch, "c");
         let new = over.number("new");
         let filled = over.fill(5, |_| new).unwrap();
         assert_eq!(read(&filled), [text("a"), new_text(), new_text(), text("b"), text("a")]);
+        let kept = filled.as_dictionary::<Int32Type>().values().len();
+        assert_eq!(kept, 3, "texts that no row has are not kept");
         let over = Over::new(&batch, "absent");
         let none = over.write(5, |_| Number::NOTHING).unwrap();
         assert_eq!(none.null_count(), 5);

@@ -196,25 +196,27 @@ fn local<'a>(
     let pods = Column::of(batch, "pod");
     let addresses = Column::of(batch, "address");
     let by_uid = by_uid(pods, lookup, &mut everyone, unknown);
-    let by_address = by_interval(addresses, intervals, |text, (start, end)| {
-        Some(everyone.add(Some(lookup.pod_at(text, start, end)?), false))
-    });
+    let named = Column::of(batch, "namespace").filter(|named| !named.is_empty());
+    let is_named = |row: usize| named.is_some_and(|named| named.get(row).is_some());
+    let mut whose: Vec<Whose> = (0..rows)
+        .map(|row| {
+            let uid = || pods.and_then(|pods| by_uid.get(pods.key(row)?).copied()).unwrap_or(0);
+            if is_named(row) { 0 } else { uid() }
+        })
+        .collect();
+    let mut rest = whose.iter().enumerate().filter(|(_, whose)| **whose == 0);
+    if rest.any(|(row, _)| !is_named(row)) {
+        let by_address = by_interval(addresses, intervals, |text, (start, end)| {
+            Some(everyone.add(Some(lookup.pod_at(text, start, end)?), false))
+        });
+        for (row, whose) in whose.iter_mut().enumerate() {
+            if *whose == 0 && !is_named(row) {
+                *whose = of_row(&by_address, addresses, intervals, row).unwrap_or(0);
+            }
+        }
+    }
     let mut columns = Vec::new();
     if !everyone.is_nobody() {
-        let named = Column::of(batch, "namespace");
-        let whose: Vec<Whose> = (0..rows)
-            .map(|row| {
-                if named.is_some_and(|named| named.get(row).is_some()) {
-                    return 0;
-                }
-                let uid = pods.and_then(|pods| by_uid.get(pods.key(row)?).copied()).unwrap_or(0);
-                if uid > 0 {
-                    uid
-                } else {
-                    of_row(&by_address, addresses, intervals, row).unwrap_or(0)
-                }
-            })
-            .collect();
         let mut write = |name, text: fn(&Who<'a>) -> &'a str| -> Result<(), ArrowError> {
             let mut over = Over::new(batch, name);
             let numbers = everyone.numbers(&mut over, text);

@@ -22,9 +22,9 @@ use weir_storage::{Entry, Part, Store};
 use weir_wire::schema::{label_type, time_type};
 
 use super::Names;
-use super::map::{Event, Map, Named};
+use super::map::{Event, Map, Named, who_is_pod};
 use super::owner::Owner;
-use super::record::{Address, ContainerId, Node, Pod, Protocol, Service, Uid, address};
+use super::record::{Address, ContainerId, Node, Pod, Protocol, Seat, Service, Uid, address};
 use super::tenure::Since;
 
 /// Between two writes.
@@ -99,12 +99,12 @@ fn text(address: Address) -> String {
     IpAddr::V6(Ipv6Addr::from_bits(address)).to_canonical().to_string()
 }
 
-fn rows_of<'a>(event: &'a Event, map: &'a Map, rows: &mut Vec<Row<'a>>) {
+fn rows_of<'a>(event: &'a Event, rows: &mut Vec<Row<'a>>) {
     let Event { seen, until, .. } = *event;
     let begun = |since: Since| Row { seen, start: since.at, until, ..Row::default() };
     match &event.what {
         Named::Pod(pod) => {
-            let who = map.who_is_pod(pod);
+            let who = who_is_pod(pod);
             let containers = pod.containers.iter().map(|(id, name)| format!("{id}={name}"));
             let row = Row {
                 kind: "pod",
@@ -229,7 +229,7 @@ pub async fn keep_history(names: Arc<Names>, store: Arc<Store>) {
         waiting.append(&mut names.events.lock());
         while !waiting.is_empty() {
             let some = waiting.len().min(ROWS);
-            match write(&names, &store, waiting.get(..some).unwrap_or(&[])).await {
+            match write(&store, waiting.get(..some).unwrap_or(&[])).await {
                 Ok(()) => {
                     waiting.drain(..some);
                     if std::mem::take(&mut failing) {
@@ -251,11 +251,10 @@ pub async fn keep_history(names: Arc<Names>, store: Arc<Store>) {
     }
 }
 
-async fn write(names: &Names, store: &Store, events: &[Event]) -> Result<(), HistoryError> {
+async fn write(store: &Store, events: &[Event]) -> Result<(), HistoryError> {
     let batch = {
-        let map = names.map.read();
         let mut rows = Vec::with_capacity(events.len());
-        events.iter().for_each(|event| rows_of(event, &map, &mut rows));
+        events.iter().for_each(|event| rows_of(event, &mut rows));
         batch(&rows)?
     };
     if batch.num_rows() == 0 {
@@ -374,6 +373,7 @@ fn restore(map: &mut Map, key: &str, told: &Told, ends: bool, at: i64) {
                     uid: None,
                     deployment: None,
                 },
+                seat: Seat::default(),
                 addresses: own.filter_map(|(address, _)| *address).collect(),
                 places: places.collect(),
                 containers,

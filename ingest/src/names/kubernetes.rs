@@ -329,11 +329,11 @@ where
         self.0
     }
 
-    fn apply(&mut self, object: &K, map: &mut Map, _now: i64) {
+    fn apply(&mut self, object: &K, map: &mut Map, now: i64) {
         let meta: &ObjectMeta = object.meta();
         if let Some(uid) = meta.uid.as_deref().and_then(Uid::parse) {
             let owner = objects::controller(meta, &mut map.texts);
-            map.apply_owner(uid, owner);
+            map.apply_owner(uid, owner, now);
         }
     }
 

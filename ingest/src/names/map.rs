@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::hosts::{Claimed, Hosts};
 use super::owner::{Owner, Owners};
-use super::record::{Address, ContainerId, Node, Place, Pod, Service, Uid};
+use super::record::{Address, ContainerId, Node, Place, Pod, Seat, Service, Uid};
 use super::services::Services;
 use super::tenure::{Since, Tenures};
 use super::text::{Text, Texts};
@@ -74,6 +74,10 @@ pub(super) struct Map {
     /// Of pods in their node's network.
     places: ByKey<Place, Pod>,
     containers: HashMap<ContainerId, Text, RandomState>,
+    /// Pods by their node.
+    on_nodes: HashMap<Text, Vec<Uid>, RandomState>,
+    /// Pods whose owner has not been told of, by the owner.
+    orphans: HashMap<Uid, Vec<Uid>, RandomState>,
     nodes: HashMap<Text, Arc<Node>, RandomState>,
     node_addresses: ByKey<Address, Node>,
     gone_nodes: VecDeque<Text>,
@@ -124,7 +128,8 @@ pub(super) fn forget<K: Eq + Hash, T>(map: &mut ByKey<K, T>, whose: &Arc<T>, key
 
 impl Map {
     /// A pod is there, or has changed.
-    pub(super) fn apply_pod(&mut self, pod: Pod, now: i64) {
+    pub(super) fn apply_pod(&mut self, mut pod: Pod, now: i64) {
+        pod.seat = self.seat(&pod);
         let before = match self.pods.get(&pod.uid) {
             // Uids are never used again, so this is old news.
             Some(known) if known.gone || *known.pod == pod => return,
@@ -150,7 +155,55 @@ impl Map {
         if pod.is_up() {
             self.tell(now, Named::Pod(Arc::clone(&pod)), pod.until);
         }
+        if before.is_none_or(|before| before.node != pod.node) && !pod.node.is_empty() {
+            self.on_nodes.entry(Arc::clone(&pod.node)).or_default().push(pod.uid);
+        }
+        if let Some(owner) = pod.owner.uid.filter(|owner| !self.owners.knows(*owner)) {
+            if self.orphans.len() >= MAX_GONE {
+                self.orphans.clear();
+            }
+            self.orphans.entry(owner).or_default().push(pod.uid);
+        }
         self.pods.insert(pod.uid, Known { pod, gone: false });
+    }
+
+    /// What its owner and node say of a pod.
+    fn seat(&mut self, pod: &Pod) -> Seat {
+        let (kind, workload) = self.owners.top(&pod.owner);
+        let (workload_kind, workload) = (self.texts.one(kind), self.texts.one(workload));
+        let node = self.nodes.get(&pod.node);
+        let (zone, region) =
+            node.map(|node| (node.zone.clone(), node.region.clone())).unwrap_or_default();
+        Seat {
+            workload,
+            workload_kind,
+            zone: zone.unwrap_or_default(),
+            region: region.unwrap_or_default(),
+        }
+    }
+
+    /// More is known of the owners or nodes of pods.
+    fn seat_anew(&mut self, pods: &[Uid], now: i64) {
+        for uid in pods {
+            let Some(known) = self.pods.get(uid) else { continue };
+            let (before, gone) = (Arc::clone(&known.pod), known.gone);
+            let seat = self.seat(&before);
+            if seat == before.seat {
+                continue;
+            }
+            let pod = Arc::new(Pod { seat, ..Pod::clone(&before) });
+            let describe = |tenures: Option<&mut Tenures<Pod>>| {
+                if let Some(tenures) = tenures {
+                    tenures.describe(&before, &pod);
+                }
+            };
+            pod.addresses.iter().for_each(|address| describe(self.addresses.get_mut(address)));
+            pod.places.iter().for_each(|place| describe(self.places.get_mut(place)));
+            if pod.is_up() && !gone {
+                self.tell(now, Named::Pod(Arc::clone(&pod)), pod.until);
+            }
+            self.pods.insert(*uid, Known { pod, gone });
+        }
     }
 
     /// A pod is gone.
@@ -192,6 +245,12 @@ impl Map {
             if let Some(hash) = pod.hash {
                 self.hashes.remove(&hash);
             }
+            if let Some(pods) = self.on_nodes.get_mut(&pod.node) {
+                pods.retain(|other| *other != uid);
+                if pods.is_empty() {
+                    self.on_nodes.remove(&pod.node);
+                }
+            }
         }
     }
 
@@ -206,7 +265,13 @@ impl Map {
         let (before, has) = (before.as_ref(), &node.addresses);
         hand_over(&mut self.node_addresses, (before, had), (&node, has), node.since, now);
         self.tell(now, Named::Node(Arc::clone(&node)), None);
-        self.nodes.insert(Arc::clone(&node.name), node);
+        let is_elsewhere = before
+            .is_none_or(|before| (&before.zone, &before.region) != (&node.zone, &node.region));
+        let name = Arc::clone(&node.name);
+        self.nodes.insert(Arc::clone(&name), node);
+        if is_elsewhere && let Some(pods) = self.on_nodes.get(&name).cloned() {
+            self.seat_anew(&pods, now);
+        }
     }
 
     /// An address is a host's, by its own rows; of nodes that the cluster's API tells of, it knows better. True if that
@@ -285,8 +350,11 @@ impl Map {
     }
 
     /// What controls a ReplicaSet or Job.
-    pub(super) fn apply_owner(&mut self, object: Uid, controller: Option<Owner>) {
+    pub(super) fn apply_owner(&mut self, object: Uid, controller: Option<Owner>, now: i64) {
         self.owners.apply(object, controller);
+        if let Some(pods) = self.orphans.remove(&object) {
+            self.seat_anew(&pods, now);
+        }
     }
 
     /// A ReplicaSet or Job is gone.
@@ -380,26 +448,22 @@ impl Map {
         self.containers.get(&id).map(AsRef::as_ref)
     }
 
-    /// What a row is told of a pod.
-    pub(super) fn who_is_pod<'a>(&'a self, pod: &'a Pod) -> Who<'a> {
-        let (workload_kind, workload) = self.owners.top(&pod.owner);
-        let node = self.node(&pod.node);
-        let place =
-            |of: fn(&Node) -> &Option<Text>| node.and_then(|n| of(n).as_deref()).unwrap_or("");
-        Who {
-            namespace: &pod.namespace,
-            workload,
-            workload_kind,
-            pod: &pod.name,
-            node: &pod.node,
-            zone: place(|node| &node.zone),
-            region: place(|node| &node.region),
-        }
-    }
-
     /// Number of pods, those that are gone and remembered included.
     pub(super) fn pods(&self) -> usize {
         self.pods.len()
+    }
+}
+
+/// What a row is told of a pod.
+pub(super) fn who_is_pod(pod: &Pod) -> Who<'_> {
+    Who {
+        namespace: &pod.namespace,
+        workload: &pod.seat.workload,
+        workload_kind: &pod.seat.workload_kind,
+        pod: &pod.name,
+        node: &pod.node,
+        zone: &pod.seat.zone,
+        region: &pod.seat.region,
     }
 }
 

@@ -69,6 +69,11 @@ impl Owners {
         }
     }
 
+    /// What controls an object is known.
+    pub(super) fn knows(&self, object: Uid) -> bool {
+        self.above.contains_key(&object)
+    }
+
     /// Objects that are remembered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

@@ -99,6 +99,16 @@ impl Protocol {
 /// Where something listens.
 pub(crate) type Place = (Address, u16, Protocol);
 
+/// What a pod's owner and node say of it, so that a row need not ask them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Seat {
+    pub(super) workload: Text,
+    pub(super) workload_kind: Text,
+    /// Empty where it is not known, as is the region.
+    pub(super) zone: Text,
+    pub(super) region: Text,
+}
+
 /// One pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pod {
@@ -110,6 +120,8 @@ pub(super) struct Pod {
     /// Where it runs; empty before it does.
     pub(super) node: Text,
     pub(super) owner: Owner,
+    /// What the owner and the node say by now.
+    pub(super) seat: Seat,
     /// Its own addresses; none for a pod in its node's network.
     pub(super) addresses: Vec<Address>,
     /// Where a pod in its node's network says that it listens.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Names;
 use super::owner::Owner;
-use super::record::{ContainerId, Node, Pod, Protocol, Service, Uid, address};
+use super::record::{ContainerId, Node, Pod, Protocol, Seat, Service, Uid, address};
 use super::tenure::Since;
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -54,7 +54,7 @@ impl Cluster {
         self.names.change(|map| {
             let (kind, name) = (map.texts.one("Deployment"), map.texts.one(name));
             let owner = Owner { kind, name, uid: None, deployment: None };
-            map.apply_owner(uid(replica_set), Some(owner));
+            map.apply_owner(uid(replica_set), Some(owner), 0);
         });
     }
 
@@ -91,6 +91,7 @@ impl Cluster {
                 name: name.into(),
                 node: map.texts.one(node),
                 owner,
+                seat: Seat::default(),
                 addresses: Vec::new(),
                 places: Vec::new(),
                 containers: vec![(id, map.texts.one("main"))],

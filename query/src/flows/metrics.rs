@@ -233,7 +233,7 @@ pub(crate) const FAMILIES: [Family; 17] = [
     ),
     counter(
         "flow_cost_total",
-        "",
+        "currency",
         "What the traffic of the local end costs by the prices that the server was given (--prices), in their currency; nothing without them.",
     ),
     Family {

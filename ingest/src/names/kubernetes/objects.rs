@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::names::owner::Owner;
 use crate::names::record::{
-    Address, ContainerId, Node, Place, Pod, Protocol, Service, Uid, address,
+    Address, ContainerId, Node, Place, Pod, Protocol, Seat, Service, Uid, address,
 };
 use crate::names::tenure::Since;
 use crate::names::text::Texts;
@@ -80,6 +80,7 @@ pub(super) fn pod(object: &PodObject, texts: &mut Texts) -> Option<Pod> {
         name: name.into(),
         node: texts.one(node),
         owner: pod_owner(meta, name, node, texts),
+        seat: Seat::default(),
         addresses: if in_host { Vec::new() } else { own },
         places,
         since: since(meta, status),
