@@ -108,6 +108,9 @@ pub(crate) struct ServerOptions {
     /// number and country of external peers. May be given several times.
     #[arg(long, value_name = "FILE")]
     pub(crate) mmdb: Vec<PathBuf>,
+    /// Names of hosts that have no agent, a line ADDRESS NAME [ZONE [REGION]] for each of their addresses.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hosts: Option<PathBuf>,
     /// Follow the pods, nodes and services of a Kubernetes cluster, to name both ends of flows: as the service
     /// account of the pod that the server runs in, or by the user's kubeconfig outside of one.
     #[arg(long)]

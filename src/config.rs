@@ -12,6 +12,7 @@
 //! kubernetes = true          # names from the cluster that the server runs in
 //! kubeconfig = "/etc/weir/kubeconfig"                 # or from the one that this file names
 //! cloud_ranges = ["/etc/weir/aws-ip-ranges.json"]     # instead of the shipped ones
+//! hosts = "/etc/weir/hosts"  # names of hosts that have no agent
 //! prices = "/etc/weir/prices.toml"                    # what traffic costs
 //! mmdb = ["/var/lib/GeoIP/GeoLite2-ASN.mmdb"]         # AS numbers and countries
 //! max_bytes = "200GiB"       # of all data files; the oldest of the finest tier go first
@@ -71,6 +72,7 @@ struct File {
     prices: Option<PathBuf>,
     #[serde(default)]
     mmdb: Vec<PathBuf>,
+    hosts: Option<PathBuf>,
     kubernetes: Option<bool>,
     kubeconfig: Option<PathBuf>,
     #[serde(default)]
@@ -149,6 +151,7 @@ pub(crate) struct Settings {
     pub(crate) samples: SampleSettings,
     pub(crate) places: PlaceSettings,
     pub(crate) prices: Option<PathBuf>,
+    pub(crate) hosts: Option<PathBuf>,
     /// The cluster that is followed, if any.
     pub(crate) kubernetes: Option<Kubernetes>,
     pub(crate) store: Option<String>,
@@ -216,6 +219,7 @@ impl Settings {
             samples: SampleSettings { window: samples_window(window, &retention) },
             retention,
             places,
+            hosts: options.hosts.clone().or(file.hosts),
             prices: options.prices.clone().or(file.prices),
             kubernetes: kubernetes.then_some(Kubernetes { kubeconfig }),
             store: options.store.clone(),

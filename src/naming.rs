@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use tokio::task::JoinSet;
 use weir_ingest::names;
 use weir_ingest::{Enrichment, repair, repair_all};
@@ -21,7 +20,8 @@ impl Naming {
     /// Takes back the names that were known before, names the rows of the log by them, and follows the cluster.
     ///
     /// # Errors
-    /// When there is no way to the cluster's API. That it does not answer is none: it is asked again.
+    /// When there is no way to the cluster's API. That it does not answer is none: it is asked again; neither is that
+    /// the history of names cannot be read: the cluster and the hosts tell their names anew.
     pub(crate) async fn start(
         kubernetes: Option<&Kubernetes>,
         enrichment: &Enrichment,
@@ -29,8 +29,12 @@ impl Naming {
         database: &Database,
     ) -> anyhow::Result<Self> {
         let known = &enrichment.names;
-        let before = database.rows(names::SEED).await.context("names cannot be read back")?;
-        known.seed(&before)?;
+        match database.rows(names::SEED).await {
+            Ok(before) => known.seed(&before)?,
+            Err(error) => {
+                tracing::warn!(%error, "names that were known before cannot be read back");
+            }
+        }
         repair_all(enrichment, store).await?;
         let mut tasks = JoinSet::new();
         if let Some(Kubernetes { kubeconfig }) = kubernetes {

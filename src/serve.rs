@@ -71,6 +71,9 @@ impl Server {
         let address = listener.local_addr()?;
         let places = Arc::new(Places::new(&settings.places)?);
         let enrichment = Enrichment { places, names: Names::new() };
+        if let Some(path) = &settings.hosts {
+            enrichment.names.read_hosts(path)?;
+        }
         let mut store_options = weir_ingest::store_options_with(data, enrichment.clone());
         store_options.retention = settings.retention.clone();
         store_options.memtable_bytes = settings.memtable_bytes;

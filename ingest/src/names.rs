@@ -6,6 +6,7 @@
 //! [`tenure`]       who had something when            [`owner`]     from a pod to what somebody wrote
 //! [`map`]          all of it together                [`services`]  services by all that can be dialled
 //! [`hosts`]        hosts and what runs on them, as rows tell
+//! [`hosts_file`]   hosts without an agent
 //! [`wanted`]       what rows have asked for in vain
 //! [`history`]      the table `names`, and what a start reads back from it
 //! ```
@@ -18,6 +19,7 @@
 
 mod history;
 mod hosts;
+mod hosts_file;
 mod kubernetes;
 mod map;
 mod owner;
@@ -44,6 +46,7 @@ use tokio::sync::futures::Notified;
 pub(crate) use history::HISTORY;
 pub use history::{HistoryError, SEED, keep_history};
 use hosts::Worker;
+pub use hosts_file::HostsError;
 pub use kubernetes::{KubernetesError, connect, follow};
 pub(crate) use map::Who;
 use map::{Event, Map, Named, who_is_node, who_is_pod};

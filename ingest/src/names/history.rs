@@ -24,7 +24,7 @@ use weir_wire::schema::{label_type, time_type};
 use super::Names;
 use super::map::{Event, Map, Named, who_is_pod};
 use super::owner::Owner;
-use super::record::{Address, ContainerId, Node, Pod, Protocol, Seat, Service, Uid, address};
+use super::record::{Address, By, ContainerId, Node, Pod, Protocol, Seat, Service, Uid, address};
 use super::tenure::Since;
 
 /// Between two writes.
@@ -58,9 +58,10 @@ pub(crate) static HISTORY: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(fields))
 });
 
-/// What a start asks for, to give it to [`Names::seed`]: the rows of the last day and a little.
-pub const SEED: &str =
-    "SELECT * FROM names WHERE time >= now() - INTERVAL '30 hours' ORDER BY time";
+/// What a start asks for, to give it to [`Names::seed`]: the rows of the last day and a little, and of more than two
+/// million the latest.
+pub const SEED: &str = "SELECT * FROM (SELECT * FROM names WHERE time >= now() - INTERVAL '30 hours' \
+    ORDER BY time DESC LIMIT 2000000) ORDER BY time";
 
 /// Names cannot be written down or read back.
 #[derive(Debug, Error)]
@@ -326,7 +327,7 @@ fn restore(map: &mut Map, key: &str, told: &Told, ends: bool, at: i64) {
             let addresses = told.places.iter().filter_map(|(address, _)| *address).collect();
             let (zone, region) = (optional(&told.zone, map), optional(&told.region, map));
             let name = map.texts.one(&told.name);
-            map.apply_node(Node { name, zone, region, addresses, since, learned: true }, at);
+            map.apply_node(Node { name, zone, region, addresses, since, by: By::Rows }, at);
         }
         "service" if ends => map.delete_service(&format!("{}/{}", told.namespace, told.name), at),
         "service" => {

@@ -9,13 +9,15 @@ use foldhash::fast::RandomState;
 
 use super::hosts::{Claimed, Hosts};
 use super::owner::{Owner, Owners};
-use super::record::{Address, ContainerId, Node, Place, Pod, Seat, Service, Uid};
+use super::record::{Address, By, ContainerId, Node, Place, Pod, Seat, Service, Uid};
 use super::services::Services;
 use super::tenure::{Since, Tenures};
 use super::text::{Text, Texts};
 
 /// Pods that are gone and still remembered, at most.
 const MAX_GONE: usize = 200_000;
+/// Hosts and nodes that are known, at most; beyond, no more are learned.
+const MAX_HOSTS: usize = 100_000;
 /// Addresses of one host that are told by its rows, at most.
 const MAX_HOST_ADDRESSES: usize = 256;
 /// Nodes that are gone and still remembered, at most.
@@ -284,7 +286,10 @@ impl Map {
     ) -> bool {
         let name = self.texts.one(name);
         let before = self.nodes.get(&name).cloned();
-        if before.as_ref().is_some_and(|node| !node.learned) {
+        if before.as_ref().is_some_and(|node| node.by != By::Rows) {
+            return false;
+        }
+        if before.is_none() && self.nodes.len() >= MAX_HOSTS {
             return false;
         }
         let mut addresses = before.map_or_else(Vec::new, |node| node.addresses.clone());
@@ -310,7 +315,7 @@ impl Map {
         let mut text = |text: Option<&str>| text.map(|text| self.texts.one(text));
         let (zone, region) = (text(zone), text(region));
         let since = Since { at, exact: true };
-        self.apply_node(Node { name, zone, region, addresses, since, learned: true }, at);
+        self.apply_node(Node { name, zone, region, addresses, since, by: By::Rows }, at);
         true
     }
 
@@ -331,9 +336,11 @@ impl Map {
         }
     }
 
-    /// Every node that there is has been told.
+    /// Every node that the cluster has, has been told.
     pub(super) fn retain_nodes(&mut self, there: &HashSet<Text>, now: i64) {
-        let absent = |node: &&Arc<Node>| !there.contains(&node.name) && self.is_up(node);
+        let absent = |node: &&Arc<Node>| {
+            node.by == By::Cluster && !there.contains(&node.name) && self.is_up(node)
+        };
         let absent = self.nodes.values().filter(absent);
         let absent: Vec<Text> = absent.map(|node| Arc::clone(&node.name)).collect();
         for name in absent {

@@ -139,6 +139,17 @@ impl Pod {
     }
 }
 
+/// Who told of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A cluster's API.
+    Cluster,
+    /// The user's file.
+    File,
+    /// Its own rows.
+    Rows,
+}
+
 /// One node, or a host without Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
@@ -147,8 +158,7 @@ pub(super) struct Node {
     pub(super) region: Option<Text>,
     pub(super) addresses: Vec<Address>,
     pub(super) since: Since,
-    /// Known by its own rows alone.
-    pub(super) learned: bool,
+    pub(super) by: By,
 }
 
 /// One service.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Names;
 use super::owner::Owner;
-use super::record::{ContainerId, Node, Pod, Protocol, Seat, Service, Uid, address};
+use super::record::{By, ContainerId, Node, Pod, Protocol, Seat, Service, Uid, address};
 use super::tenure::Since;
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -43,7 +43,7 @@ impl Cluster {
                 region: Some(map.texts.one(region)),
                 addresses: vec![ip(at)],
                 since: Since { at: 0, exact: false },
-                learned: false,
+                by: By::Cluster,
             };
             map.apply_node(node, 0);
         });

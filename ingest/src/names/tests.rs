@@ -187,3 +187,23 @@ async fn a_start_takes_back_who_was_there() {
     // What was taken back is not written down once more.
     assert!(again.events.lock().is_empty());
 }
+
+/// What a cluster's API lists are its own nodes: hosts beside it are not gone.
+#[test]
+fn hosts_beside_a_cluster_stay() {
+    let mut cluster = Cluster::new();
+    cluster.node("n1", "a", "r", "172.30.0.1");
+    cluster.names.change(|map| {
+        map.apply_host(
+            ("host", None, None),
+            super::record::address("192.0.2.1".parse().unwrap()),
+            0,
+        );
+        map.retain_nodes(&std::collections::HashSet::new(), 1);
+    });
+    let late = 400_000_000;
+    let lookup = cluster.names.lookup().unwrap();
+    let at = |ip: &str| lookup.node_at(ip, late, late + 1).map(|who| who.workload);
+    assert_eq!(at("192.0.2.1"), Some("host"));
+    assert_eq!(at("172.30.0.1"), None, "the cluster has it no longer");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::hosts::Worker;
 use super::map::Map;
-use super::record::{Place, Protocol, address};
+use super::record::{By, Place, Protocol, address};
 use super::wanted::Key;
 
 /// See the module's text.
@@ -57,7 +57,7 @@ impl Map {
                 worker.is_some_and(|w| &*w.host == told.host && &*w.workload == told.workload)
             };
             let knows = self.hosts.is_claimed(own, told.host, told.at)
-                || self.node(told.host).is_some_and(|node| !node.learned);
+                || self.node(told.host).is_some_and(|node| node.by != By::Rows);
             let serves = told
                 .served()
                 .is_none_or(|place| is_same(self.hosts.server(place, told.at, told.at + 1)));

@@ -223,6 +223,10 @@ impl Watching {
 
     fn next(&mut self) -> Option<String> {
         let inner = self.fake.inner.lock();
+        // What comes after a break is for the next watch.
+        if inner.generation != self.generation {
+            return None;
+        }
         let log = inner.resources.get(&self.path).map(|resource| resource.log.as_slice());
         let next = log.unwrap_or_default().iter().find(|(version, ..)| *version > self.version);
         if let Some((version, kind, object)) = next {

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::names::owner::Owner;
 use crate::names::record::{
-    Address, ContainerId, Node, Place, Pod, Protocol, Seat, Service, Uid, address,
+    Address, By, ContainerId, Node, Place, Pod, Protocol, Seat, Service, Uid, address,
 };
 use crate::names::tenure::Since;
 use crate::names::text::Texts;
@@ -193,7 +193,7 @@ pub(super) fn node(object: &NodeObject, texts: &mut Texts) -> Option<Node> {
     // Host names and names in DNS are no addresses.
     let addresses = addresses.filter_map(|a| parse(&a.address)).collect();
     let name = texts.one(meta.name.as_deref()?);
-    Some(Node { name, zone, region, addresses, since: created(meta), learned: false })
+    Some(Node { name, zone, region, addresses, since: created(meta), by: By::Cluster })
 }
 
 fn created(meta: &ObjectMeta) -> Since {
