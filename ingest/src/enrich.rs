@@ -3,7 +3,9 @@
 //!
 //! ```text
 //! [`places`]     peers in clouds and named networks
-//! [`ends`]       which pod, node or service each end is, and their labels
+//! [`ends`]       which pod the local end is
+//! [`peers`]      which pod, node or service the peer is
+//! [`learn`]      what rows tell of the hosts that they come from
 //! [`crossing`]   how far apart the two ends are
 //! ```
 //!
@@ -15,6 +17,7 @@ mod crossing;
 mod ends;
 mod intervals;
 mod learn;
+mod peers;
 mod places;
 
 use std::sync::Arc;

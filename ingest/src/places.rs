@@ -50,7 +50,7 @@ pub struct Network {
 }
 
 /// A name may be the value of a label: batches with others would be refused.
-fn is_label(name: &str) -> bool {
+pub(crate) fn is_label(name: &str) -> bool {
     name.len() <= 200 && !name.chars().any(char::is_control)
 }
 

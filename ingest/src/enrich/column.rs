@@ -76,8 +76,17 @@ const NOT_YET: i32 = -2;
 impl<'a> Over<'a> {
     pub(super) fn new(batch: &'a RecordBatch, name: &str) -> Self {
         let before = Column::of(batch, name).filter(|column| !column.is_empty());
-        let (numbers, places) = (HashMap::default(), HashMap::default());
-        Self { before, texts: Vec::new(), numbers, places }
+        Self { before, ..Self::nothing() }
+    }
+
+    /// Over a column in which there is nothing.
+    pub(super) fn nothing() -> Self {
+        Self {
+            before: None,
+            texts: Vec::new(),
+            numbers: HashMap::default(),
+            places: HashMap::default(),
+        }
     }
 
     /// The number of a text to write; an empty one writes nothing.

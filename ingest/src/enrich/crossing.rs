@@ -26,11 +26,11 @@ const SAME_REGION: &str = "same-region";
 const CROSS_REGION: &str = "cross-region";
 const INTERNET: &str = "internet";
 
-/// The columns that it depends on.
-const COLUMNS: [&str; 6] =
-    ["zone", "region", "peer_zone", "peer_region", "peer_scope", "peer_network"];
+/// The columns that it depends on, and itself.
+const COLUMNS: [&str; 7] =
+    ["zone", "region", "peer_zone", "peer_region", "peer_scope", "peer_network", "crossing"];
 
-/// Writes the column `crossing` where the sender has not.
+/// Writes the column `crossing`, anew where a name has come since. What a sender says stays where it is not known better.
 pub(super) fn enrich(batch: RecordBatch, places: &Places) -> Result<RecordBatch, ArrowError> {
     if Column::of(&batch, "peer_scope").is_none_or(|scope| scope.is_empty()) {
         return Ok(batch);
@@ -41,26 +41,31 @@ pub(super) fn enrich(batch: RecordBatch, places: &Places) -> Result<RecordBatch,
 
 fn column(batch: &RecordBatch, places: &Places) -> Result<ArrayRef, ArrowError> {
     let columns = COLUMNS.map(|name| Column::of(batch, name).filter(|c| !c.is_empty()));
-    let mut over = Over::new(batch, "crossing");
-    let mut known: HashMap<[usize; 6], Number, RandomState> = HashMap::default();
-    let mut last: Option<([usize; 6], Number)> = None;
+    let mut over = Over::nothing();
+    let mut known: HashMap<[usize; 7], Number, RandomState> = HashMap::default();
+    let mut last: Option<([usize; 7], Number)> = None;
     let mut numbers = Vec::with_capacity(batch.num_rows());
     for row in 0..batch.num_rows() {
         let key = columns.map(|c| c.and_then(|c| c.key(row)).unwrap_or(usize::MAX));
         let number = match last {
             Some((before, number)) if before == key => number,
             _ => *known.entry(key).or_insert_with(|| {
-                let texts = columns.map(|c| c.and_then(|c| c.get(row)).unwrap_or(""));
-                over.number(crossing(texts, places).unwrap_or(""))
+                let [zone, region, peer_zone, peer_region, scope, network, said] =
+                    columns.map(|c| c.and_then(|c| c.get(row)).unwrap_or(""));
+                let found =
+                    crossing([zone, region, peer_zone, peer_region, scope, network], places);
+                // Said before the peer had a name.
+                let is_stale = said == INTERNET && scope == "cluster";
+                over.number(found.unwrap_or(if is_stale { "" } else { said }))
             }),
         };
         last = Some((key, number));
         numbers.push(number);
     }
-    over.fill(batch.num_rows(), |row| numbers.get(row).copied().unwrap_or(Number::NOTHING))
+    over.write(batch.num_rows(), |row| numbers.get(row).copied().unwrap_or(Number::NOTHING))
 }
 
-/// Of one row's texts, in the order of [`COLUMNS`]; empty ones are not known.
+/// Of one row's texts, in the order of [`COLUMNS`] without the last; empty ones are not known.
 fn crossing(
     [zone, region, peer_zone, peer_region, scope, network]: [&str; 6],
     places: &Places,

@@ -11,7 +11,7 @@ use crate::places::{Origin, Places};
 
 /// What the agent calls a peer that it does not know.
 pub(super) const EXTERNAL: &str = "external";
-const CLOUD: &str = "cloud";
+pub(super) const CLOUD: &str = "cloud";
 
 /// What is known of one address.
 #[derive(Clone, Copy, Default)]

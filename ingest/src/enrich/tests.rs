@@ -345,3 +345,48 @@ fn hosts_without_a_cluster_name_each_other() {
         tell(of_host("web1", "203.0.113.1", "nginx", "172.17.0.2", ("client", "0", "80")));
     assert_eq!(peer[4], "", "{peer:?}");
 }
+
+/// The first rows of a host come before it is known as one; when they are named, nothing says `internet` or `cloud` any
+/// more.
+#[test]
+fn a_name_that_comes_late_takes_scope_and_crossing_along() {
+    let mut cluster = Cluster::new();
+    cluster.node("web1", "zone-a", "eu-west-1", "203.0.113.1");
+    let rows = |peer| {
+        let row = of_host("web1", "203.0.113.1", "nginx", peer, ("client", "0", "5432"));
+        [(200, 210, row)]
+    };
+    // One of no provider's addresses, one of a provider's.
+    for (peer, before) in
+        [("203.0.113.2", ["external", "internet"]), ("52.94.5.1", ["cloud", "same-region"])]
+    {
+        let (first, _) = enriched(&cluster, &rows(peer));
+        assert_eq!(labels(&first, 0, ["peer_scope", "crossing"]), before);
+        cluster.node(&format!("db-{peer}"), "zone-b", "eu-west-1", peer);
+        let enrichment =
+            Enrichment { places: Places::shipped(), names: Arc::clone(&cluster.names) };
+        let again = enrichment.enrich(first, &mut Unknown::default()).unwrap();
+        assert_eq!(labels(&again, 0, ["peer_scope", "crossing"]), ["cluster", "cross-zone"]);
+        cluster.node(&format!("db-{peer}"), "", "", peer);
+    }
+}
+
+/// A sender may give each row an interval and an address of its own: what is looked up grows with the rows, not with
+/// their square.
+#[test]
+fn rows_of_many_intervals_are_named_each_by_its_own() {
+    const ROWS: usize = 20_000;
+    let cluster = shop();
+    let peers: Vec<String> =
+        (0..ROWS).map(|n| format!("198.18.{}.{}", n / 250, n % 250 + 1)).collect();
+    let rows: Vec<_> = (0..ROWS)
+        .map(|n| {
+            let peer = if n == 7 { "10.244.2.2" } else { peers[n].as_str() };
+            let at = 200 + n as i64;
+            (at, at + 10, vec![("peer_address", peer), ("peer_scope", "external")])
+        })
+        .collect();
+    let (batch, unknown) = enriched(&cluster, &rows);
+    assert_eq!(label(&batch, 7, "peer_pod"), "pay-0");
+    assert_eq!(unknown.addresses.len(), ROWS - 1, "each was asked for once");
+}

@@ -5,7 +5,8 @@
 //! (UTC), so that a day's rows are enough to know who was there: that is also what a start reads back.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arrow::array::{
@@ -15,8 +16,6 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::LazyLock;
 use thiserror::Error;
 use weir_storage::{Entry, Part, Store};
 use weir_wire::schema::{label_type, time_type};
@@ -321,7 +320,11 @@ impl Names {
 fn restore(map: &mut Map, key: &str, told: &Told, ends: bool, at: i64) {
     let since = Since { at: told.start, exact: true };
     let optional = |text: &String, map: &mut Map| (!text.is_empty()).then(|| map.texts.one(text));
+    let is_told_otherwise =
+        |map: &Map| map.node(&told.name).is_some_and(|node| node.by != By::Rows);
     match key {
+        // The user's file says it as it is now.
+        "node" if is_told_otherwise(map) => {}
         "node" if ends => map.delete_node(&told.name, at),
         "node" => {
             let addresses = told.places.iter().filter_map(|(address, _)| *address).collect();
@@ -435,6 +438,10 @@ fn read(batch: &RecordBatch, told: &mut HashMap<(String, String), Told>) -> Resu
                 containers: own("containers"),
                 ..Told::default()
             };
+        }
+        // It may have changed and ended in one moment.
+        if until.is_valid(row) {
+            known.until = Some(until.value(row));
         }
         let ip = text("address").parse().ok().map(address);
         let port = ports.is_valid(row).then(|| u16::try_from(ports.value(row)).ok()).flatten();

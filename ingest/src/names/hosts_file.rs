@@ -20,6 +20,7 @@ use thiserror::Error;
 use super::Names;
 use super::record::{By, Node, address};
 use super::tenure::Since;
+use crate::places::is_label;
 
 /// A file of hosts that cannot be used.
 #[derive(Debug, Error)]
@@ -56,6 +57,10 @@ fn parse(text: &str) -> Result<BTreeMap<&str, Host<'_>>, (usize, String)> {
         let ip: IpAddr = first.parse().map_err(|_| (number, format!("`{first}` is no address")))?;
         let name = words.next().ok_or_else(|| (number, "there is no name".to_owned()))?;
         let (zone, region) = (words.next(), words.next());
+        if let Some(word) = [Some(name), zone, region].into_iter().flatten().find(|w| !is_label(w))
+        {
+            return Err((number, format!("{word:?} is over 200 bytes or has control characters")));
+        }
         if let Some(word) = words.next() {
             return Err((number, format!("`{word}` is one word too many")));
         }
@@ -124,6 +129,7 @@ mod tests {
             ("x y", "line 1: `x` is no address"),
             ("\n192.0.2.1", "line 2: there is no name"),
             ("192.0.2.1 a b c d", "`d` is one word too many"),
+            ("192.0.2.1 a\u{1}b", "control characters"),
         ] {
             let error = read(text).map(|_| ()).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -9,6 +9,9 @@ const AFTER: i64 = 300_000_000;
 /// gives times in whole seconds.
 const BEFORE: i64 = 5_000_000;
 
+/// Tenures before the last one that are kept, at most: two that take turns at something would make ever more.
+const MAX_BEFORE: usize = 1_000;
+
 /// The tenure has not ended.
 pub(super) const OPEN: i64 = i64::MAX;
 
@@ -55,6 +58,9 @@ impl<T> Tenures<T> {
         // One that never was.
         if before.from < before.until {
             self.before.push(before);
+        }
+        if self.before.len() > MAX_BEFORE {
+            self.before.remove(0);
         }
     }
 
@@ -169,6 +175,19 @@ mod tests {
         assert_eq!(at(&tenures, 202, 203), Some("a"));
         assert!(!tenures.forget(&a));
         assert_eq!(at(&tenures, 206, 207), Some("b"));
+    }
+
+    #[test]
+    fn those_who_take_turns_do_not_fill_the_memory() {
+        let (a, b) = (Arc::new("a"), Arc::new("b"));
+        let mut tenures = Tenures::new(Arc::clone(&a), since(0));
+        for turn in 1..3 * MAX_BEFORE as i64 {
+            let whose = if turn % 2 == 0 { &a } else { &b };
+            tenures.begin(Arc::clone(whose), since(turn), turn * SECOND);
+        }
+        assert_eq!(tenures.before.len(), MAX_BEFORE);
+        let last = 3 * MAX_BEFORE as i64 - 1;
+        assert_eq!(at(&tenures, last - 1, last), Some(if last % 2 == 1 { "a" } else { "b" }));
     }
 
     proptest! {

@@ -207,3 +207,33 @@ fn hosts_beside_a_cluster_stay() {
     assert_eq!(at("192.0.2.1"), Some("host"));
     assert_eq!(at("172.30.0.1"), None, "the cluster has it no longer");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_is_as_it_was_told_last() {
+    let mut cluster = Cluster::new();
+    let names = Arc::clone(&cluster.names);
+    let server = server(&names).await;
+    let now = seconds(&names);
+    cluster.node("n1", "zone-old", "r", "172.30.0.1");
+    // It changes and is gone in one moment, as a deletion tells its last state along.
+    cluster.pod(now, 1, "shop/a", "n1", "10.244.1.2", None);
+    cluster.pod(now, 1, "shop/a", "n1", "10.244.1.3", None);
+    cluster.delete_pod(now, 1);
+    let rows = |s: &Server| s.memory("names").iter().map(RecordBatch::num_rows).sum::<usize>();
+    server.until("all is written down", |s| rows(s) == 4).await;
+
+    let again = Names::new();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "172.30.0.1 n1 zone-new\n").unwrap();
+    again.read_hosts(file.path()).unwrap();
+    again.seed(&server.memory("names")).unwrap();
+    let told = again.map.read().current(again.now());
+    let is_pod = |what: &super::map::Named| matches!(what, super::map::Named::Pod(_));
+    assert!(!told.iter().any(|event| is_pod(&event.what)), "the pod is gone");
+    let lookup = again.lookup().unwrap();
+    assert_eq!(
+        lookup.node("n1").map(|who| who.zone),
+        Some("zone-new"),
+        "the user's file says so now"
+    );
+}

@@ -8,7 +8,7 @@ use std::path::Path;
 use maxminddb::{MaxMindDbError, Reader};
 use serde::Deserialize;
 
-use super::PlaceError;
+use super::{PlaceError, is_label};
 
 /// What is read of a record.
 #[derive(Debug, Deserialize)]
@@ -62,7 +62,8 @@ impl Databases {
                 reader.lookup(address).ok().and_then(|found| found.decode::<Record<'_>>().ok()?);
             let Some(record) = found else { continue };
             origin.asn = origin.asn.or(record.autonomous_system_number);
-            origin.country = origin.country.or(record.country.and_then(|country| country.iso_code));
+            let country = record.country.and_then(|country| country.iso_code);
+            origin.country = origin.country.or(country.filter(|code| is_label(code)));
         }
         origin
     }
