@@ -210,8 +210,7 @@ fn the_spool_delivers_what_was_measured_while_the_server_was_away() {
     let Some(lab) = Lab::build(&["python3"], Link::Veth) else { return };
     let Some(agent) = weir_agent() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let listen = format!("127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{}", support::ports::free_port());
     let start = || {
         support::Server::start_on(&dir.path().join("data"), &listen, &["--flush-interval", "1s"])
     };

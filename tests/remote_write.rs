@@ -18,6 +18,7 @@ use arrow::datatypes::{DataType, Int32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use support::peers::peer;
+use support::ports::free_port;
 use support::{Background, Server, eventually, run};
 use weir_storage::series::STALE;
 use weir_storage::series::chunk::{decode_times, decode_values};
@@ -188,10 +189,6 @@ fn check_target(points: &Points, labels: &str) {
     }
     let nan = series("test_level", r#"kind="nan""#);
     assert!(f64::from_bits(*nan.values().next().unwrap()).is_nan());
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn prometheus_writes(message: &str) {

@@ -15,6 +15,7 @@ use serde_json::Value;
 use weir_wire::Header;
 
 pub(crate) mod peers;
+pub(crate) mod ports;
 pub(crate) mod seaweed;
 pub(crate) mod sender;
 pub(crate) mod write;

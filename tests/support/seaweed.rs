@@ -1,11 +1,12 @@
 //! A real S3 server (SeaweedFS) on loopback, with a folder and ports of its own.
 
-use std::net::TcpListener;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Background, eventually, program};
+use super::ports::free_ports;
+use super::{Background, program};
 
 /// What the server accepts.
 pub(crate) const KEY: &str = "weirtestkey";
@@ -41,11 +42,7 @@ impl Seaweed {
     /// Starts one; `None` after saying that the test is skipped.
     pub(crate) fn start() -> Option<Self> {
         let binary = program("weed", &["version"])?;
-        // All held at once, so that they differ.
-        let held: Vec<_> =
-            PORTS.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports = held.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        drop(held);
+        let ports = free_ports(PORTS.len());
         let folder = tempfile::tempdir().unwrap();
         let mut server = Self { binary, folder, ports, process: None };
         server.restart();
@@ -59,6 +56,7 @@ impl Seaweed {
 
     /// Starts it on the same folder and ports, and waits until it has the bucket.
     pub(crate) fn restart(&mut self) {
+        let log = self.folder.path().join("stderr");
         let mut command = Command::new(&self.binary);
         command
             .arg("mini")
@@ -75,18 +73,30 @@ impl Seaweed {
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        self.process = Some(Background(command.spawn().unwrap()));
+            .stderr(File::create(&log).unwrap());
+        let mut process = Background(command.spawn().unwrap());
         // The gateway answers before it has the bucket; what is below it says when that is there.
         let filer = self.ports[PORTS.iter().position(|name| *name == "filer.port").unwrap()];
         let bucket = format!("http://127.0.0.1:{filer}/buckets/{BUCKET}/");
         let gateway = self.endpoint();
-        eventually("the S3 server has its bucket", Duration::from_secs(60), || {
-            let agent: ureq::Agent =
-                ureq::Agent::config_builder().http_status_as_error(false).build().into();
-            agent.get(&bucket).call().is_ok_and(|answer| answer.status() == 200)
-                && agent.get(&gateway).call().is_ok()
-        });
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(5)))
+            .build()
+            .into();
+        let started = Instant::now();
+        while !(agent.get(&bucket).call().is_ok_and(|answer| answer.status() == 200)
+            && agent.get(&gateway).call().is_ok())
+        {
+            let ended = process.0.try_wait().unwrap();
+            assert!(
+                ended.is_none() && started.elapsed() < Duration::from_secs(60),
+                "the S3 server has no bucket ({ended:?}); it says:\n{}",
+                std::fs::read_to_string(&log).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.process = Some(process);
     }
 
     pub(crate) fn endpoint(&self) -> String {
