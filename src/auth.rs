@@ -7,7 +7,8 @@
 //! reader 77ab...      admits everything else
 //! ```
 //!
-//! The probes `/-/healthy` and `/-/ready` are open to all. The file is read again when its time of
+//! The probes `/-/healthy` and `/-/ready` are open to all, and so is the console's page, which has no data: it
+//! asks the user for a token. The file is read again when its time of
 //! change or its size differs; a file that has become unreadable or malformed keeps the tokens that
 //! were last good and says so in the log.
 
@@ -137,6 +138,7 @@ pub(crate) async fn require(
     let path = request.uri().path();
     let role = match path {
         "/-/healthy" | "/-/ready" => return next.run(request).await,
+        path if weir_query::is_console(path) => return next.run(request).await,
         "/v1/flows" | "/api/v1/write" => Role::Agent,
         path if path.starts_with("/api/v1/otlp/") => Role::Agent,
         path if path.starts_with("/api/v1/admin/") => Role::Admin,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tower_http::compression::CompressionLayer;
 use weir_storage::Store;
 
+use crate::console;
 use crate::database::{Database, Resources};
 use crate::error::{Error, ErrorKind};
 use crate::promql::{Engine, Stop};
@@ -115,7 +116,7 @@ pub fn router_over(database: Database, settings: &Settings) -> Router {
         router = router.route(route.path, route.router());
     }
     router
-        .fallback(not_found)
+        .fallback(other_paths)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         // Never unless the client asks for it.
         .layer(CompressionLayer::new())
@@ -123,10 +124,14 @@ pub fn router_over(database: Database, settings: &Settings) -> Router {
         .with_state(api)
 }
 
-/// A plain page, as clients that try out what a server is expect it.
-async fn not_found() -> impl IntoResponse {
+/// The console, and for what it does not have a plain page, as clients that try out what a server is
+/// expect it.
+async fn other_paths(request: Request) -> Response {
+    if let Some(page) = console::answer(&request) {
+        return page;
+    }
     let nosniff = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    (StatusCode::NOT_FOUND, [nosniff], "404 page not found\n")
+    (StatusCode::NOT_FOUND, [nosniff], "404 page not found\n").into_response()
 }
 
 /// What every handler needs.

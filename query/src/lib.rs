@@ -6,7 +6,7 @@
 //!      -> sql -> database -> scan, samples -------------------------------------------------+
 //! ```
 //!
-//! - `http`: parameters, envelope, places and timeouts;
+//! - `http`: parameters, envelope, places and timeouts; `console`: the page that asks it;
 //! - [`promql`]: the language, which knows no tables;
 //! - `flows`: the flow table as metrics, exact sums of windows as one aggregate;
 //! - `samples`: ordinary series, read chunk by chunk; `series`: flows and samples side by side;
@@ -19,6 +19,7 @@
 
 mod budget;
 mod cardinality;
+mod console;
 mod database;
 mod edges;
 mod error;
@@ -35,6 +36,7 @@ mod sql;
 #[cfg(test)]
 mod testing;
 
+pub use console::is_console;
 pub use database::{Database, Resources};
 pub use error::{Error, ErrorKind};
 pub use http::{
