@@ -4,7 +4,8 @@
 //! ```text
 //! [`places`]     peers in clouds and named networks
 //! [`ends`]       which pod the local end is
-//! [`peers`]      which pod, node or service the peer is
+//! [`peers`]      which pod, node or host the peer is    [`services`]   which service was dialled
+//! [`questions`]  what rows ask, each once               [`everyone`]   those who are found
 //! [`learn`]      what rows tell of the hosts that they come from
 //! [`crossing`]   how far apart the two ends are
 //! ```
@@ -15,10 +16,13 @@
 mod column;
 mod crossing;
 mod ends;
+mod everyone;
 mod intervals;
 mod learn;
 mod peers;
 mod places;
+mod questions;
+mod services;
 
 use std::sync::Arc;
 

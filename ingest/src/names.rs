@@ -48,10 +48,9 @@ pub use history::{HistoryError, SEED, keep_history};
 use hosts::Worker;
 pub use hosts_file::HostsError;
 pub use kubernetes::{KubernetesError, connect, follow};
-pub(crate) use map::Who;
-use map::{Event, Map, Named, who_is_node, who_is_pod};
-pub(crate) use record::Place;
-use record::{ContainerId, Protocol, Uid};
+use map::{Event, Map, Named};
+pub(crate) use record::{Address, Place, Seat, Spot, Who};
+use record::{ContainerId, Node, Pod, Protocol, Uid};
 pub use status::{Kind, Status};
 use wanted::{Key, Wanted};
 
@@ -224,8 +223,15 @@ pub(crate) use wanted::Found;
 /// The names of one moment.
 pub(crate) struct Lookup<'a>(RwLockReadGuard<'a, Map>);
 
-fn parse(address: &str) -> Option<u128> {
-    address.parse().ok().map(record::address)
+/// What an address turns out to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Holder<'a> {
+    /// A pod's own.
+    Pod(Who<'a>),
+    /// A node's, or a host's: perhaps of a pod in its network.
+    Node(Who<'a>),
+    /// A service's.
+    Service,
 }
 
 impl Lookup<'_> {
@@ -235,49 +241,70 @@ impl Lookup<'_> {
         Uid::parse(text).is_some()
     }
 
-    /// The pod of a uid.
-    pub(crate) fn pod(&self, uid: &str) -> Option<Who<'_>> {
-        self.0.pod(Uid::parse(uid)?).map(who_is_pod)
+    /// The pods of uids; nothing for a text that is none. All at once, as in [`Self::pods_at`].
+    pub(crate) fn pods<'t>(
+        &self,
+        uids: impl Iterator<Item = Option<&'t str>>,
+    ) -> Vec<Option<Who<'_>>> {
+        let uids: Vec<Option<Uid>> = uids.map(|text| text.and_then(Uid::parse)).collect();
+        let pods: Vec<Option<&Pod>> = uids.iter().map(|uid| self.0.pod((*uid)?)).collect();
+        pods.into_iter().map(|pod| pod.map(Pod::who)).collect()
     }
 
-    /// The pod that had an address of its own in `[start, end)`, microseconds since the Unix epoch.
-    pub(crate) fn pod_at(&self, address: &str, start: i64, end: i64) -> Option<Who<'_>> {
-        self.0.pod_at(parse(address)?, start, end).map(who_is_pod)
+    /// An address as a number.
+    #[expect(clippy::unused_self, reason = "what an address is, is for those who look them up")]
+    pub(crate) fn address(&self, text: &str) -> Option<Address> {
+        text.parse().ok().map(record::address)
     }
 
-    /// The node that had an address.
-    pub(crate) fn node_at(&self, address: &str, start: i64, end: i64) -> Option<Who<'_>> {
-        self.0.node_at(parse(address)?, start, end).map(who_is_node)
+    /// The pods that had addresses of their own in intervals `[start, end)`, microseconds since the Unix epoch.
+    ///
+    /// All at once: what one lookup waits for comes while the next is under way.
+    pub(crate) fn pods_at(
+        &self,
+        asked: impl Iterator<Item = Option<(Address, i64, i64)>>,
+    ) -> Vec<Option<Who<'_>>> {
+        let at = |(address, start, end)| self.0.pod_at(address, start, end);
+        let pods: Vec<Option<&Pod>> = asked.map(|asked| asked.and_then(at)).collect();
+        pods.into_iter().map(|pod| pod.map(Pod::who)).collect()
+    }
+
+    /// Whose an address was that was no pod's.
+    pub(crate) fn other_at(&self, address: Address, start: i64, end: i64) -> Option<Holder<'_>> {
+        if let Some(node) = self.0.node_at(address, start, end) {
+            return Some(Holder::Node(node.who()));
+        }
+        self.0.services().at(address, None, start, end).map(|_| Holder::Service)
     }
 
     /// A node.
     pub(crate) fn node(&self, name: &str) -> Option<Who<'_>> {
-        self.0.node(name).map(who_is_node)
+        self.0.node(name).map(Node::who)
     }
 
     /// Who listened at an address of a node or host; and if what an agent says itself counts for more.
     pub(crate) fn on_host(&self, place: Place, start: i64, end: i64) -> Option<(Who<'_>, bool)> {
         if let Some(pod) = self.0.host_pod_at(place, start, end) {
-            return Some((who_is_pod(pod), false));
+            return Some((pod.who(), false));
         }
         let worker = self.0.hosts.server(place, start, end)?;
         Some((self.who_is_worker(worker), true))
     }
 
     /// Who talked from a host's address to a place, if it was one.
-    pub(crate) fn caller(&self, from: &str, to: Place, start: i64) -> Option<Who<'_>> {
-        self.0.hosts.caller(parse(from)?, to, start).map(|worker| self.who_is_worker(worker))
+    pub(crate) fn caller(&self, from: Address, to: Place, start: i64) -> Option<Who<'_>> {
+        self.0.hosts.caller(from, to, start).map(|worker| self.who_is_worker(worker))
     }
 
     fn who_is_worker<'a>(&'a self, worker: &'a Worker) -> Who<'a> {
-        let host = self.0.node(&worker.host).map(who_is_node).unwrap_or_default();
-        Who { workload: &worker.workload, workload_kind: &worker.kind, node: &worker.host, ..host }
+        let host = self.0.node(&worker.spot.node);
+        Who { pod: "", seat: &worker.seat, spot: host.map_or(&worker.spot, |host| &host.spot) }
     }
 
     /// An address with port and protocol; nothing for a protocol without ports.
     #[expect(clippy::unused_self, reason = "what a place is, is for those who look them up")]
-    pub(crate) fn place(&self, address: &str, port: u16, protocol: &str) -> Option<Place> {
-        Some((parse(address)?, port, Protocol::parse(protocol)?))
+    pub(crate) fn place(&self, address: Address, port: u16, protocol: &str) -> Option<Place> {
+        Some((address, port, Protocol::parse(protocol)?))
     }
 
     /// The name of a container, by its id as agents shorten it.
@@ -288,25 +315,24 @@ impl Lookup<'_> {
     /// Namespace and full name of the service that had an address.
     pub(crate) fn service_at(
         &self,
-        address: &str,
+        address: Address,
         place: Option<Place>,
         start: i64,
         end: i64,
     ) -> Option<(&str, &str)> {
         let port = place.map(|(_, port, protocol)| (port, protocol));
-        let service = self.0.services().at(parse(address)?, port, start, end)?;
+        let service = self.0.services().at(address, port, start, end)?;
         Some((&service.namespace, &service.full_name))
     }
 
     /// The same of the service for which the node of an address takes connections.
     pub(crate) fn service_at_node_port(
         &self,
-        address: &str,
-        (_, port, protocol): Place,
+        (address, port, protocol): Place,
         start: i64,
         end: i64,
     ) -> Option<(&str, &str)> {
-        self.0.node_at(parse(address)?, start, end)?;
+        self.0.node_at(address, start, end)?;
         let service = self.0.services().at_node_port(port, protocol, start, end)?;
         Some((&service.namespace, &service.full_name))
     }

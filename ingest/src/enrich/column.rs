@@ -66,8 +66,6 @@ pub(super) struct Over<'a> {
     before: Option<Column<'a>>,
     texts: Vec<&'a str>,
     numbers: HashMap<&'a str, i32, RandomState>,
-    /// The same by place in memory: most texts are asked for again and again.
-    places: HashMap<(usize, usize), i32, RandomState>,
 }
 
 /// The text has not been looked at.
@@ -81,12 +79,13 @@ impl<'a> Over<'a> {
 
     /// Over a column in which there is nothing.
     pub(super) fn nothing() -> Self {
-        Self {
-            before: None,
-            texts: Vec::new(),
-            numbers: HashMap::default(),
-            places: HashMap::default(),
-        }
+        Self { before: None, texts: Vec::new(), numbers: HashMap::default() }
+    }
+
+    /// So many texts will be written.
+    pub(super) fn reserve(&mut self, texts: usize) {
+        self.texts.reserve(texts);
+        self.numbers.reserve(texts);
     }
 
     /// The number of a text to write; an empty one writes nothing.
@@ -94,17 +93,11 @@ impl<'a> Over<'a> {
         if text.is_empty() {
             return Number(NONE);
         }
-        let place = (text.as_ptr().addr(), text.len());
-        if let Some(known) = self.places.get(&place) {
-            return Number(*known);
-        }
         let texts = &mut self.texts;
-        let number = *self.numbers.entry(text).or_insert_with(|| {
+        Number(*self.numbers.entry(text).or_insert_with(|| {
             texts.push(text);
             i32::try_from(texts.len() - 1).unwrap_or(NONE)
-        });
-        self.places.insert(place, number);
-        Number(number)
+        }))
     }
 
     /// The column, with what `write` says for each row where it says something.

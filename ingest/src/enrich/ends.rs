@@ -12,9 +12,11 @@ use arrow::error::ArrowError;
 use foldhash::fast::RandomState;
 
 use super::column::{Column, Number, Over, replace};
-use super::intervals::{Interval, Intervals};
+use super::everyone::{Everyone, Whose};
+use super::intervals::Intervals;
 use super::peers::Peers;
-use crate::names::{Lookup, Names, Who};
+use super::questions::Questions;
+use crate::names::{Lookup, Names, Spot};
 
 /// Pods and addresses of a batch that ought to have a name and have none yet.
 #[derive(Debug, Default)]
@@ -23,45 +25,6 @@ pub(crate) struct Unknown {
     pub(crate) pods: Vec<String>,
     /// Addresses that may be somebody's.
     pub(crate) addresses: Vec<String>,
-}
-
-/// Whose name a row gets; 0 stands for nobody's.
-pub(super) type Whose = u32;
-
-/// Those of a batch.
-pub(super) struct Everyone<'a> {
-    whose: Vec<Who<'a>>,
-    /// Their names count only where the agent has none.
-    weak: Vec<bool>,
-}
-
-impl<'a> Everyone<'a> {
-    pub(super) fn new() -> Self {
-        Self { whose: vec![Who::default()], weak: vec![false] }
-    }
-
-    pub(super) fn add(&mut self, who: Option<Who<'a>>, weak: bool) -> Whose {
-        let Some(who) = who else { return 0 };
-        self.whose.push(who);
-        self.weak.push(weak);
-        Whose::try_from(self.whose.len() - 1).unwrap_or(0)
-    }
-
-    pub(super) fn is_nobody(&self) -> bool {
-        self.whose.len() == 1
-    }
-
-    pub(super) fn is_weak(&self, whose: Whose) -> bool {
-        self.weak.get(whose as usize).is_some_and(|weak| *weak)
-    }
-
-    pub(super) fn numbers(
-        &self,
-        over: &mut Over<'a>,
-        text: impl Fn(&Who<'a>) -> &'a str,
-    ) -> Vec<Number> {
-        self.whose.iter().map(|who| over.number(text(who))).collect()
-    }
 }
 
 /// Asks once for each key.
@@ -120,24 +83,6 @@ impl Names {
 
 pub(super) type Columns = Vec<(&'static str, ArrayRef)>;
 
-/// What each row's text of a column means in the row's interval: asked once for each text that a row has, and
-/// interval.
-pub(super) fn by_row<'a, T: Copy>(
-    column: Option<Column<'a>>,
-    intervals: &Intervals,
-    rows: usize,
-    mut of: impl FnMut(&'a str, Interval) -> Option<T>,
-) -> Vec<Option<T>> {
-    let Some(column) = column else { return Vec::new() };
-    let mut once = Once::new();
-    (0..rows)
-        .map(|row| {
-            let key = column.key(row)?;
-            once.get((key, intervals.number(row)), || of(column.text(key)?, intervals.get(row)))
-        })
-        .collect()
-}
-
 /// Uids of a column of pods.
 pub(super) fn by_uid<'a>(
     column: Option<Column<'_>>,
@@ -146,16 +91,17 @@ pub(super) fn by_uid<'a>(
     unknown: &mut Unknown,
 ) -> Vec<Whose> {
     let Some(column) = column else { return Vec::new() };
-    (0..column.texts())
-        .map(|number| {
-            let Some(text) = column.text(number) else { return 0 };
-            let who = lookup.pod(text);
-            if who.is_none() && lookup.is_uid(text) {
-                unknown.pods.push(text.to_owned());
-            }
-            everyone.add(who, false)
-        })
-        .collect()
+    let texts = || (0..column.texts()).map(|number| column.text(number));
+    let found = lookup.pods(texts());
+    let whose = texts().zip(found).map(|(text, who)| match (text, who) {
+        (_, Some(who)) => everyone.add(who, false),
+        (Some(text), None) if lookup.is_uid(text) => {
+            unknown.pods.push(text.to_owned());
+            0
+        }
+        _ => 0,
+    });
+    whose.collect()
 }
 
 /// Names of containers by the ids that agents tell.
@@ -174,6 +120,14 @@ pub(super) fn containers<'a>(
     let number = |row| ids.key(row).and_then(|key| numbers.get(key).copied());
     let column = over.write(batch.num_rows(), |row| number(row).unwrap_or(Number::NOTHING))?;
     Ok(Some((name, column)))
+}
+
+fn zone(spot: &Spot) -> &str {
+    &spot.zone
+}
+
+fn region(spot: &Spot) -> &str {
+    &spot.region
 }
 
 fn local<'a>(
@@ -195,46 +149,48 @@ fn local<'a>(
             if is_named(row) { 0 } else { uid() }
         })
         .collect();
-    let mut rest = whose.iter().enumerate().filter(|(_, whose)| **whose == 0);
-    if rest.any(|(row, _)| !is_named(row)) {
-        let by_address = by_row(addresses, intervals, rows, |text, (start, end)| {
-            Some(everyone.add(Some(lookup.pod_at(text, start, end)?), false))
-        });
+    let questions = Questions::of(addresses, intervals, rows, |row| {
+        whose.get(row) == Some(&0) && !is_named(row)
+    });
+    if !questions.all().is_empty() {
+        let asked = questions.all().iter();
+        let asked = asked.map(|(text, (start, end))| Some((lookup.address(text)?, *start, *end)));
+        let found = lookup.pods_at(asked).into_iter();
+        let found: Vec<Whose> =
+            found.map(|who| who.map_or(0, |who| everyone.add(who, false))).collect();
         for (row, whose) in whose.iter_mut().enumerate() {
-            if *whose == 0 && !is_named(row) {
-                *whose = by_address.get(row).copied().flatten().unwrap_or(0);
+            if let Some(found) = questions.answer(row, &found) {
+                *whose = *found;
             }
         }
     }
     let mut columns = Vec::new();
     if !everyone.is_nobody() {
-        let mut write = |name, text: fn(&Who<'a>) -> &'a str| -> Result<(), ArrowError> {
+        let mut write = |name, numbers: &dyn Fn(&mut Over<'a>) -> Vec<Number>| {
             let mut over = Over::new(batch, name);
-            let numbers = everyone.numbers(&mut over, text);
+            let numbers = numbers(&mut over);
             let number = |row: usize| {
                 let whose = whose.get(row).map_or(0, |whose| *whose as usize);
                 numbers.get(whose).copied().unwrap_or(Number::NOTHING)
             };
             columns.push((name, over.write(rows, number)?));
-            Ok(())
+            Ok::<_, ArrowError>(())
         };
-        write("namespace", |who| who.namespace)?;
-        write("workload", |who| who.workload)?;
-        write("workload_kind", |who| who.workload_kind)?;
-        write("pod", |who| who.pod)?;
+        write("namespace", &|over| everyone.seats(over, |seat| &seat.namespace))?;
+        write("workload", &|over| everyone.seats(over, |seat| &seat.workload))?;
+        write("workload_kind", &|over| everyone.seats(over, |seat| &seat.workload_kind))?;
+        write("pod", &|over| everyone.pods(over))?;
     }
     columns.extend(containers(batch, "container", lookup)?);
     // Where the node is, its agent need not know.
     if let Some(nodes) = Column::of(batch, "node") {
         let places = nodes.each(|name| lookup.node(name));
-        for (name, text) in
-            [("zone", (|who| who.zone) as fn(&Who<'a>) -> &'a str), ("region", |who| who.region)]
-        {
-            if places.iter().flatten().all(|who| text(who).is_empty()) {
+        for (name, text) in [("zone", zone as fn(&Spot) -> &str), ("region", region)] {
+            if places.iter().flatten().all(|who| text(who.spot).is_empty()) {
                 continue;
             }
             let mut over = Over::new(batch, name);
-            let texts = places.iter().map(|who| who.as_ref().map_or("", text));
+            let texts = places.iter().map(|who| who.map_or("", |who| text(who.spot)));
             let numbers: Vec<Number> = texts.map(|text| over.number(text)).collect();
             let number = |row| nodes.key(row).and_then(|key| numbers.get(key).copied());
             let column = over.fill(rows, |row| number(row).unwrap_or(Number::NOTHING))?;

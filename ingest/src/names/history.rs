@@ -21,9 +21,9 @@ use weir_storage::{Entry, Part, Store};
 use weir_wire::schema::{label_type, time_type};
 
 use super::Names;
-use super::map::{Event, Map, Named, who_is_pod};
+use super::map::{Event, Map, Named};
 use super::owner::Owner;
-use super::record::{Address, By, ContainerId, Node, Pod, Protocol, Seat, Service, Uid, address};
+use super::record::{Address, By, ContainerId, Node, Pod, Protocol, Service, Uid, address};
 use super::tenure::Since;
 
 /// Between two writes.
@@ -104,18 +104,18 @@ fn rows_of<'a>(event: &'a Event, rows: &mut Vec<Row<'a>>) {
     let begun = |since: Since| Row { seen, start: since.at, until, ..Row::default() };
     match &event.what {
         Named::Pod(pod) => {
-            let who = who_is_pod(pod);
+            let (seat, spot) = (&pod.seat, &pod.spot);
             let containers = pod.containers.iter().map(|(id, name)| format!("{id}={name}"));
             let row = Row {
                 kind: "pod",
-                namespace: who.namespace,
-                name: who.pod,
+                namespace: &seat.namespace,
+                name: &pod.name,
                 uid: pod.uid.to_string(),
-                workload: who.workload,
-                workload_kind: who.workload_kind,
-                node: who.node,
-                zone: who.zone,
-                region: who.region,
+                workload: &seat.workload,
+                workload_kind: &seat.workload_kind,
+                node: &spot.node,
+                zone: &spot.zone,
+                region: &spot.region,
                 containers: containers.collect::<Vec<_>>().join(" "),
                 ..begun(pod.since)
             };
@@ -328,9 +328,9 @@ fn restore(map: &mut Map, key: &str, told: &Told, ends: bool, at: i64) {
         "node" if ends => map.delete_node(&told.name, at),
         "node" => {
             let addresses = told.places.iter().filter_map(|(address, _)| *address).collect();
-            let (zone, region) = (optional(&told.zone, map), optional(&told.region, map));
+            let place = (optional(&told.zone, map), optional(&told.region, map));
             let name = map.texts.one(&told.name);
-            map.apply_node(Node { name, zone, region, addresses, since, by: By::Rows }, at);
+            map.apply_node(Node::new(name, place, addresses, since, By::Rows), at);
         }
         "service" if ends => map.delete_service(&format!("{}/{}", told.namespace, told.name), at),
         "service" => {
@@ -377,7 +377,8 @@ fn restore(map: &mut Map, key: &str, told: &Told, ends: bool, at: i64) {
                     uid: None,
                     deployment: None,
                 },
-                seat: Seat::default(),
+                seat: Arc::default(),
+                spot: Arc::default(),
                 addresses: own.filter_map(|(address, _)| *address).collect(),
                 places: places.collect(),
                 containers,

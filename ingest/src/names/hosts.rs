@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::record::{Address, Place};
+use super::record::{Address, Place, Seat, Spot};
 use super::tenure::{Since, Tenures};
 use super::text::Text;
 
@@ -30,9 +30,9 @@ const MEMORY: i64 = 600_000_000;
 /// What runs on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Worker {
-    pub(super) host: Text,
-    pub(super) workload: Text,
-    pub(super) kind: Text,
+    pub(super) seat: Arc<Seat>,
+    /// The host; of its zone and region, the host itself knows better.
+    pub(super) spot: Arc<Spot>,
 }
 
 /// Which host claims an address.
@@ -183,8 +183,11 @@ impl Hosts {
     pub(super) fn has_called(&self, from: Address, to: Place, workload: &str, at: i64) -> bool {
         let is_fresh = |last: i64| at - last < MEMORY / 10;
         self.callers.get(&(from, to)).is_some_and(|caller| {
-            let last =
-                if &*caller.whose.workload == workload { Some(caller.last) } else { caller.other };
+            let last = if &*caller.whose.seat.workload == workload {
+                Some(caller.last)
+            } else {
+                caller.other
+            };
             last.is_some_and(is_fresh)
         })
     }
@@ -198,7 +201,8 @@ mod tests {
     const MINUTE: i64 = 60_000_000;
 
     fn worker(name: &str) -> Arc<Worker> {
-        Arc::new(Worker { host: "h".into(), workload: name.into(), kind: "SystemdUnit".into() })
+        let seat = Seat { workload: name.into(), ..Seat::default() };
+        Arc::new(Worker { seat: Arc::new(seat), spot: Arc::default() })
     }
 
     #[test]
@@ -222,12 +226,12 @@ mod tests {
         let mut hosts = Hosts::default();
         let to = (2, 80, Protocol::Tcp);
         assert!(hosts.call(1, to, &worker("web"), MINUTE));
-        assert_eq!(hosts.caller(1, to, MINUTE).map(|w| &*w.workload), Some("web"));
+        assert_eq!(hosts.caller(1, to, MINUTE).map(|w| &*w.seat.workload), Some("web"));
         assert!(!hosts.call(1, to, &worker("cron"), 2 * MINUTE));
         assert_eq!(hosts.caller(1, to, 2 * MINUTE), None);
         hosts.call(1, to, &worker("web"), 13 * MINUTE);
         assert_eq!(
-            hosts.caller(1, to, 13 * MINUTE).map(|w| &*w.workload),
+            hosts.caller(1, to, 13 * MINUTE).map(|w| &*w.seat.workload),
             Some("web"),
             "the other is long gone"
         );
@@ -235,7 +239,7 @@ mod tests {
         assert!(!hosts.serve(to, &worker("nginx"), 2 * MINUTE));
         assert!(hosts.serve(to, &worker("caddy"), 5 * MINUTE));
         let at = |minute: i64| {
-            hosts.server(to, minute * MINUTE, minute * MINUTE + 1).map(|w| &*w.workload)
+            hosts.server(to, minute * MINUTE, minute * MINUTE + 1).map(|w| &*w.seat.workload)
         };
         assert_eq!((at(3), at(6)), (Some("nginx"), Some("caddy")));
     }

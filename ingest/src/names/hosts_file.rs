@@ -86,17 +86,12 @@ impl Names {
         self.change(|map| {
             for (name, (zone, region, addresses)) in hosts {
                 let mut text = |text: Option<&str>| text.map(|text| map.texts.one(text));
-                let (zone, region) = (text(zone), text(region));
-                let node = Node {
-                    name: map.texts.one(name),
-                    zone,
-                    region,
-                    addresses: addresses.into_iter().map(address).collect(),
-                    // Rows from before the start are named as well.
-                    since: Since { at: 0, exact: false },
-                    by: By::File,
-                };
-                map.apply_node(node, now);
+                let place = (text(zone), text(region));
+                let addresses = addresses.into_iter().map(address).collect();
+                // Rows from before the start are named as well.
+                let since = Since { at: 0, exact: false };
+                let name = map.texts.one(name);
+                map.apply_node(Node::new(name, place, addresses, since, By::File), now);
             }
         });
         Ok(())
@@ -120,8 +115,10 @@ mod tests {
             read("# ours\n192.0.2.10 mainframe\n\n192.0.2.20 db z r # two\n2001:db8::20 db\n")
                 .unwrap();
         let lookup = names.lookup().unwrap();
-        let at =
-            |ip: &str| lookup.node_at(ip, 1, 2).map(|who| (who.workload, who.zone, who.region));
+        let at = |ip: &str| {
+            let who = lookup.node_at(ip, 1, 2)?;
+            Some((&*who.seat.workload, &*who.spot.zone, &*who.spot.region))
+        };
         assert_eq!(at("192.0.2.10"), Some(("mainframe", "", "")));
         assert_eq!(at("2001:db8::20"), Some(("db", "z", "r")));
         assert_eq!(at("192.0.2.30"), None);

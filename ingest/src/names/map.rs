@@ -9,10 +9,10 @@ use foldhash::fast::RandomState;
 
 use super::hosts::{Claimed, Hosts};
 use super::owner::{Owner, Owners};
-use super::record::{Address, By, ContainerId, Node, Place, Pod, Seat, Service, Uid};
+use super::record::{Address, By, ContainerId, Node, Place, Pod, Seat, Service, Spot, Uid};
 use super::services::Services;
 use super::tenure::{Since, Tenures};
-use super::text::{Text, Texts};
+use super::text::{Shared, Text, Texts};
 
 /// Pods that are gone and still remembered, at most.
 const MAX_GONE: usize = 200_000;
@@ -26,18 +26,6 @@ const MAX_GONE_NODES: usize = 10_000;
 const KEEP_GONE: i64 = 6 * 3_600_000_000;
 
 pub(super) type ByKey<K, T> = HashMap<K, Tenures<T>, RandomState>;
-
-/// What a row is told of one of its ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Who<'a> {
-    pub(crate) namespace: &'a str,
-    pub(crate) workload: &'a str,
-    pub(crate) workload_kind: &'a str,
-    pub(crate) pod: &'a str,
-    pub(crate) node: &'a str,
-    pub(crate) zone: &'a str,
-    pub(crate) region: &'a str,
-}
 
 /// Something that began, changed or ended: a row of the history of names.
 #[derive(Debug, Clone)]
@@ -67,6 +55,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Map {
     pub(super) texts: Texts,
+    seats: Shared<Seat>,
+    spots: Shared<Spot>,
     owners: Owners,
     pods: HashMap<Uid, Known, RandomState>,
     /// Uids by the kubelet's own names for static pods.
@@ -131,7 +121,7 @@ pub(super) fn forget<K: Eq + Hash, T>(map: &mut ByKey<K, T>, whose: &Arc<T>, key
 impl Map {
     /// A pod is there, or has changed.
     pub(super) fn apply_pod(&mut self, mut pod: Pod, now: i64) {
-        pod.seat = self.seat(&pod);
+        (pod.seat, pod.spot) = self.seat(&pod);
         let before = match self.pods.get(&pod.uid) {
             // Uids are never used again, so this is old news.
             Some(known) if known.gone || *known.pod == pod => return,
@@ -170,18 +160,36 @@ impl Map {
     }
 
     /// What its owner and node say of a pod.
-    fn seat(&mut self, pod: &Pod) -> Seat {
+    fn seat(&mut self, pod: &Pod) -> (Arc<Seat>, Arc<Spot>) {
         let (kind, workload) = self.owners.top(&pod.owner);
         let (workload_kind, workload) = (self.texts.one(kind), self.texts.one(workload));
-        let node = self.nodes.get(&pod.node);
-        let (zone, region) =
-            node.map(|node| (node.zone.clone(), node.region.clone())).unwrap_or_default();
-        Seat {
-            workload,
-            workload_kind,
-            zone: zone.unwrap_or_default(),
-            region: region.unwrap_or_default(),
-        }
+        let namespace = Arc::clone(&pod.namespace);
+        let seat = self.seats.copy_of(Seat { namespace, workload, workload_kind });
+        let spot = match self.nodes.get(&pod.node) {
+            Some(node) => Arc::clone(&node.spot),
+            None => self.spot(&pod.node, None, None),
+        };
+        (seat, spot)
+    }
+
+    fn spot(&mut self, node: &Text, zone: Option<&Text>, region: Option<&Text>) -> Arc<Spot> {
+        let text = |text: Option<&Text>| text.map(Arc::clone).unwrap_or_default();
+        let (zone, region) = (text(zone), text(region));
+        self.spots.copy_of(Spot { node: Arc::clone(node), zone, region })
+    }
+
+    /// What is told of something on a host that is no pod.
+    pub(super) fn worker_seat(
+        &mut self,
+        host: &str,
+        workload: &str,
+        kind: &str,
+    ) -> (Arc<Seat>, Arc<Spot>) {
+        let mut text = |text: &str| self.texts.one(text);
+        let (host, workload, workload_kind) = (text(host), text(workload), text(kind));
+        let namespace = text("");
+        let seat = self.seats.copy_of(Seat { namespace, workload, workload_kind });
+        (seat, self.spot(&host, None, None))
     }
 
     /// More is known of the owners or nodes of pods.
@@ -189,11 +197,11 @@ impl Map {
         for uid in pods {
             let Some(known) = self.pods.get(uid) else { continue };
             let (before, gone) = (Arc::clone(&known.pod), known.gone);
-            let seat = self.seat(&before);
-            if seat == before.seat {
+            let (seat, spot) = self.seat(&before);
+            if seat == before.seat && spot == before.spot {
                 continue;
             }
-            let pod = Arc::new(Pod { seat, ..Pod::clone(&before) });
+            let pod = Arc::new(Pod { seat, spot, ..Pod::clone(&before) });
             let describe = |tenures: Option<&mut Tenures<Pod>>| {
                 if let Some(tenures) = tenures {
                     tenures.describe(&before, &pod);
@@ -257,7 +265,11 @@ impl Map {
     }
 
     /// A node is there, or has changed.
-    pub(super) fn apply_node(&mut self, node: Node, now: i64) {
+    pub(super) fn apply_node(&mut self, mut node: Node, now: i64) {
+        node.spot = self.spot(&node.name, node.zone.as_ref(), node.region.as_ref());
+        let (namespace, workload_kind) = (self.texts.one(""), self.texts.one("Node"));
+        let workload = Arc::clone(&node.name);
+        node.seat = self.seats.copy_of(Seat { namespace, workload, workload_kind });
         let before = self.nodes.get(&node.name).cloned();
         if before.as_ref().is_some_and(|before| **before == node) {
             return;
@@ -315,7 +327,7 @@ impl Map {
         let mut text = |text: Option<&str>| text.map(|text| self.texts.one(text));
         let (zone, region) = (text(zone), text(region));
         let since = Since { at, exact: true };
-        self.apply_node(Node { name, zone, region, addresses, since, by: By::Rows }, at);
+        self.apply_node(Node::new(name, (zone, region), addresses, since, By::Rows), at);
         true
     }
 
@@ -458,30 +470,5 @@ impl Map {
     /// Number of pods, those that are gone and remembered included.
     pub(super) fn pods(&self) -> usize {
         self.pods.len()
-    }
-}
-
-/// What a row is told of a pod.
-pub(super) fn who_is_pod(pod: &Pod) -> Who<'_> {
-    Who {
-        namespace: &pod.namespace,
-        workload: &pod.seat.workload,
-        workload_kind: &pod.seat.workload_kind,
-        pod: &pod.name,
-        node: &pod.node,
-        zone: &pod.seat.zone,
-        region: &pod.seat.region,
-    }
-}
-
-/// What a row is told of a node.
-pub(super) fn who_is_node(node: &Node) -> Who<'_> {
-    Who {
-        workload: &node.name,
-        workload_kind: "Node",
-        node: &node.name,
-        zone: node.zone.as_deref().unwrap_or(""),
-        region: node.region.as_deref().unwrap_or(""),
-        ..Who::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::owner::Owner;
 use super::tenure::Since;
@@ -25,13 +26,24 @@ pub(super) struct Uid(u128);
 impl Uid {
     /// `None` for anything else.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut number = 0u128;
-        let mut digits = 0;
+        // Most texts that are asked are uids as agents write them, or names that are far from it.
+        let (mut first, mut last, mut digits) = (0u64, 0u64, 0u32);
         for byte in text.bytes().filter(|byte| *byte != b'-') {
-            number = (number << 4) | u128::from(char::from(byte).to_digit(16)?);
+            let half = if digits < 16 { &mut first } else { &mut last };
+            *half = (*half << 4) | u64::from(digit(byte)?);
             digits += 1;
         }
-        (digits == 32).then_some(Self(number))
+        (digits == 32).then_some(Self(u128::from(first) << 64 | u128::from(last)))
+    }
+}
+
+/// The value of a hexadecimal digit.
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
     }
 }
 
@@ -60,9 +72,12 @@ impl ContainerId {
     /// Of an id, with or without the runtime's name before it (`containerd://`).
     pub(super) fn parse(text: &str) -> Option<Self> {
         let id = text.rsplit('/').next().unwrap_or(text);
-        let first = id.get(..12)?;
-        let is_hex = first.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hex.then(|| u64::from_str_radix(first, 16).ok().map(Self)).flatten()
+        let first = id.as_bytes().get(..12)?;
+        let mut number = 0;
+        for byte in first {
+            number = (number << 4) | u64::from(digit(*byte)?);
+        }
+        Some(Self(number))
     }
 }
 
@@ -99,14 +114,30 @@ impl Protocol {
 /// Where something listens.
 pub(crate) type Place = (Address, u16, Protocol);
 
-/// What a pod's owner and node say of it, so that a row need not ask them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Seat {
-    pub(super) workload: Text,
-    pub(super) workload_kind: Text,
+/// The workload that something belongs to. All that are alike in it share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Seat {
+    pub(crate) namespace: Text,
+    pub(crate) workload: Text,
+    pub(crate) workload_kind: Text,
+}
+
+/// Where something runs. All that are alike in it share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Spot {
+    pub(crate) node: Text,
     /// Empty where it is not known, as is the region.
-    pub(super) zone: Text,
-    pub(super) region: Text,
+    pub(crate) zone: Text,
+    pub(crate) region: Text,
+}
+
+/// What a row is told of one of its ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who<'a> {
+    /// Empty for what is no pod.
+    pub(crate) pod: &'a str,
+    pub(crate) seat: &'a Seat,
+    pub(crate) spot: &'a Spot,
 }
 
 /// One pod.
@@ -120,8 +151,10 @@ pub(super) struct Pod {
     /// Where it runs; empty before it does.
     pub(super) node: Text,
     pub(super) owner: Owner,
-    /// What the owner and the node say by now.
-    pub(super) seat: Seat,
+    /// What the owner says by now.
+    pub(super) seat: Arc<Seat>,
+    /// What the node says by now.
+    pub(super) spot: Arc<Spot>,
     /// Its own addresses; none for a pod in its node's network.
     pub(super) addresses: Vec<Address>,
     /// Where a pod in its node's network says that it listens.
@@ -133,6 +166,11 @@ pub(super) struct Pod {
 }
 
 impl Pod {
+    /// What a row is told of it.
+    pub(super) fn who(&self) -> Who<'_> {
+        Who { pod: &self.name, seat: &self.seat, spot: &self.spot }
+    }
+
     /// It has something that a row may name.
     pub(super) fn is_up(&self) -> bool {
         !self.addresses.is_empty() || !self.containers.is_empty()
@@ -159,6 +197,29 @@ pub(super) struct Node {
     pub(super) addresses: Vec<Address>,
     pub(super) since: Since,
     pub(super) by: By,
+    /// Itself as a workload, once it is in the map.
+    pub(super) seat: Arc<Seat>,
+    /// All that the above says of where it is, once it is in the map.
+    pub(super) spot: Arc<Spot>,
+}
+
+impl Node {
+    /// One that is not in the map yet.
+    pub(super) fn new(
+        name: Text,
+        (zone, region): (Option<Text>, Option<Text>),
+        addresses: Vec<Address>,
+        since: Since,
+        by: By,
+    ) -> Self {
+        let (seat, spot) = Default::default();
+        Self { name, zone, region, addresses, since, by, seat, spot }
+    }
+
+    /// What a row is told of it.
+    pub(super) fn who(&self) -> Who<'_> {
+        Who { pod: "", seat: &self.seat, spot: &self.spot }
+    }
 }
 
 /// One service.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Names;
 use super::owner::Owner;
-use super::record::{By, ContainerId, Node, Pod, Protocol, Seat, Service, Uid, address};
+use super::record::{By, ContainerId, Node, Pod, Protocol, Service, Uid, address};
 use super::tenure::Since;
+use super::{Holder, Lookup, Names, Place, Who};
 
 pub(crate) const SECOND: i64 = 1_000_000;
 
@@ -25,6 +25,32 @@ fn uid(number: u128) -> Uid {
     Uid::parse(&format!("{number:032x}")).unwrap()
 }
 
+/// Questions in text.
+impl Lookup<'_> {
+    pub(crate) fn pod_at(&self, address: &str, start: i64, end: i64) -> Option<Who<'_>> {
+        self.pods_at(std::iter::once(Some((ip(address), start, end)))).pop()?
+    }
+
+    pub(crate) fn pod(&self, uid: &str) -> Option<Who<'_>> {
+        self.pods(std::iter::once(Some(uid))).pop()?
+    }
+
+    pub(crate) fn node_at(&self, address: &str, start: i64, end: i64) -> Option<Who<'_>> {
+        match self.other_at(ip(address), start, end)? {
+            Holder::Node(who) => Some(who),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn tcp(&self, address: &str, port: u16) -> Place {
+        self.place(ip(address), port, "tcp").unwrap()
+    }
+
+    pub(crate) fn service(&self, address: &str, port: u16, at: i64) -> Option<(&str, &str)> {
+        self.service_at(ip(address), Some(self.tcp(address, port)), at, at + 1)
+    }
+}
+
 impl Cluster {
     pub(crate) fn new() -> Self {
         Self { names: Names::new() }
@@ -37,15 +63,10 @@ impl Cluster {
 
     pub(crate) fn node(&mut self, name: &str, zone: &str, region: &str, at: &str) {
         self.names.change(|map| {
-            let node = Node {
-                name: map.texts.one(name),
-                zone: Some(map.texts.one(zone)),
-                region: Some(map.texts.one(region)),
-                addresses: vec![ip(at)],
-                since: Since { at: 0, exact: false },
-                by: By::Cluster,
-            };
-            map.apply_node(node, 0);
+            let place = (Some(map.texts.one(zone)), Some(map.texts.one(region)));
+            let since = Since { at: 0, exact: false };
+            let name = map.texts.one(name);
+            map.apply_node(Node::new(name, place, vec![ip(at)], since, By::Cluster), 0);
         });
     }
 
@@ -91,7 +112,8 @@ impl Cluster {
                 name: name.into(),
                 node: map.texts.one(node),
                 owner,
-                seat: Seat::default(),
+                seat: Arc::default(),
+                spot: Arc::default(),
                 addresses: Vec::new(),
                 places: Vec::new(),
                 containers: vec![(id, map.texts.one("main"))],

@@ -165,20 +165,18 @@ async fn a_start_takes_back_who_was_there() {
         let lookup = names.lookup().unwrap();
         let at = |from: i64| {
             let (start, end) = ((now - from) * 1_000_000, (now - from + 10) * 1_000_000);
-            lookup
-                .pod_at("10.244.1.2", start, end)
-                .map(|who| [who.pod, who.workload, who.workload_kind, who.zone].join(" "))
+            let who = lookup.pod_at("10.244.1.2", start, end)?;
+            let (seat, zone) = (who.seat, &*who.spot.zone);
+            Some([who.pod, &*seat.workload, &*seat.workload_kind, zone].join(" "))
         };
         assert_eq!(at(200).as_deref(), Some("cart-a cart Deployment zone-a"));
         assert_eq!(at(50).as_deref(), Some("pay-0 pay StatefulSet zone-a"));
         let (start, end) = (now * 1_000_000, now * 1_000_000 + 1);
-        let place = lookup.place("172.30.0.1", 9100, "tcp").unwrap();
-        assert_eq!(lookup.on_host(place, start, end).map(|(who, _)| who.workload), Some("proxy"));
-        let place = lookup.place("10.96.0.10", 80, "tcp");
-        assert_eq!(lookup.service_at("10.96.0.10", place, start, end), Some(("shop", "shop/pay")));
-        let place = lookup.place("172.30.0.1", 30080, "tcp").unwrap();
+        let on_host = lookup.on_host(lookup.tcp("172.30.0.1", 9100), start, end);
+        assert_eq!(on_host.map(|(who, _)| &*who.seat.workload), Some("proxy"));
+        assert_eq!(lookup.service("10.96.0.10", 80, start), Some(("shop", "shop/pay")));
         assert_eq!(
-            lookup.service_at_node_port("172.30.0.1", place, start, end),
+            lookup.service_at_node_port(lookup.tcp("172.30.0.1", 30080), start, end),
             Some(("shop", "shop/pay"))
         );
         assert_eq!(lookup.service_of_domain("smtp.example.net"), Some("shop/mail"));
@@ -203,7 +201,7 @@ fn hosts_beside_a_cluster_stay() {
     });
     let late = 400_000_000;
     let lookup = cluster.names.lookup().unwrap();
-    let at = |ip: &str| lookup.node_at(ip, late, late + 1).map(|who| who.workload);
+    let at = |ip: &str| lookup.node_at(ip, late, late + 1).map(|who| &*who.seat.workload);
     assert_eq!(at("192.0.2.1"), Some("host"));
     assert_eq!(at("172.30.0.1"), None, "the cluster has it no longer");
 }
@@ -232,7 +230,7 @@ async fn what_is_taken_back_is_as_it_was_told_last() {
     assert!(!told.iter().any(|event| is_pod(&event.what)), "the pod is gone");
     let lookup = again.lookup().unwrap();
     assert_eq!(
-        lookup.node("n1").map(|who| who.zone),
+        lookup.node("n1").map(|who| &*who.spot.zone),
         Some("zone-new"),
         "the user's file says so now"
     );

@@ -1,31 +1,52 @@
-//! Texts that many objects share, each once.
+//! Texts, and what is made of them, that many objects share, each once.
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// A text that is shared.
 pub(super) type Text = Arc<str>;
 
-/// The texts that are in use.
-#[derive(Debug, Default)]
-pub(super) struct Texts {
-    texts: HashSet<Text>,
-    /// Number of texts at which those that nobody uses any more are forgotten.
+/// Those that are in use.
+#[derive(Debug)]
+pub(super) struct Shared<T: ?Sized> {
+    all: HashSet<Arc<T>>,
+    /// Number of them at which those that nobody uses any more are forgotten.
     full: usize,
 }
 
-impl Texts {
-    /// The one copy of it.
-    pub(super) fn one(&mut self, text: &str) -> Text {
-        if let Some(known) = self.texts.get(text) {
+/// The texts that are in use.
+pub(super) type Texts = Shared<str>;
+
+impl<T: ?Sized> Default for Shared<T> {
+    fn default() -> Self {
+        Self { all: HashSet::new(), full: 0 }
+    }
+}
+
+impl<T: ?Sized + Eq + Hash> Shared<T> {
+    /// The one copy of it, which has one place in memory for as long as anybody uses it.
+    pub(super) fn copy_of<Q>(&mut self, value: Q) -> Arc<T>
+    where
+        Q: Borrow<T> + Into<Arc<T>>,
+    {
+        if let Some(known) = self.all.get(value.borrow()) {
             return Arc::clone(known);
         }
-        if self.texts.len() >= self.full {
-            self.texts.retain(|text| Arc::strong_count(text) > 1);
-            self.full = (2 * self.texts.len()).max(1024);
+        if self.all.len() >= self.full {
+            self.all.retain(|one| Arc::strong_count(one) > 1);
+            self.full = (2 * self.all.len()).max(1024);
         }
-        let text: Text = text.into();
-        self.texts.insert(Arc::clone(&text));
-        text
+        let value: Arc<T> = value.into();
+        self.all.insert(Arc::clone(&value));
+        value
+    }
+}
+
+impl Texts {
+    /// The one copy of a text.
+    pub(super) fn one(&mut self, text: &str) -> Text {
+        self.copy_of(text)
     }
 }

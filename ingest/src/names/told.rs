@@ -54,7 +54,9 @@ impl Map {
         all.iter().all(|told| {
             let Some(own) = parse(told.address) else { return true };
             let is_same = |worker: Option<&Worker>| {
-                worker.is_some_and(|w| &*w.host == told.host && &*w.workload == told.workload)
+                worker.is_some_and(|w| {
+                    &*w.spot.node == told.host && &*w.seat.workload == told.workload
+                })
             };
             let knows = self.hosts.is_claimed(own, told.host, told.at)
                 || self.node(told.host).is_some_and(|node| node.by != By::Rows);
@@ -76,9 +78,8 @@ impl Map {
         if let Some((served, called)) =
             Some((told.served(), told.called())).filter(|_| !told.workload.is_empty())
         {
-            let mut text = |text: &str| self.texts.one(text);
-            let (host, workload, kind) = (text(told.host), text(told.workload), text(told.kind));
-            let worker = Arc::new(Worker { host, workload, kind });
+            let (seat, spot) = self.worker_seat(told.host, told.workload, told.kind);
+            let worker = Arc::new(Worker { seat, spot });
             is_known |= served.is_some_and(|place| self.hosts.serve(place, &worker, told.at));
             is_known |= called.is_some_and(|place| self.hosts.call(own, place, &worker, told.at));
         }

@@ -1,5 +1,7 @@
 //! From objects of the Kubernetes API to what is kept of them.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStatus, Node as NodeObject, Pod as PodObject, PodStatus,
     Service as ServiceObject,
@@ -9,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::names::owner::Owner;
 use crate::names::record::{
-    Address, By, ContainerId, Node, Place, Pod, Protocol, Seat, Service, Uid, address,
+    Address, By, ContainerId, Node, Place, Pod, Protocol, Service, Uid, address,
 };
 use crate::names::tenure::Since;
 use crate::names::text::Texts;
@@ -80,7 +82,8 @@ pub(super) fn pod(object: &PodObject, texts: &mut Texts) -> Option<Pod> {
         name: name.into(),
         node: texts.one(node),
         owner: pod_owner(meta, name, node, texts),
-        seat: Seat::default(),
+        seat: Arc::default(),
+        spot: Arc::default(),
         addresses: if in_host { Vec::new() } else { own },
         places,
         since: since(meta, status),
@@ -193,7 +196,7 @@ pub(super) fn node(object: &NodeObject, texts: &mut Texts) -> Option<Node> {
     // Host names and names in DNS are no addresses.
     let addresses = addresses.filter_map(|a| parse(&a.address)).collect();
     let name = texts.one(meta.name.as_deref()?);
-    Some(Node { name, zone, region, addresses, since: created(meta), by: By::Cluster })
+    Some(Node::new(name, (zone, region), addresses, created(meta), By::Cluster))
 }
 
 fn created(meta: &ObjectMeta) -> Since {

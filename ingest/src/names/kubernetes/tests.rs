@@ -73,7 +73,7 @@ impl Rig {
         let now = self.names.now();
         let lookup = self.names.lookup()?;
         let who = lookup.pod_at(address, now, now + 1)?;
-        Some((who.pod.to_owned(), who.workload_kind.to_owned(), who.workload.to_owned()))
+        Some((who.pod.into(), (*who.seat.workload_kind).into(), (*who.seat.workload).into()))
     }
 
     fn pod_at(&self, address: &str) -> String {
@@ -120,11 +120,9 @@ async fn objects_are_followed_through_expiry_breaks_and_old_news() {
         let now = rig.names.now();
         let lookup = rig.names.lookup().unwrap();
         let node = lookup.node_at("172.30.0.1", now, now + 1).unwrap();
-        assert_eq!((node.node, node.zone, node.region), ("n1", "a", "r"));
-        let place = lookup.place("fd00::9", 80, "tcp");
-        assert_eq!(lookup.service_at("fd00::9", place, now, now + 1), Some(("shop", "shop/cart")));
-        let place = lookup.place("10.244.0.2", 5432, "tcp").unwrap();
-        assert_eq!(lookup.service_at_endpoint(place), Some("shop/db"));
+        assert_eq!((&*node.spot.node, &*node.spot.zone, &*node.spot.region), ("n1", "a", "r"));
+        assert_eq!(lookup.service("fd00::9", 80, now), Some(("shop", "shop/cart")));
+        assert_eq!(lookup.service_at_endpoint(lookup.tcp("10.244.0.2", 5432)), Some("shop/db"));
         assert_eq!(lookup.container(&format!("{:012x}", 0)), Some("main"), "by the first digits");
     }
 
