@@ -48,7 +48,8 @@ pub(super) async fn query(State(api): State<Api>, request: Request) -> Result<Re
     let (start, answer) = timeout_at(deadline, begin.boxed()).await.map_err(|_| timed_out())??;
     let rest = produce(answer);
     let all = stream::once(async move { Ok::<_, Error>(Bytes::from(start)) }).chain(rest);
-    let mut response = Body::from_stream(all.boxed()).into_response();
+    // What compresses a body asks again after its end.
+    let mut response = Body::from_stream(all.fuse().boxed()).into_response();
     let media = HeaderValue::from_static(format.media_type());
     response.headers_mut().insert(CONTENT_TYPE, media);
     Ok(response)

@@ -92,3 +92,22 @@ async fn an_answer_keeps_its_files_until_its_end() {
     }
     panic!("{} files stayed", files(&flows));
 }
+
+/// What compresses a body asks for more after its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_compressed_if_the_client_asks_for_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let router = router_with(store(dir.path()).await, &Settings::default());
+    let request = Request::post("/api/v1/sql?format=csv")
+        .header("accept-encoding", "gzip, br")
+        .body(Body::from("SELECT tx_bytes FROM flows ORDER BY 1"))
+        .expect("a request");
+    let response = router.oneshot(request).await.expect("a response");
+    let encoding = response.headers().get("content-encoding").map(|v| v.as_bytes());
+    assert_eq!(encoding, Some(b"gzip".as_slice()));
+    let packed = response.into_body().collect().await.expect("a whole body").to_bytes();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text)
+        .expect("gzip");
+    assert_eq!(text.lines().count() as i64, 1 + FILES, "{text}");
+}
