@@ -5,6 +5,7 @@ import { duration } from "../format/numbers.ts";
 import {
   QUICK_RANGES,
   absolute,
+  durationSeconds,
   isRelative,
   moment,
   resolve,
@@ -17,6 +18,8 @@ import { Popover } from "../ui/Popover.tsx";
 export function describe(time: TimeChoice, range: Range): string {
   const quick = time.to === "now" && QUICK_RANGES.find((one) => one.from === time.from);
   if (quick) return quick.label;
+  const last = time.to === "now" ? /^now-(.+)$/.exec(time.from) : null;
+  if (last) return `Last ${duration(durationSeconds(last[1] ?? "") ?? 0)}`;
   if (isRelative(time)) return `${time.from} – ${time.to}`;
   return `${localMinute(range.start)} – ${sameDay(range) ? localTime(range.end, range.end).slice(0, 5) : localMinute(range.end)}`;
 }

@@ -93,7 +93,11 @@ export function stepFor(range: Range, points: number): number {
   return STEPS.find((step) => step >= least) ?? Math.ceil(least / 604_800) * 604_800;
 }
 
-/** Evaluation times of a chart: multiples of the step whose windows `(t - step, t]` cover the range. */
+/**
+ * Evaluation times of a chart: multiples of the step whose windows `(t - step, t]` lie in the range. Only the first
+ * may begin before it; a window that is not over yet is left out, or every chart would end in a fall.
+ */
 export function stepsOf(range: Range, step: number): Range {
-  return { start: Math.floor(range.start / step) * step + step, end: Math.ceil(range.end / step) * step };
+  const start = Math.floor(range.start / step) * step + step;
+  return { start, end: Math.max(start, Math.floor(range.end / step) * step) };
 }
