@@ -118,6 +118,11 @@ pub(crate) struct ServerOptions {
     /// The same by this kubeconfig, with its current context.
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// Make a label of pods a column of flows for both ends, as in app.kubernetes.io/part-of (columns
+    /// label_app_kubernetes_io_part_of and peer_label_...), or under a name of its own, as in team=example.com/team.
+    /// May be given several times.
+    #[arg(long, value_name = "[NAME=]LABEL")]
+    pub(crate) label: Vec<String>,
     /// Keep tables in an object store: s3://BUCKET/PREFIX, gs:// or az://, with credentials and endpoint
     /// from the environment (AWS_*, GOOGLE_*, AZURE_*). The folder of the history keeps the log.
     #[arg(long, value_name = "URL")]

@@ -11,6 +11,7 @@
 //! samples_window = "2h"      # older samples are refused when they arrive; "off" refuses none
 //! kubernetes = true          # names from the cluster that the server runs in
 //! kubeconfig = "/etc/weir/kubeconfig"                 # or from the one that this file names
+//! labels = ["app.kubernetes.io/part-of"]              # of pods, as columns of flows
 //! cloud_ranges = ["/etc/weir/aws-ip-ranges.json"]     # instead of the shipped ones
 //! hosts = "/etc/weir/hosts"  # names of hosts that have no agent
 //! prices = "/etc/weir/prices.toml"                    # what traffic costs
@@ -75,6 +76,8 @@ struct File {
     hosts: Option<PathBuf>,
     kubernetes: Option<bool>,
     kubeconfig: Option<PathBuf>,
+    #[serde(default)]
+    labels: Vec<String>,
     #[serde(default)]
     networks: BTreeMap<String, OneOrMany>,
     #[serde(default)]
@@ -154,6 +157,8 @@ pub(crate) struct Settings {
     pub(crate) hosts: Option<PathBuf>,
     /// The cluster that is followed, if any.
     pub(crate) kubernetes: Option<Kubernetes>,
+    /// Labels of pods that are columns, as given.
+    pub(crate) labels: Vec<String>,
     pub(crate) store: Option<String>,
     pub(crate) cache_mib: u64,
     pub(crate) query_memory_mib: usize,
@@ -222,6 +227,7 @@ impl Settings {
             hosts: options.hosts.clone().or(file.hosts),
             prices: options.prices.clone().or(file.prices),
             kubernetes: kubernetes.then_some(Kubernetes { kubeconfig }),
+            labels: if options.label.is_empty() { file.labels } else { options.label.clone() },
             store: options.store.clone(),
             cache_mib: options.cache_mib,
             query_memory_mib: options.query_memory_mib,

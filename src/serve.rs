@@ -69,6 +69,7 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
+        weir_wire::chosen::choose(&settings.labels).map_err(|error| anyhow!("--label: {error}"))?;
         let places = Arc::new(Places::new(&settings.places)?);
         let enrichment = Enrichment { places, names: Names::new() };
         if let Some(path) = &settings.hosts {

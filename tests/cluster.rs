@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use rig::Cluster;
-use shop::{SCRIPT, Shop, agents, serve};
+use shop::{LABEL, SCRIPT, Shop, agents, serve};
 use support::{eventually, read_all, skip};
 
 /// What a client says that it sent and received.
@@ -39,6 +39,11 @@ fn report(mut client: Child) -> Volume {
         sent: number("sent"),
         received: number("received"),
     }
+}
+
+fn sorted(mut rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    rows.sort_by_key(|row| json!(row).to_string());
+    rows
 }
 
 /// One of a conversation's ends, as the rows should have it.
@@ -210,13 +215,34 @@ fn every_byte_has_the_right_names() {
         rows == [vec![json!("new"), json!(true)], vec![json!("old"), json!(false)]]
     });
 
+    // The chosen label of both ends, in every table.
+    let pods = shop.sql(
+        "SELECT DISTINCT pod, team, peer_pod, peer_team FROM flows WHERE peer_pod IS NOT NULL",
+    );
+    let team = |pod: &Value| format!("{}-team", pod.as_str().unwrap().split('-').next().unwrap());
+    assert!(pods.len() > 2 * calls.len(), "{pods:?}");
+    for row in &pods {
+        assert_eq!((text(&row[1]), text(&row[3])), (team(&row[0]), team(&row[2])), "{row:?}");
+    }
+    let teams = |table: &str| {
+        let statement = format!(
+            "SELECT team, peer_team, sum(tx_bytes) FROM {table} WHERE role = 'client' GROUP BY 1, 2 ORDER BY 1, 2"
+        );
+        shop.sql(&statement)
+    };
+    assert_eq!(teams("flows_1h"), teams("flows"));
+
     // A server that is killed knows the names again, also of rows that are in its log alone and without the cluster.
     let _ = shop.server.0.kill();
     let _ = shop.server.0.wait();
-    (shop.server, shop.client) = serve(&shop.cluster, shop.data.path(), 9470, &[]);
+    (shop.server, shop.client) = serve(&shop.cluster, shop.data.path(), 9470, &["--label", LABEL]);
     let mut after = found(shop.sql(statement));
     after.sort_by_key(|(from, to, port, _)| (from.clone(), to.clone(), *port));
     assert_eq!(after, expected, "after a kill");
+    let again = shop.sql(
+        "SELECT DISTINCT pod, team, peer_pod, peer_team FROM flows WHERE peer_pod IS NOT NULL",
+    );
+    assert_eq!(sorted(again), sorted(pods), "labels are known again");
 }
 
 /// A fleet of plain hosts: nothing but agents and the server, and no configuration.

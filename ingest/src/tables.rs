@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The two tiers keep what says which workload talked to which: cluster, zone, region, namespace, workload
-//! and its kind, container and port of both ends, service, scope, cloud service, country, network, crossing,
-//! protocol and role. They fold nodes, pods, addresses and the address of a service, which come and
+//! and its kind, container, chosen labels and port of both ends, service, scope, cloud service, country, network,
+//! crossing, protocol and role. They fold nodes, pods, addresses and the address of a service, which come and
 //! go with every deployment. Of peers that are no workload (scope external or cloud, or none
 //! attributed) they keep address, domain and AS number: the hundred largest by bytes of each window
 //! and set of other labels. Once the window is over, the rest becomes one row with the address
@@ -16,10 +16,11 @@
 //!
 //! `active` is a level and has no sum over time: it stays in `flows`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::Schema;
 use weir_storage::{Decode, Detail, Fold, Merge, Options, Rollup, TableSpec, Window};
+use weir_wire::chosen::chosen;
 use weir_wire::schema::{self, COUNTERS, HISTOGRAMS};
 
 use crate::enrich::Enrichment;
@@ -29,6 +30,40 @@ use crate::rows::decode_logged;
 /// Columns of `flows` that the tiers lack.
 const FOLDED_AWAY: [&str; 7] =
     ["node", "pod", "address", "peer_node", "peer_pod", "peer_service_address", "active"];
+
+/// What the rows of a tier are sorted by: every key, so that rows of equal keys are neighbours; what is folded comes
+/// last.
+static TIER_SORT: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let mut columns = vec![
+        "namespace",
+        "workload",
+        "peer_namespace",
+        "peer_workload",
+        "role",
+        "protocol",
+        "port",
+        "peer_port",
+        "cluster",
+        "zone",
+        "region",
+        "workload_kind",
+        "container",
+        "peer_zone",
+        "peer_workload_kind",
+        "peer_container",
+        "peer_service",
+        "peer_service_port",
+        "peer_scope",
+        "peer_cloud_service",
+        "peer_region",
+        "peer_country",
+        "peer_network",
+        "crossing",
+    ];
+    columns.extend(chosen().iter().flat_map(|chosen| [chosen.column, chosen.peer_column]));
+    columns.extend(["peer_asn", "peer_domain", "peer_address", "end"]);
+    columns
+});
 
 /// `flows`: one row per flow key and interval.
 #[must_use]
@@ -81,37 +116,7 @@ fn tier(name: &'static str, width: Window, window: Window) -> TableSpec {
         time: "end",
         window,
         workload: &["namespace", "workload"],
-        // Every key, so that rows of equal keys are neighbours; what is folded comes last.
-        sort: &[
-            "namespace",
-            "workload",
-            "peer_namespace",
-            "peer_workload",
-            "role",
-            "protocol",
-            "port",
-            "peer_port",
-            "cluster",
-            "zone",
-            "region",
-            "workload_kind",
-            "container",
-            "peer_zone",
-            "peer_workload_kind",
-            "peer_container",
-            "peer_service",
-            "peer_service_port",
-            "peer_scope",
-            "peer_cloud_service",
-            "peer_region",
-            "peer_country",
-            "peer_network",
-            "crossing",
-            "peer_asn",
-            "peer_domain",
-            "peer_address",
-            "end",
-        ],
+        sort: &TIER_SORT,
         rollup: Some(Rollup {
             source: "flows",
             width,

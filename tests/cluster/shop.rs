@@ -27,6 +27,14 @@ pub(crate) struct Shop {
     pub(crate) data: tempfile::TempDir,
 }
 
+/// What makes a label of pods a column.
+pub(crate) const LABEL: &str = "team=example.com/team";
+
+/// That label's text.
+fn team(pod: &str) -> String {
+    format!("{}-team", pod.split('-').next().unwrap_or(pod))
+}
+
 /// Starts the server in the network of the control plane, and waits until it listens.
 pub(crate) fn serve(
     cluster: &Cluster,
@@ -117,7 +125,7 @@ impl Shop {
             "subjects": [{"kind": "User", "name": "weir", "apiGroup": "rbac.authorization.k8s.io"}]});
         plane.create(&cluster, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding);
         let kubeconfig = plane.kubeconfig().display().to_string();
-        let options = ["--kubeconfig", &kubeconfig, "--flush-interval", "20s"];
+        let options = ["--kubeconfig", &kubeconfig, "--flush-interval", "20s", "--label", LABEL];
         let (server, client) = serve(&cluster, data.path(), 9470, &options);
         let agents = agents(&cluster, &client.url, data.path());
         let mut shop =
@@ -190,7 +198,8 @@ impl Shop {
             json!({"name": "main", "image": "none", "ports": [{"containerPort": port}]});
         let owners = owner.map_or(json!([]), |owner| json!([owner]));
         let pods = format!("/api/v1/namespaces/{namespace}/pods");
-        let body = json!({"metadata": {"name": name, "ownerReferences": owners},
+        let labels = json!({"example.com/team": team(name)});
+        let body = json!({"metadata": {"name": name, "ownerReferences": owners, "labels": labels},
             "spec": {"nodeName": on, "hostNetwork": in_host, "containers": [container]}});
         let uid = self.create(&pods, body);
         let pod = match in_host {

@@ -11,6 +11,8 @@ use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use foldhash::fast::RandomState;
 
+use weir_wire::chosen::chosen;
+
 use super::column::{Column, Number, Over, replace};
 use super::everyone::{Everyone, Whose};
 use super::intervals::Intervals;
@@ -180,6 +182,9 @@ fn local<'a>(
         write("workload", &|over| everyone.seats(over, |seat| &seat.workload))?;
         write("workload_kind", &|over| everyone.seats(over, |seat| &seat.workload_kind))?;
         write("pod", &|over| everyone.pods(over))?;
+        for (number, chosen) in chosen().iter().enumerate() {
+            write(chosen.column, &|over| everyone.seats(over, |seat| seat.label(number)))?;
+        }
     }
     columns.extend(containers(batch, "container", lookup)?);
     // Where the node is, its agent need not know.

@@ -83,7 +83,11 @@ impl<'a> Everyone<'a> {
     }
 
     /// Numbers of a text of their workloads, by [`Whose`].
-    pub(super) fn seats(&self, over: &mut Over<'a>, text: fn(&Seat) -> &str) -> Vec<Number> {
+    pub(super) fn seats(
+        &self,
+        over: &mut Over<'a>,
+        text: impl Fn(&'a Seat) -> &'a str,
+    ) -> Vec<Number> {
         self.seats.numbers(|seat| over.number(text(seat)))
     }
 

@@ -7,6 +7,8 @@
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
+use weir_wire::chosen::chosen;
+
 use super::column::{Column, Number, Over};
 use super::ends::{Columns, Once, Ports, Unknown, by_uid, containers};
 use super::everyone::{Everyone, Whose};
@@ -206,6 +208,10 @@ impl<'a> Peers<'a, '_> {
         write("peer_workload", false, &seat(|seat| &seat.workload))?;
         write("peer_workload_kind", false, &seat(|seat| &seat.workload_kind))?;
         write("peer_pod", false, &|over| everyone.pods(over))?;
+        for (number, chosen) in chosen().iter().enumerate() {
+            let numbers = |over: &mut Over<'a>| everyone.seats(over, |seat| seat.label(number));
+            write(chosen.peer_column, false, &numbers)?;
+        }
         write("peer_node", true, &spot(|spot| &spot.node))?;
         write("peer_zone", true, &spot(|spot| &spot.zone))?;
         write("peer_region", true, &spot(|spot| &spot.region))?;

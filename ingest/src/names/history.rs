@@ -18,6 +18,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use thiserror::Error;
 use weir_storage::{Entry, Part, Store};
+use weir_wire::chosen::chosen;
 use weir_wire::schema::{label_type, time_type};
 
 use super::Names;
@@ -25,6 +26,7 @@ use super::map::{Event, Map, Named};
 use super::owner::Owner;
 use super::record::{Address, By, ContainerId, Node, Pod, Protocol, Service, Uid, address};
 use super::tenure::Since;
+use super::text::{Text, Texts};
 
 /// Between two writes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +34,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const ROWS: usize = 50_000;
 const DAY: i64 = 86_400_000_000;
 
-const LABELS: [&str; 13] = [
+const LABELS: [&str; 14] = [
     "kind",
     "namespace",
     "name",
@@ -46,6 +48,7 @@ const LABELS: [&str; 13] = [
     "region",
     "domain",
     "containers",
+    "labels",
 ];
 
 /// The columns of `names`.
@@ -93,10 +96,24 @@ struct Row<'a> {
     region: &'a str,
     domain: &'a str,
     containers: String,
+    labels: String,
 }
 
 fn text(address: Address) -> String {
     IpAddr::V6(Ipv6Addr::from_bits(address)).to_canonical().to_string()
+}
+
+/// The chosen labels of a pod: `KEY=VALUE` of those that it has. Neither keys nor values have blanks in them.
+fn labels(pod: &Pod) -> String {
+    let pairs = chosen().iter().zip(&pod.labels).filter(|(_, value)| !value.is_empty());
+    pairs.map(|(chosen, value)| format!("{}={value}", chosen.key)).collect::<Vec<_>>().join(" ")
+}
+
+/// Those of them that are chosen now.
+fn restored(labels: &str, texts: &mut Texts) -> Box<[Text]> {
+    let told: HashMap<_, _> = labels.split(' ').filter_map(|pair| pair.split_once('=')).collect();
+    let mut one = |key: &str| told.get(key).map_or_else(Text::default, |text| texts.one(text));
+    chosen().iter().map(|chosen| one(&chosen.key)).collect()
 }
 
 fn rows_of<'a>(event: &'a Event, rows: &mut Vec<Row<'a>>) {
@@ -117,6 +134,7 @@ fn rows_of<'a>(event: &'a Event, rows: &mut Vec<Row<'a>>) {
                 zone: &spot.zone,
                 region: &spot.region,
                 containers: containers.collect::<Vec<_>>().join(" "),
+                labels: labels(pod),
                 ..begun(pod.since)
             };
             let own =
@@ -192,6 +210,7 @@ fn batch(rows: &[Row<'_>]) -> Result<RecordBatch, ArrowError> {
                 "zone" => row.zone,
                 "region" => row.region,
                 "domain" => row.domain,
+                "labels" => &row.labels,
                 _ => &row.containers,
             };
             builder.append_option(Some(value).filter(|value| !value.is_empty()));
@@ -284,6 +303,7 @@ struct Told {
     zone: String,
     region: String,
     containers: String,
+    labels: String,
     domains: Vec<String>,
     places: Vec<ToldPlace>,
 }
@@ -377,6 +397,7 @@ fn restore(map: &mut Map, key: &str, told: &Told, ends: bool, at: i64) {
                     uid: None,
                     deployment: None,
                 },
+                labels: restored(&told.labels, &mut map.texts),
                 seat: Arc::default(),
                 spot: Arc::default(),
                 addresses: own.filter_map(|(address, _)| *address).collect(),
@@ -437,6 +458,7 @@ fn read(batch: &RecordBatch, told: &mut HashMap<(String, String), Told>) -> Resu
                 zone: own("zone"),
                 region: own("region"),
                 containers: own("containers"),
+                labels: own("labels"),
                 ..Told::default()
             };
         }

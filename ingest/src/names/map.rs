@@ -164,7 +164,8 @@ impl Map {
         let (kind, workload) = self.owners.top(&pod.owner);
         let (workload_kind, workload) = (self.texts.one(kind), self.texts.one(workload));
         let namespace = Arc::clone(&pod.namespace);
-        let seat = self.seats.copy_of(Seat { namespace, workload, workload_kind });
+        let labels = pod.labels.clone();
+        let seat = self.seats.copy_of(Seat { namespace, workload, workload_kind, labels });
         let spot = match self.nodes.get(&pod.node) {
             Some(node) => Arc::clone(&node.spot),
             None => self.spot(&pod.node, None, None),
@@ -188,7 +189,8 @@ impl Map {
         let mut text = |text: &str| self.texts.one(text);
         let (host, workload, workload_kind) = (text(host), text(workload), text(kind));
         let namespace = text("");
-        let seat = self.seats.copy_of(Seat { namespace, workload, workload_kind });
+        let labels = Box::default();
+        let seat = self.seats.copy_of(Seat { namespace, workload, workload_kind, labels });
         (seat, self.spot(&host, None, None))
     }
 
@@ -268,8 +270,8 @@ impl Map {
     pub(super) fn apply_node(&mut self, mut node: Node, now: i64) {
         node.spot = self.spot(&node.name, node.zone.as_ref(), node.region.as_ref());
         let (namespace, workload_kind) = (self.texts.one(""), self.texts.one("Node"));
-        let workload = Arc::clone(&node.name);
-        node.seat = self.seats.copy_of(Seat { namespace, workload, workload_kind });
+        let (workload, labels) = (Arc::clone(&node.name), Box::default());
+        node.seat = self.seats.copy_of(Seat { namespace, workload, workload_kind, labels });
         let before = self.nodes.get(&node.name).cloned();
         if before.as_ref().is_some_and(|before| **before == node) {
             return;

@@ -120,6 +120,16 @@ pub(crate) struct Seat {
     pub(crate) namespace: Text,
     pub(crate) workload: Text,
     pub(crate) workload_kind: Text,
+    /// The texts of the chosen labels, in their order ([`weir_wire::chosen`]); those that are not there are empty, or
+    /// missing at the end.
+    pub(crate) labels: Box<[Text]>,
+}
+
+impl Seat {
+    /// The text of a chosen label; empty where it is not there.
+    pub(crate) fn label(&self, number: usize) -> &str {
+        self.labels.get(number).map_or("", AsRef::as_ref)
+    }
 }
 
 /// Where something runs. All that are alike in it share one.
@@ -151,6 +161,8 @@ pub(super) struct Pod {
     /// Where it runs; empty before it does.
     pub(super) node: Text,
     pub(super) owner: Owner,
+    /// The texts of the chosen labels, as in [`Seat`].
+    pub(super) labels: Box<[Text]>,
     /// What the owner says by now.
     pub(super) seat: Arc<Seat>,
     /// What the node says by now.

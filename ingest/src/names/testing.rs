@@ -112,6 +112,7 @@ impl Cluster {
                 name: name.into(),
                 node: map.texts.one(node),
                 owner,
+                labels: Box::default(),
                 seat: Arc::default(),
                 spot: Arc::default(),
                 addresses: Vec::new(),

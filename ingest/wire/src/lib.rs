@@ -4,6 +4,7 @@
 //! One module owns one part of it:
 //!
 //! - [`schema`]: the columns of the `flows` and `agent_loss` tables, their types and what they mean;
+//! - [`chosen`]: the labels of pods that are columns beside them;
 //! - [`histogram`]: the log-scale buckets of the round-trip-time and connect-time columns;
 //! - [`header`]: who sent a batch, and what that sender knows to be missing from it;
 //! - [`frame`]: the compression of a whole body;
@@ -26,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chosen;
 pub mod decode;
 pub mod encode;
 pub mod frame;

@@ -8,6 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use crate::chosen::chosen;
+
 /// What a column is, which decides how it may be aggregated and where it may appear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -121,7 +123,21 @@ pub fn buckets_type() -> DataType {
     DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)))
 }
 
-fn build_flow_columns() -> Vec<Column> {
+/// Labels that some metrics of flows have and rows have not: see docs/metrics.md.
+#[must_use]
+pub fn metric_labels() -> [&'static str; 4] {
+    ["phase", "reason", "side", "le"]
+}
+
+/// The columns beside those of chosen labels of pods.
+static USUAL: LazyLock<Vec<Column>> = LazyLock::new(usual_columns);
+
+/// There is a column of that name, whatever labels of pods are chosen.
+pub(crate) fn is_usual_column(name: &str) -> bool {
+    USUAL.iter().any(|column| column.name == name)
+}
+
+fn usual_columns() -> Vec<Column> {
     const REQUIRED: [&str; 6] = ["start", "end", "node", "workload", "protocol", "role"];
     let mut columns = Vec::with_capacity(64);
     let mut add = |name: &'static str, kind, data_type| {
@@ -175,8 +191,18 @@ fn build_flow_columns() -> Vec<Column> {
     columns
 }
 
-/// The columns of `flows`, in order.
-pub static FLOW_COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(build_flow_columns);
+/// The columns of `flows`, in order: those of chosen labels of pods ([`crate::chosen`]) come last.
+pub static FLOW_COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let mut columns = USUAL.clone();
+    let names = chosen().iter().flat_map(|chosen| [chosen.column, chosen.peer_column]);
+    columns.extend(names.map(|name| Column {
+        name,
+        kind: Kind::Label,
+        data_type: label_type(),
+        required: false,
+    }));
+    columns
+});
 
 /// The Arrow schema of `flows`.
 pub static FLOWS: LazyLock<SchemaRef> = LazyLock::new(|| {

@@ -9,12 +9,14 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
+use weir_wire::chosen::chosen;
+
 use crate::names::owner::Owner;
 use crate::names::record::{
     Address, By, ContainerId, Node, Place, Pod, Protocol, Service, Uid, address,
 };
 use crate::names::tenure::Since;
-use crate::names::text::Texts;
+use crate::names::text::{Text, Texts};
 
 /// On a mirror pod: the kubelet's own name for the static pod.
 const STATIC_HASH: &str = "kubernetes.io/config.hash";
@@ -82,6 +84,7 @@ pub(super) fn pod(object: &PodObject, texts: &mut Texts) -> Option<Pod> {
         name: name.into(),
         node: texts.one(node),
         owner: pod_owner(meta, name, node, texts),
+        labels: labels(meta, texts),
         seat: Arc::default(),
         spot: Arc::default(),
         addresses: if in_host { Vec::new() } else { own },
@@ -89,6 +92,12 @@ pub(super) fn pod(object: &PodObject, texts: &mut Texts) -> Option<Pod> {
         since: since(meta, status),
         until: finished(status),
     })
+}
+
+/// The texts of the chosen labels.
+fn labels(meta: &ObjectMeta, texts: &mut Texts) -> Box<[Text]> {
+    let mut one = |key: &str| label(meta, key).map_or_else(Text::default, |text| texts.one(text));
+    chosen().iter().map(|chosen| one(&chosen.key)).collect()
 }
 
 fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
