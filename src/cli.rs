@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use weir_ingest::places::Network;
 
+use crate::demo::{Demo, Part};
+
 /// Where the server listens unless told otherwise.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:9470";
 const DEFAULT_URL: &str = "http://127.0.0.1:9470";
@@ -23,6 +25,8 @@ Start here (as root, so that the kernel may be asked):
 and, a few seconds later, in another terminal:
   weir query 'topk(10, sum by (workload, peer_workload) (rate(flow_tx_bytes_total[1m])))'
   weir sql   'SELECT workload, peer_address, sum(retransmits) FROM flows GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 10'
+To look at something first, with something that goes wrong in it (without root: weir demo --replay):
+  weir demo
 Grafana: add a Prometheus data source with the URL http://127.0.0.1:9470"
 )]
 pub(crate) struct Cli {
@@ -44,6 +48,12 @@ pub(crate) enum Command {
     Query(Query),
     /// Ask a server in SQL and print the answer as a table.
     Sql(Sql),
+    /// Look at a shop with one thing that goes wrong: real traffic of real processes in network namespaces of their
+    /// own. Everything is gone when it ends.
+    Demo(Demo),
+    /// A process of the demo.
+    #[command(hide = true, subcommand)]
+    DemoPart(Part),
 }
 
 /// Options of the server, shared by `up` and `serve`.

@@ -8,6 +8,7 @@ mod auth;
 mod cli;
 mod client;
 mod config;
+mod demo;
 mod inspect;
 mod listen;
 mod naming;
@@ -60,6 +61,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sql(sql) => client::sql(&sql)?,
         Command::Up(options) => runtime()?.block_on(up::up(&options))?,
         Command::Serve(options) => runtime()?.block_on(serve::serve(&options))?,
+        Command::Demo(options) => runtime()?.block_on(demo::demo(&options))?,
+        Command::DemoPart(part) => runtime()?.block_on(demo::part(&part))?,
     }
     Ok(ExitCode::SUCCESS)
 }

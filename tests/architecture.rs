@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("weir-storage", &[]),
     ("weir-ingest", &["weir-storage", "weir-wire"]),
     ("weir-query", &["weir-storage", "weir-wire"]),
-    ("weir", &["weir-agent", "weir-ingest", "weir-query", "weir-storage"]),
+    ("weir", &["weir-agent", "weir-ingest", "weir-query", "weir-storage", "weir-wire"]),
 ];
 
 /// A dependency that a package declares: its name, and whether it lies in this workspace.
