@@ -10,6 +10,7 @@
 
 mod caller;
 mod cluster_api;
+mod dns;
 mod gateway;
 mod greeting;
 mod incident;
@@ -22,6 +23,7 @@ mod process;
 mod recording;
 mod replay;
 mod rhythm;
+mod samples;
 mod service;
 mod shop;
 

@@ -206,6 +206,13 @@ fn a_shop_is_measured_and_nothing_is_left_of_it() {
         "SELECT DISTINCT peer_scope, peer_region, crossing FROM flows WHERE peer_cloud_service = 'S3'",
     );
     assert_eq!(cloud, [vec![json!("cloud"), json!("eu-central-1"), json!("same-region")]]);
+    let domains = sql(
+        "SELECT DISTINCT concat(workload, ' ', peer_domain) FROM flows WHERE peer_domain IS NOT NULL",
+    );
+    let expected =
+        ["orders api.payments.example", "products shop-pictures.s3.eu-central-1.amazonaws.com"];
+    let missing: Vec<_> = set(&expected).difference(&texts(&domains)).cloned().collect();
+    assert!(missing.is_empty(), "{missing:?} of {domains:?}");
     let crossings = sql("SELECT DISTINCT crossing FROM flows WHERE peer_workload = 'database'");
     assert_eq!(texts(&crossings), set(&["cross-zone", "same-zone"]));
     let losses = sql("SELECT node, reason, count FROM agent_loss WHERE count > 0");
@@ -246,7 +253,8 @@ fn totals(path: &Path) -> (i64, i64, i64) {
         rest = after;
     }
     let mut totals = (0, 0, 0);
-    for part in &parts[1..] {
+    // Of flows; the others are samples.
+    for part in parts[1..].iter().filter_map(|part| part.strip_prefix(&[1])) {
         for rows in weir_wire::decode(part, &weir_wire::Limits::default()).unwrap().batches {
             let sum = |name: &str| -> i64 {
                 let column = rows.column_by_name(name);
@@ -288,6 +296,10 @@ fn a_recorded_day_is_played_as_it_was() {
     assert_eq!(unnamed, Vec::<Vec<Value>>::new());
     let agents = sql("SELECT count(DISTINCT agent) FROM agent_loss");
     assert_eq!(agents, [vec![json!(3)]]);
+    // What the nodes counted is there as well, with the reason.
+    let dropped =
+        "sum(increase(weir_node_drops_total{instance=\"node-b1\",reason=\"NETFILTER_DROP\"}[5m]))";
+    assert!(demo.client.promql(dropped, None).unwrap() > 10.0);
     signal(&demo.process.0, "-TERM");
     assert!(demo.process.0.wait().unwrap().success());
     assert!(demo.is_clean(), "the folder is gone when it ends");

@@ -14,6 +14,9 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpSocket;
 
+use super::dns;
+use super::shop::{DNS_PORT, NAME_SERVER};
+
 /// Time for a call, connecting included.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Requests after which a connection is given up, as load balancing clients do.
@@ -33,13 +36,15 @@ type Way = (Option<IpAddr>, SocketAddr);
 pub(super) struct Caller {
     to: Vec<SocketAddr>,
     from: Vec<IpAddr>,
+    name: Option<String>,
     turn: AtomicUsize,
     idle: Mutex<HashMap<Way, Vec<Connection>>>,
 }
 
 impl Caller {
-    pub(super) fn new(to: Vec<SocketAddr>, from: Vec<IpAddr>) -> Self {
-        Self { to, from, turn: AtomicUsize::new(0), idle: Mutex::default() }
+    /// Asks for the name, if there is one, each time before it connects.
+    pub(super) fn new(to: Vec<SocketAddr>, from: Vec<IpAddr>, name: Option<String>) -> Self {
+        Self { to, from, name, turn: AtomicUsize::new(0), idle: Mutex::default() }
     }
 
     /// Sends some bytes and asks for some.
@@ -92,11 +97,15 @@ impl Caller {
                 return Ok(kept);
             }
         }
+        let mut to = way.1;
+        if let Some(name) = &self.name {
+            to.set_ip(dns::resolve((NAME_SERVER, DNS_PORT).into(), name).await?);
+        }
         let socket = TcpSocket::new_v4()?;
         if let Some(from) = way.0 {
             socket.bind(SocketAddr::new(from, 0))?;
         }
-        let stream = socket.connect(way.1).await?;
+        let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         // Ends with the connection.

@@ -6,6 +6,7 @@
 //! Protocol: <https://kubernetes.io/docs/reference/using-api/api-concepts/>
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use futures::stream;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::shop::{Kind, NODES, Pod, REGION, WAY_IN, WORKLOADS, Workload};
+use super::shop::{Kind, NAME_SERVER, NODES, Node, Pod, REGION, WAY_IN, WORKLOADS, Workload};
 
 /// When everything began: before any row.
 const SINCE: &str = "2026-01-02T03:04:05Z";
@@ -81,7 +82,9 @@ async fn answer(
 fn objects(pods: &[Pod]) -> HashMap<&'static str, Vec<Value>> {
     let all = |kind: Kind| WORKLOADS.iter().filter(move |of| of.kind == kind);
     let mut objects: Vec<Value> = pods.iter().map(pod).collect();
-    objects.push(server());
+    // Where agents deliver to, and who is asked for names.
+    objects.push(called(1, "weir", ("StatefulSet", "weir", "weir-0"), WAY_IN));
+    objects.push(called(2, "kube-system", ("DaemonSet", "dns", "dns-q2x4v"), NAME_SERVER));
     let services = WORKLOADS.iter().filter(|of| of.port.is_some());
     HashMap::from([
         ("/api/v1/pods", objects),
@@ -133,22 +136,27 @@ fn pod(pod: &Pod) -> Value {
     })
 }
 
-/// The server of Weir, where agents of the cluster find it.
-fn server() -> Value {
+/// A pod that nobody measures, and that is called.
+fn called(
+    number: u8,
+    namespace: &str,
+    (kind, name, pod): (&str, &str, &str),
+    address: Ipv4Addr,
+) -> Value {
+    let uid = |what: u8| format!("7ea0f0de-00ff-4000-8000-00000000{number:02x}{what:02x}");
     json!({
-        "metadata": {"namespace": "weir", "name": "weir-0", "uid": "7ea0f0de-00ff-4000-8000-000000000000",
-            "resourceVersion": "1", "creationTimestamp": SINCE,
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "weir",
-                "uid": "7ea0f0de-00ff-4000-8000-000000000001", "controller": true}]},
+        "metadata": {"namespace": namespace, "name": pod, "uid": uid(0), "resourceVersion": "1",
+            "creationTimestamp": SINCE,
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid(1), "controller": true}]},
         "spec": {"containers": [{"name": "app", "image": "weir"}]},
-        "status": {"phase": "Running", "podIP": WAY_IN, "podIPs": [{"ip": WAY_IN}], "startTime": SINCE,
-            "containerStatuses": [{"name": "app", "containerID": format!("containerd://{:064x}", 0x7ea0),
+        "status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "startTime": SINCE,
+            "containerStatuses": [{"name": "app", "containerID": format!("containerd://{:064x}", 0x7ea0 + u32::from(number)),
                 "image": "weir", "imageID": "weir", "ready": true, "restartCount": 0,
                 "state": {"running": {"startedAt": SINCE}}}]}
     })
 }
 
-fn node(node: &super::shop::Node) -> Value {
+fn node(node: &Node) -> Value {
     let labels =
         json!({"topology.kubernetes.io/zone": node.zone, "topology.kubernetes.io/region": REGION});
     json!({"metadata": {"name": node.name, "resourceVersion": "1", "creationTimestamp": SINCE, "labels": labels},

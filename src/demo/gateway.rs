@@ -18,20 +18,22 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::recording::Sent;
+
 /// Most bytes of a request.
 const REQUEST: usize = 64 << 20;
 
-/// Bodies of batches as agents sent them and the server took them.
+/// Bodies as agents sent them and the server took them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tape(Arc<Mutex<Vec<Bytes>>>);
+pub(super) struct Tape(Arc<Mutex<Vec<(Sent, Bytes)>>>);
 
 impl Tape {
-    fn keep(&self, body: Bytes) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(body);
+    fn keep(&self, sent: Sent, body: Bytes) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((sent, body));
     }
 
     /// What there is.
-    pub(super) fn take(&self) -> Vec<Bytes> {
+    pub(super) fn take(&self) -> Vec<(Sent, Bytes)> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -87,15 +89,14 @@ impl Gateway {
     async fn pass(&self, request: Request) -> anyhow::Result<Response> {
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, REQUEST).await?;
-        let is_flows = parts.uri.path() == "/v1/flows";
+        let sent = Sent::to(parts.uri.path());
         let stream = TcpStream::connect(self.server).await.context("the server is away")?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let answer =
             sender.send_request(Request::from_parts(parts, Body::from(body.clone()))).await?;
-        if let Some(tape) = self.tape.as_ref().filter(|_| is_flows && answer.status().is_success())
-        {
-            tape.keep(body);
+        if let (Some(tape), Some(sent), true) = (&self.tape, sent, answer.status().is_success()) {
+            tape.keep(sent, body);
         }
         Ok(answer.map(Body::new))
     }

@@ -8,9 +8,9 @@ use super::replay::Played;
 use super::rhythm::Day;
 use super::shop::NODES;
 
-/// The flows of the incident, as a filter in a link: `workload="orders"` to `peer_workload="products"`, pod by pod.
-const ORDERS: &str =
-    "f=namespace%3D%22shop%22&f=workload%3D%22orders%22&f=peer_workload%3D%22products%22";
+/// The flows of the incident in a link: `workload="orders"` to `peer_workload="products"`, pod by pod, with what tells why.
+const ORDERS: &str = "f=workload%3D%22orders%22&f=peer_workload%3D%22products%22&by=pod,peer_pod&\
+    cols=bytes,server_retransmits,retransmits,server_timeouts,lost_rx,drops,rtt_p99&order=-server_retransmits";
 
 /// Views on a range of time.
 fn links(url: &str, range: &str) -> String {
@@ -71,12 +71,11 @@ pub(super) fn replayed(url: &str, played: &Played) {
     let range = |from: i64, to: i64| format!("from={}&to={}", text(from), text(to));
     let of_incident = range(story.incident.0 - margin, story.incident.1 + margin);
     eprintln!(
-        "weir demo plays a day of a shop that was measured on {}: {} rows in {} batches, as if it had ended just now. \
+        "weir demo plays a day of a shop that was measured on {}: {} rows of flows, as if it had ended just now. \
          From {} to {} packets were dropped.\n\nThe incident\n{}\nThe whole day\n{}\n\
          Ctrl-C ends it.",
         text(played.recorded),
         played.rows,
-        played.batches,
         text(story.incident.0),
         text(story.incident.1),
         links(url, &of_incident),

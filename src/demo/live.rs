@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use axum::body::Bytes;
 use tokio::task::JoinSet;
 use weir_agent::cgroup_mount;
 
@@ -24,10 +25,10 @@ use super::node::{self, Seat};
 use super::options::Demo;
 use super::outside;
 use super::process::Process;
-use super::recording::{Recording, Story};
+use super::recording::{Recording, Sent, Story};
 use super::rhythm::{Day, now_us};
 use super::shop::{self, AGENT, NODES, Pod, WAY_IN, WAY_IN_PORT};
-use super::{cluster_api, greeting, server_settings};
+use super::{cluster_api, greeting, samples, server_settings};
 use crate::serve::Server;
 
 /// What has to be there, and the package of Debian that has it.
@@ -43,6 +44,8 @@ const PROGRAMS: [(&str, &str); 6] = [
 const WITH_US: [&str; 3] = ["setpriv", "--pdeathsig", "KILL"];
 /// Time until everything is up and the day begins.
 const HEAD_START: Duration = Duration::from_secs(6);
+/// The way out where it cannot run.
+const INSTEAD: &str = "`weir demo --replay` plays a recorded day and needs none of it";
 /// How often it is looked whether everything is as it should be.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -51,7 +54,6 @@ const LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// That reason, and the way out.
 fn check() -> anyhow::Result<()> {
-    const INSTEAD: &str = "`weir demo --replay` plays a recorded day and needs none of it";
     if !rustix::process::geteuid().is_root() {
         bail!("namespaces, nftables and BPF want root; {INSTEAD}");
     }
@@ -82,7 +84,7 @@ struct Shop {
 /// When something cannot be set up or ends by itself. It is cleaned up after in any case.
 pub(super) async fn run(options: &Demo) -> anyhow::Result<()> {
     check()?;
-    let cgroups = cgroup_mount::find()?;
+    let cgroups = cgroup_mount::find().context(INSTEAD)?;
     let leftovers = Leftovers::new(Some(&cgroups), options.data.as_ref())?;
     let pods = shop::pods();
     let kubeconfig = leftovers.data.join("kubeconfig");
@@ -99,39 +101,38 @@ pub(super) async fn run(options: &Demo) -> anyhow::Result<()> {
             greeting::started(&url, options, day, shop.pods, &shop.incident);
             attend(shop, &mut server, &url, day, options).await
         }
-        Err(error) => Err(error.context(
-            "the shop cannot be set up; `weir demo --replay` plays a recorded day instead",
-        )),
+        Err(error) => Err(error.context(format!("the shop cannot be set up; {INSTEAD}"))),
     };
     // Agents have delivered their last rows, or will not any more.
     server.stop().await?;
     drop(leftovers);
-    result?;
+    let is_over = result?;
     match (&options.record, tape) {
-        (Some(path), Some(tape)) => record(path, &tape, options, day),
+        (Some(path), Some(tape)) if is_over => record(path, &tape, options, day),
+        (Some(path), _) => bail!("the day was not over: {} is not written", path.display()),
         _ => Ok(()),
     }
 }
 
-/// Lets the incident happen, day by day, until a signal or until the recorded day is over.
+/// Lets the incident happen, day by day, until a signal, or until the day that is recorded is over: then it is true.
 async fn attend(
     mut shop: Shop,
     server: &mut Server,
     url: &str,
     day: Day,
     options: &Demo,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let mut happens = false;
     let signal = server.until_signal();
     tokio::pin!(signal);
     let ended = loop {
         tokio::select! {
-            ended = &mut signal => break ended,
+            ended = &mut signal => break ended.map(|()| false),
             () = tokio::time::sleep(LOOK) => {}
         }
         let now = now_us();
         if options.record.is_some() && day.since_began(now) >= day.seconds {
-            break Ok(());
+            break Ok(true);
         }
         if let Err(error) = shop.check() {
             break Err(error);
@@ -260,22 +261,26 @@ fn task(
 /// Writes down what the agents sent.
 fn record(path: &std::path::Path, tape: &Tape, options: &Demo, day: Day) -> anyhow::Result<()> {
     let limit = weir_wire::Limits::default().decompressed_bytes;
-    let bare = |body: axum::body::Bytes| -> anyhow::Result<Vec<u8>> {
-        Ok(match weir_wire::frame::is_compressed(&body) {
-            true => weir_wire::frame::inflate(&body, limit)?,
-            false => body.to_vec(),
-        })
+    let bare = |(sent, body): (Sent, Bytes)| -> anyhow::Result<(Sent, Vec<u8>)> {
+        let body = match sent {
+            Sent::Flows if weir_wire::frame::is_compressed(&body) => {
+                weir_wire::frame::inflate(&body, limit)?
+            }
+            Sent::Flows => body.to_vec(),
+            Sent::Samples => samples::expanded(&body, usize::try_from(limit)?)?,
+        };
+        Ok((sent, body))
     };
-    let batches = tape.take().into_iter().map(bare).collect::<anyhow::Result<Vec<_>>>()?;
+    let bodies = tape.take().into_iter().map(bare).collect::<anyhow::Result<Vec<_>>>()?;
     let at = |hour: f64| day.began_us + (day.seconds_until(hour) * 1e6) as i64;
     let story = Story {
         day,
         incident: (at(HOURS.0), at(HOURS.1)),
         interval: options.interval.as_secs_f64(),
     };
-    let recording = Recording { story, batches };
+    let recording = Recording { story, bodies };
     recording.write(path)?;
     let size = std::fs::metadata(path).map(|file| file.len()).unwrap_or_default();
-    eprintln!("{}: {} batches in {size} bytes", path.display(), recording.batches.len());
+    eprintln!("{}: {} bodies in {size} bytes", path.display(), recording.bodies.len());
     Ok(())
 }

@@ -14,7 +14,7 @@ pub(crate) struct Demo {
     /// Address to listen on; loopback alone.
     #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
-    /// Keep the history in this folder instead of one that is removed at the end.
+    /// Keep the history in this folder (DIR/history) instead of one that is removed at the end.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// How long a day of the shop takes, 30s to 1d.

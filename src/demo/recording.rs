@@ -5,12 +5,13 @@
 //!   8 bytes             "weirday\x01"
 //!   u32, little endian  length of
 //!   JSON                what day it was (`Story`)
-//!   for each batch
+//!   for each body, without its own compression
 //!     u32, little endian  length of
-//!     Arrow IPC stream    as in weir_wire, without its own compression
+//!     u8                  what it is: 1 flows, 2 samples
+//!     bytes               an Arrow IPC stream as in weir_wire, or a request of remote write 1.0
 //! ```
 //!
-//! Batches are alike, so one frame around all of them is a small part of their own sizes.
+//! Bodies are alike, so one frame around all of them is a small part of their own sizes.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -37,12 +38,45 @@ pub(super) struct Story {
     pub(super) interval: f64,
 }
 
+/// What agents send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// A batch of flows.
+    Flows,
+    /// Counters of the node and its workloads.
+    Samples,
+}
+
+impl Sent {
+    const ALL: [Self; 2] = [Self::Flows, Self::Samples];
+
+    /// Where the server takes it.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Flows => "/v1/flows",
+            Self::Samples => "/api/v1/write",
+        }
+    }
+
+    /// What is sent to a path.
+    pub(super) fn to(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sent| sent.path() == path)
+    }
+
+    fn byte(self) -> u8 {
+        match self {
+            Self::Flows => 1,
+            Self::Samples => 2,
+        }
+    }
+}
+
 /// A day.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Recording {
     pub(super) story: Story,
-    /// Bodies of batches, as bare Arrow IPC streams, in the order in which they came.
-    pub(super) batches: Vec<Vec<u8>>,
+    /// Bodies without their compression, in the order in which they came.
+    pub(super) bodies: Vec<(Sent, Vec<u8>)>,
 }
 
 impl Recording {
@@ -55,11 +89,14 @@ impl Recording {
             let mut encoder = zstd::Encoder::new(std::fs::File::create(path)?, LEVEL)?;
             encoder.window_log(WINDOW_LOG)?;
             encoder.write_all(MAGIC)?;
-            let story = serde_json::to_vec(&self.story)?;
-            for part in std::iter::once(&story).chain(&self.batches) {
+            let mut write = |part: &[u8]| -> std::io::Result<()> {
                 let length = u32::try_from(part.len()).map_err(std::io::Error::other)?;
                 encoder.write_all(&length.to_le_bytes())?;
-                encoder.write_all(part)?;
+                encoder.write_all(part)
+            };
+            write(&serde_json::to_vec(&self.story)?)?;
+            for (sent, body) in &self.bodies {
+                write(&[&[sent.byte()], &body[..]].concat())?;
             }
             encoder.finish()?.sync_all()
         };
@@ -80,11 +117,15 @@ impl Recording {
         };
         let story = part(&mut rest)?.context("it is empty")?;
         let story = serde_json::from_slice(story).context("what day it was is not understood")?;
-        let mut batches = Vec::new();
-        while let Some(batch) = part(&mut rest)? {
-            batches.push(batch.to_vec());
+        let mut bodies = Vec::new();
+        while let Some(part) = part(&mut rest)? {
+            let (byte, body) = part.split_first().context("a body is empty")?;
+            let sent = Sent::ALL.into_iter().find(|sent| sent.byte() == *byte);
+            let sent =
+                sent.with_context(|| format!("a body is of kind {byte}, which is not known"))?;
+            bodies.push((sent, body.to_vec()));
         }
-        Ok(Self { story, batches })
+        Ok(Self { story, bodies })
     }
 }
 
@@ -109,7 +150,14 @@ mod tests {
     fn what_is_written_is_read_and_damage_is_told() {
         let story =
             Story { day: Day { began_us: 7, seconds: 240.0 }, incident: (8, 9), interval: 2.0 };
-        let day = Recording { story, batches: vec![vec![1; 3000], Vec::new(), vec![2; 10]] };
+        let day = Recording {
+            story,
+            bodies: vec![
+                (Sent::Flows, vec![1; 3000]),
+                (Sent::Samples, Vec::new()),
+                (Sent::Flows, vec![2; 10]),
+            ],
+        };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("day");
         day.write(&path).unwrap();

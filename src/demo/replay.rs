@@ -1,9 +1,8 @@
 //! `weir demo --replay`: a recorded day, as if it ended now.
 //!
-//! Each batch goes the way that it went when it was measured: over HTTP to `/v1/flows`, to a server that follows the same
+//! Each body goes the way that it went when it was measured: over HTTP, to a server that follows the same
 //! cluster. Only times are other ones, and the run of the agent (`weir.boot`), so that a day may be played again.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +14,9 @@ use weir_wire::{CONTENT_ENCODING, CONTENT_TYPE, Header, Limits};
 
 use super::leftovers::Leftovers;
 use super::options::Demo;
-use super::recording::{Recording, Story};
+use super::recording::{Recording, Sent, Story};
 use super::rhythm::now_us;
-use super::{cluster_api, greeting, server_settings, shop};
+use super::{cluster_api, greeting, samples, server_settings, shop};
 use crate::serve::Server;
 
 /// The day that is shipped, made by `weir demo --record`.
@@ -73,7 +72,6 @@ pub(super) struct Played {
     /// With the times that it has now.
     pub(super) story: Story,
     pub(super) rows: usize,
-    pub(super) batches: usize,
     /// When it was measured, in microseconds since the Unix epoch.
     pub(super) recorded: i64,
 }
@@ -94,11 +92,25 @@ fn until_names_are_known(url: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A body, as far as it is read.
+enum Body {
+    Flows(Header, RecordBatch),
+    Samples(Vec<u8>),
+}
+
 fn play(day: Recording, url: &str) -> anyhow::Result<Played> {
-    let batches =
-        day.batches.iter().map(|body| decode(body)).collect::<anyhow::Result<VecDeque<_>>>()?;
-    let last = batches.iter().filter_map(|(_, rows)| last_end(rows)).max();
-    let last = last.context("the recording has no rows")?;
+    let read = |(sent, body): (Sent, Vec<u8>)| -> anyhow::Result<Body> {
+        Ok(match sent {
+            Sent::Flows => decode(&body).map(|(header, rows)| Body::Flows(header, rows))?,
+            Sent::Samples => Body::Samples(body),
+        })
+    };
+    let bodies = day.bodies.into_iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let ends = bodies.iter().filter_map(|body| match body {
+        Body::Flows(_, rows) => last_end(rows),
+        Body::Samples(_) => None,
+    });
+    let last = ends.max().context("the recording has no rows")?;
     let now = now_us();
     // Ends stay multiples of the interval, as agents make them.
     let step = (day.story.interval * 1e6) as i64;
@@ -108,17 +120,26 @@ fn play(day: Recording, url: &str) -> anyhow::Result<Played> {
     story.day.began_us += offset;
     story.incident = (story.incident.0 + offset, story.incident.1 + offset);
     let agent = ureq::agent();
-    let mut played = Played { story, rows: 0, batches: batches.len(), recorded };
-    for (mut header, rows) in batches {
-        header.boot = format!("replay-{now}");
-        let body = weir_wire::encode(&header, &shifted(&rows, offset)?)?;
+    let mut played = Played { story, rows: 0, recorded };
+    for body in bodies {
+        let (sent, kind, coding, body) = match body {
+            Body::Flows(mut header, rows) => {
+                header.boot = format!("replay-{now}");
+                played.rows += rows.num_rows();
+                let body = weir_wire::encode(&header, &shifted(&rows, offset)?)?;
+                (Sent::Flows, CONTENT_TYPE, CONTENT_ENCODING, body)
+            }
+            Body::Samples(request) => {
+                let body = samples::later(&request, offset)?;
+                (Sent::Samples, "application/x-protobuf", "snappy", body)
+            }
+        };
         agent
-            .post(format!("{url}/v1/flows"))
-            .header("content-type", CONTENT_TYPE)
-            .header("content-encoding", CONTENT_ENCODING)
+            .post(format!("{url}{}", sent.path()))
+            .header("content-type", kind)
+            .header("content-encoding", coding)
             .send(&body)
             .context("the server does not take the recorded day")?;
-        played.rows += rows.num_rows();
     }
     Ok(played)
 }

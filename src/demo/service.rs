@@ -44,6 +44,8 @@ pub(super) struct Service {
 pub(super) struct Call {
     /// Who is called, turn by turn.
     pub(super) to: Vec<SocketAddr>,
+    /// The name that is asked for before connecting, where there is one.
+    pub(super) name: Option<String>,
     /// Own addresses, turn by turn; any if there are none.
     pub(super) from: Vec<IpAddr>,
     /// How often for each request; half a call is one for every second request.
@@ -71,7 +73,7 @@ struct Calling {
 
 impl Calling {
     fn new(call: &Call) -> Self {
-        let caller = Caller::new(call.to.clone(), call.from.clone());
+        let caller = Caller::new(call.to.clone(), call.from.clone(), call.name.clone());
         Self { call: call.clone(), caller, owed: Mutex::new(0.0) }
     }
 

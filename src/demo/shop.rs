@@ -27,6 +27,10 @@ pub(super) const WAY_IN_PORT: u16 = 9470;
 pub(super) const S3: Ipv4Addr = Ipv4Addr::new(3, 5, 134, 20);
 /// The payment provider, in a range that is kept for documentation (RFC 5737).
 pub(super) const PAYMENTS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
+/// The cluster's name server, which is outside as well: nobody measures it.
+pub(super) const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 53);
+/// Port of DNS.
+pub(super) const DNS_PORT: u16 = 53;
 /// Visitors and an office, in the other two such ranges.
 pub(super) const VISITORS: [Ipv4Addr; 4] = [
     Ipv4Addr::new(198, 51, 100, 7),
@@ -36,6 +40,11 @@ pub(super) const VISITORS: [Ipv4Addr; 4] = [
 ];
 /// Names of ranges, as the server's option `--network` takes them.
 pub(super) const NETWORKS: [&str; 2] = ["payment-provider=203.0.113.0/24", "office=192.0.2.0/24"];
+/// Who outside has a name in DNS: as calls name it, the name, and its address.
+pub(super) const NAMES: [(&str, &str, Ipv4Addr); 2] = [
+    ("payments", "api.payments.example", PAYMENTS),
+    ("s3", "shop-pictures.s3.eu-central-1.amazonaws.com", S3),
+];
 /// Port of everything outside.
 const OUTSIDE_PORT: u16 = 443;
 
@@ -247,7 +256,8 @@ fn places(pods: &[Pod], name: &str) -> Vec<SocketAddr> {
 
 fn call(pods: &[Pod], calls: &Calls) -> Call {
     let Calls { to, per_request, bytes, sent } = *calls;
-    Call { to: places(pods, to), from: Vec::new(), per_request, bytes, sent }
+    let name = NAMES.iter().find(|(of, ..)| *of == to).map(|(_, name, _)| (*name).to_owned());
+    Call { to: places(pods, to), name, from: Vec::new(), per_request, bytes, sent }
 }
 
 /// What a pod does. A job does it by itself; `pages` a second are asked for at the busiest hour.
