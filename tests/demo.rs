@@ -133,7 +133,7 @@ fn a_shop_is_measured_and_nothing_is_left_of_it() {
     };
     let swept = mount.join(NOBODY);
     fs::create_dir_all(swept.join("node-a1")).unwrap();
-    let options = ["--day", "50s", "--interval", "1s", "--pages", "30"];
+    let options = ["--day", "100s", "--interval", "1s", "--pages", "30"];
     let demo = Demo::start(Command::new(WEIR), &options);
     assert!(!swept.exists() && !demo.temporary.path().join(NOBODY).exists(), "former demos");
     let sql = |statement: &str| demo.client.sql(statement);

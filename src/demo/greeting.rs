@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::incident::{HOURS, Incident, PERCENT};
+use super::incident::HOURS;
 use super::options::Demo;
 use super::replay::Played;
-use super::rhythm::Day;
+use super::rhythm::{Day, FIRST_HOUR};
 use super::shop::NODES;
 
 /// The flows of the incident in a link: `workload="orders"` to `peer_workload="products"`, pod by pod, with what tells why.
@@ -21,64 +21,62 @@ fn links(url: &str, range: &str) -> String {
     )
 }
 
-/// Links to a range: from some seconds ago until now.
-fn lately(url: &str, seconds: f64) -> String {
-    let minutes = (seconds / 60.0).ceil().max(1.0);
-    links(url, &format!("from=now-{minutes}m&to=now"))
+/// A moment, in microseconds since the Unix epoch, as links have it.
+fn moment(us: i64) -> String {
+    let whole = Timestamp::from_second(us.div_euclid(1_000_000));
+    whole.map(|at| at.to_string()).unwrap_or_default()
 }
 
-pub(super) fn started(url: &str, options: &Demo, day: Day, pods: usize, incident: &Incident) {
-    let of = incident.pod.of;
+/// From one moment to another.
+fn between(from: i64, to: i64) -> String {
+    format!("from={}&to={}", moment(from), moment(to))
+}
+
+/// It does not tell where packets get lost: that is what the map is for.
+pub(super) fn started(url: &str, options: &Demo, day: Day, pods: usize) {
+    let minutes = (day.seconds / 60.0).ceil();
     eprintln!(
         "weir demo runs a shop: {pods} pods on {} nodes, real processes in network namespaces of their own. A day takes \
-         {:?}, it is 8:00 now. Only the shop is measured, nothing else of this host.\n\n{}\n\
-         From {}:00 to {}:00 each day, for the first time in {:.0} s, {PERCENT} % of the packets between orders and one pod of \
-         {} are dropped.\nCtrl-C ends it and removes everything{}.",
+         {:?}, it is {FIRST_HOUR}:00 now. Only the shop is measured, nothing else of this host.\n\n{}\n\
+         From {}:00 to {}:00 each day, for the first time in {:.0} s, packets get lost somewhere. The map shows where, the flows \
+         show why.\nCtrl-C ends it and removes everything{}.",
         NODES.len(),
         options.day,
-        lately(url, day.seconds),
+        links(url, &format!("from=now-{minutes}m&to=now")),
         HOURS.0,
         HOURS.1,
         day.seconds_until(HOURS.0),
-        of.name,
         options.data.as_ref().map_or_else(String::new, |data| format!(" but {}", data.display())),
     );
 }
 
-pub(super) fn incident_begins(incident: &Incident, url: &str, day: Day) {
+/// With links that show it from its beginning on.
+pub(super) fn incident_begins(url: &str, since_us: i64) {
+    let links = links(url, &format!("from={}&to=now", moment(since_us)));
+    eprintln!("\n{}:00: packets get lost\n{links}", HOURS.0);
+}
+
+/// With links that show all of it.
+pub(super) fn incident_ends(url: &str, since_us: i64, until_us: i64) {
     eprintln!(
-        "\n{}:00: packets between orders and {} on {} are being dropped\n{}",
-        HOURS.0,
-        incident.pod.name,
-        incident.node(),
-        lately(url, day.seconds),
+        "{}:00: no more packets get lost\n{}",
+        HOURS.1,
+        links(url, &between(since_us, until_us))
     );
 }
 
-pub(super) fn incident_ends() {
-    eprintln!("{}:00: no more packets are dropped", HOURS.1);
-}
-
 pub(super) fn replayed(url: &str, played: &Played) {
-    let second = |us: i64| Timestamp::from_microsecond(us).map(|at| at.as_second()).unwrap_or(0);
-    let text =
-        |us: i64| Timestamp::from_second(second(us)).map(|at| at.to_string()).unwrap_or_default();
     let story = &played.story;
-    let began = story.day.began_us;
+    let (began, (from, to)) = (story.day.began_us, story.incident);
     let ended = began + (story.day.seconds * 1e6) as i64;
-    // A margin, so that what was before and after is there to compare with.
-    let margin = (story.incident.1 - story.incident.0) / 2;
-    let range = |from: i64, to: i64| format!("from={}&to={}", text(from), text(to));
-    let of_incident = range(story.incident.0 - margin, story.incident.1 + margin);
     eprintln!(
         "weir demo plays a day of a shop that was measured on {}: {} rows of flows, as if it had ended just now. \
-         From {} to {} packets were dropped.\n\nThe incident\n{}\nThe whole day\n{}\n\
-         Ctrl-C ends it.",
-        text(played.recorded),
+         From {} to {} packets got lost.\n\nThe incident\n{}\nThe whole day\n{}\nCtrl-C ends it.",
+        moment(played.recorded),
         played.rows,
-        text(story.incident.0),
-        text(story.incident.1),
-        links(url, &of_incident),
-        links(url, &range(began, ended)),
+        moment(from),
+        moment(to),
+        links(url, &between(from, to)),
+        links(url, &between(began, ended)),
     );
 }

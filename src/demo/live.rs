@@ -98,7 +98,7 @@ pub(super) async fn run(options: &Demo) -> anyhow::Result<()> {
     let tape = options.record.as_ref().map(|_| Tape::default());
     let result = match Shop::open(&leftovers, server.address(), options, day, &pods, tape.clone()) {
         Ok(shop) => {
-            greeting::started(&url, options, day, shop.pods, &shop.incident);
+            greeting::started(&url, options, day, shop.pods);
             attend(shop, &mut server, &url, day, options).await
         }
         Err(error) => Err(error.context(format!("the shop cannot be set up; {INSTEAD}"))),
@@ -122,7 +122,7 @@ async fn attend(
     day: Day,
     options: &Demo,
 ) -> anyhow::Result<bool> {
-    let mut happens = false;
+    let (mut happens, mut since) = (false, 0);
     let signal = server.until_signal();
     tokio::pin!(signal);
     let ended = loop {
@@ -143,10 +143,10 @@ async fn attend(
                 break Err(error);
             }
             match is_due {
-                true => greeting::incident_begins(&shop.incident, url, day),
-                false => greeting::incident_ends(),
+                true => greeting::incident_begins(url, now),
+                false => greeting::incident_ends(url, since, now),
             }
-            happens = is_due;
+            (happens, since) = (is_due, now);
         }
     };
     eprintln!("\nweir demo ends");

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 /// The hour at which the demo begins.
-pub(super) const FIRST_HOUR: f64 = 8.0;
+pub(super) const FIRST_HOUR: f64 = 7.0;
 
 /// How busy visitors keep the shop at each full hour, of the busiest: quiet nights, a peak at noon and one in the evening.
 const VISITORS: [f64; 24] = [
@@ -83,8 +83,8 @@ mod tests {
     fn a_day_goes_round() {
         let day = Day { began_us: 1_000_000_000, seconds: 240.0 };
         let at = |seconds: f64| day.hour(1_000_000_000 + (seconds * 1e6) as i64);
-        assert_eq!((at(0.0), at(20.0), at(160.0), at(240.0)), (8.0, 10.0, 0.0, 8.0));
-        assert_eq!((day.seconds_until(10.0), day.seconds_until(7.0)), (20.0, 230.0));
+        assert_eq!((at(0.0), at(20.0), at(160.0), at(240.0)), (7.0, 9.0, 23.0, 7.0));
+        assert_eq!((day.seconds_until(10.0), day.seconds_until(6.0)), (30.0, 230.0));
     }
 
     #[test]
