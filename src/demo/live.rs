@@ -206,9 +206,9 @@ impl Shop {
 
     fn check(&mut self) -> anyhow::Result<()> {
         let mut all = self.nodes.iter_mut().chain([&mut self.outside]);
-        match all.all(Process::runs) {
-            true => Ok(()),
-            false => bail!("a part of the shop has ended; what it wrote above says why"),
+        match all.find_map(|process| (!process.runs()).then(|| process.name().to_owned())) {
+            None => Ok(()),
+            Some(name) => bail!("{name} has ended; if it could say why, that is written above"),
         }
     }
 

@@ -124,9 +124,9 @@ impl Node {
         if self.agent.as_ref().is_some_and(|agent| !agent.is_running()) {
             bail!("the agent has ended; what it wrote above says why");
         }
-        match self.pods.iter_mut().all(Process::runs) {
-            true => Ok(()),
-            false => bail!("the program of a pod has ended; what it wrote above says why"),
+        match self.pods.iter_mut().find_map(|pod| (!pod.runs()).then(|| pod.name().to_owned())) {
+            None => Ok(()),
+            Some(name) => bail!("the program of pod {name} has ended"),
         }
     }
 

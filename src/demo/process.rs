@@ -61,6 +61,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, input, said })
     }
 
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its number, as this process sees it.
     pub(super) fn id(&self) -> u32 {
         self.child.id()
@@ -90,7 +95,7 @@ impl Process {
             Ok(line) => bail!("{name}: {}", line.strip_prefix(FAILED).unwrap_or(&line)),
             Err(RecvTimeoutError::Timeout) => bail!("{name} says nothing for {PATIENCE:?}"),
             Err(RecvTimeoutError::Disconnected) => {
-                bail!("{name} has ended; what it wrote above says why")
+                bail!("{name} has ended; if it could say why, that is written above")
             }
         }
     }
