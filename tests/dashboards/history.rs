@@ -236,7 +236,7 @@ fn series(name: &str, labels: &[(&str, &str)], end: i64, step: f64, is_counter: 
     Series { labels: all, samples }
 }
 
-/// What the agents of two nodes send; the second one's polls, and lost a hundredth of its rows.
+/// What the agents of two nodes send; the second one polls, and lost 2 of 100 rows.
 fn agents(end: i64) -> Vec<Series> {
     let mut all = Vec::new();
     for (node, source) in [("n1", "bpf"), ("n2", "sock_diag")] {
@@ -252,7 +252,7 @@ fn agents(end: i64) -> Vec<Series> {
         add("weir_agent_rows_total", &[], 100.0);
         add("weir_agent_spool_batches", &[], 2.0);
         add("weir_agent_samples_failed_total", &[], 0.0);
-        let gone = if node == "n2" { 1.0 } else { 0.0 };
+        let gone = if node == "n2" { 2.0 } else { 0.0 };
         add("weir_agent_losses_total", &[("reason", "spool_rows")], gone);
         add("weir_agent_losses_total", &[("reason", "ring_drops")], gone);
         add("weir_agent_losses_total", &[("reason", "sampled_out_sockets")], 3.0);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use weir_wire::Loss;
+
 use super::family::{Family, Kind};
 use crate::conntrack;
 use crate::socket::Protocol;
@@ -48,8 +50,11 @@ impl AgentState {
         ] = Self::empty();
         build.add(vec![("version", env!("CARGO_PKG_VERSION").into())], 1);
         source.add(vec![("source", self.source.into())], 1);
-        for (reason, count) in &self.losses {
-            losses.add(vec![("reason", reason.clone())], *count);
+        // Every reason is there from the start: what begins with its first loss has no increase by it.
+        let none = Loss::ALL.map(Loss::name).into_iter().filter(|n| !self.losses.contains_key(*n));
+        let none = none.map(|reason| (reason.to_owned(), 0));
+        for (reason, count) in self.losses.clone().into_iter().chain(none) {
+            losses.add(vec![("reason", reason)], count);
         }
         for ((protocol, reason), count) in &self.drops {
             let labels = vec![("protocol", protocol.name().into()), ("reason", reason.to_string())];
