@@ -6,7 +6,7 @@ import helm_python
 import jsonschema
 import kubernetes_validate
 
-from chart import CHART, only, pod, render, value_sets
+from chart import CHART, DEPLOY, only, pod, render, value_sets
 
 # The oldest with a schema, both sides of the change of AppArmor's field, and the newest.
 VERSIONS = ["1.25.0", "1.29.0", "1.30.0", kubernetes_validate.latest_version()]
@@ -134,6 +134,21 @@ class Chart(unittest.TestCase):
                         if secret in own:
                             keys = {item["key"] for item in volume["secret"]["items"]}
                             self.assertLessEqual(keys, set(only(objects, "Secret")["data"]))
+
+    def test_dashboards_are_those_of_the_folder(self):
+        found = only(render(value_sets()["everything"]), "ConfigMap", "weir-dashboards")
+        self.assertEqual(found["metadata"]["namespace"], "monitoring")
+        self.assertEqual(found["metadata"]["labels"]["grafana_dashboard"], "weir")
+        self.assertEqual(found["metadata"]["annotations"], {"grafana_folder": "Weir"})
+        folder = DEPLOY / "grafana" / "dashboards"
+        self.assertEqual(found["data"], {p.name: p.read_text() for p in folder.glob("*.json")})
+        # Kubernetes takes a mebibyte.
+        self.assertLess(sum(len(text) for text in found["data"].values()), 1 << 20)
+        default = only(
+            render({"grafana": {"dashboards": {"enabled": True}}}), "ConfigMap", "weir-dashboards"
+        )
+        self.assertEqual(default["metadata"]["namespace"], "weir")
+        self.assertEqual(default["metadata"]["labels"]["grafana_dashboard"], "1")
 
     def test_values_that_cannot_work_are_refused(self):
         cases = {

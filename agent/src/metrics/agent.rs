@@ -122,3 +122,21 @@ impl AgentState {
         .map(|(name, kind, help)| Family::new(name, kind, help))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_a_series_from_the_start() {
+        let losses = [("ring_drops".to_owned(), 7), ("of_a_newer_agent".to_owned(), 1)].into();
+        let families = AgentState { losses, ..AgentState::default() }.families();
+        let family = families.iter().find(|f| f.name == "weir_agent_losses").map(|f| &f.samples);
+        let samples = family.into_iter().flatten();
+        let by_reason: BTreeMap<&str, f64> =
+            samples.flat_map(|s| s.labels.iter().map(|(_, r)| (r.as_str(), s.value))).collect();
+        assert_eq!(by_reason.len(), Loss::ALL.len() + 1);
+        assert_eq!((by_reason["ring_drops"], by_reason["spool_rows"]), (7.0, 0.0));
+        assert_eq!(by_reason["of_a_newer_agent"], 1.0);
+    }
+}
