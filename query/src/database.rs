@@ -129,6 +129,24 @@ impl Database {
         Ok(rows.try_collect().await?)
     }
 
+    /// What each table has now.
+    pub(crate) fn stored(&self) -> Vec<Stored> {
+        let known = |time: &i64| *time != i64::MIN && *time != i64::MAX;
+        let one = |snapshot: &Snapshot| Stored {
+            name: snapshot.spec.name,
+            rows: snapshot.files.iter().map(|file| file.rows).sum(),
+            rows_in_memory: snapshot
+                .memory
+                .batches()
+                .map_or(0, |batches| batches.iter().map(|batch| batch.num_rows() as u64).sum()),
+            bytes: snapshot.files.iter().map(|file| file.size).sum(),
+            files: snapshot.files.len(),
+            oldest: snapshot.files.iter().map(|file| file.min_time).filter(known).min(),
+            newest: snapshot.files.iter().map(|file| file.max_time).filter(known).max(),
+        };
+        self.snapshots().iter().map(one).collect()
+    }
+
     /// A session over the rows that are acknowledged now.
     pub(crate) fn session(&self) -> Result<SessionContext, Error> {
         self.runtime.session(self.snapshots())
@@ -147,6 +165,21 @@ impl Database {
         snapshots.retain(|snapshot| TABLES.contains(&snapshot.spec.name));
         snapshots
     }
+}
+
+/// What a table has.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) name: &'static str,
+    /// In files.
+    pub(crate) rows: u64,
+    pub(crate) rows_in_memory: u64,
+    /// Of files.
+    pub(crate) bytes: u64,
+    pub(crate) files: usize,
+    /// Bounds of the time of rows in files, microseconds.
+    pub(crate) oldest: Option<i64>,
+    pub(crate) newest: Option<i64>,
 }
 
 /// What sessions share.

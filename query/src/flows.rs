@@ -15,13 +15,13 @@ mod buckets;
 pub(crate) mod cardinality;
 pub(crate) mod catalog;
 mod counters;
-mod fetch;
-mod filter;
+pub(crate) mod fetch;
+pub(crate) mod filter;
 pub(crate) mod metrics;
 mod shape;
 mod source;
 mod sums;
-mod tiers;
+pub(crate) mod tiers;
 mod windows;
 
 pub(crate) use buckets::bucket_sum;

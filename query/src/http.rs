@@ -26,6 +26,7 @@ use crate::promql::{Engine, Stop};
 use crate::series::AllSeries;
 
 mod admin;
+mod conversations;
 mod cors;
 mod envelope;
 mod federate;

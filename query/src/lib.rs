@@ -15,11 +15,13 @@
 //! - `budget`: the memory of all queries, and the disk beyond it;
 //! - `matchers`: selectors as the store understands them, for retention and deletion;
 //! - `database`: one DataFusion session for each query, over one snapshot;
+//! - `conversations`: the flow table, service map and comparison behind the console;
 //! - `scan`: Parquet files and rows in memory as one table.
 
 mod budget;
 mod cardinality;
 mod console;
+mod conversations;
 mod database;
 mod edges;
 mod error;

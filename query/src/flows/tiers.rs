@@ -48,6 +48,20 @@ pub(crate) struct Tier {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tiers(Vec<Tier>);
 
+/// Times beyond this are none, microseconds: the year 9999.
+const MAX_TIME: i64 = 253_402_300_799_000_000;
+
+/// A part of a period, and the table that answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Name of the table.
+    pub(crate) table: &'static str,
+    /// Its rows end later than this, microseconds,
+    pub(crate) after: i64,
+    /// and not later than this.
+    pub(crate) until: i64,
+}
+
 /// What a query asks of a table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need<'a> {
@@ -156,6 +170,65 @@ impl Tiers {
             // A finer table that has lost rows of its own is no better.
             tier.lacks(finer, need) || (removed() && !finer.has_lost(tier, need))
         })
+    }
+
+    /// Cuts a period into parts, each with the coarsest table that answers it exactly: sums over hours in the middle, over
+    /// minutes towards its ends, and the rows at its ragged edges. With `stride`, every part lies within multiples of
+    /// it or is one of rows whose time is known.
+    pub(crate) fn split(
+        &self,
+        columns: &BTreeSet<&str>,
+        period: Period,
+        stride: Option<i64>,
+    ) -> Vec<Span> {
+        let mut spans = Vec::new();
+        let period =
+            Period { after: period.after.max(-MAX_TIME), until: period.until.min(MAX_TIME) };
+        self.split_among(self.0.len(), columns, period, stride, &mut spans);
+        spans
+    }
+
+    /// The same by the finest `tiers` tables.
+    fn split_among(
+        &self,
+        tiers: usize,
+        columns: &BTreeSet<&str>,
+        Period { after, until }: Period,
+        stride: Option<i64>,
+        spans: &mut Vec<Span>,
+    ) {
+        if after >= until {
+            return;
+        }
+        for (at, tier) in self.0.iter().enumerate().take(tiers).skip(1).rev() {
+            let width = tier.micros();
+            if stride.is_some_and(|stride| stride % width != 0) {
+                continue;
+            }
+            let whole = after.max(tier.complete_after.max(-MAX_TIME));
+            let begin = whole.saturating_add(width - 1).div_euclid(width) * width;
+            let end = until.div_euclid(width) * width;
+            let need = Need { columns, after: begin, until: end, strides: &[] };
+            if begin < end && tier.fits(&need) && self.has_all(tier, &need) {
+                self.split_among(at, columns, Period { after, until: begin }, stride, spans);
+                spans.push(Span { table: tier.table, after: begin, until: end });
+                self.split_among(at, columns, Period { after: end, until }, stride, spans);
+                return;
+            }
+        }
+        spans.push(Span { table: FLOWS, after, until });
+    }
+
+    /// What an answer by these parts lacks because of retention.
+    pub(crate) fn lost_in(&self, spans: &[Span], columns: &BTreeSet<&str>) -> BTreeSet<String> {
+        let mut notes = BTreeSet::new();
+        for span in spans {
+            let Some(tier) = self.0.iter().find(|tier| tier.table == span.table) else { continue };
+            let need = Need { columns, after: span.after, until: span.until, strides: &[] };
+            notes.extend(self.lost(tier, &need));
+            notes.extend(self.removed(tier, &need));
+        }
+        notes
     }
 
     /// The coarsest table that says which labels there were in a period, and the period widened to

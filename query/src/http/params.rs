@@ -12,7 +12,7 @@ use url::form_urlencoded;
 use super::envelope::Failure;
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::Selector;
-use crate::promql::{parse_duration, parse_selector};
+use crate::promql::{parse_duration, parse_labels, parse_selector};
 
 /// Names and values in the order they came; a form's follow those of the query string.
 #[derive(Debug, Default)]
@@ -123,6 +123,16 @@ impl Params {
         Ok(usize::try_from(number).ok())
     }
 
+    /// The `match[]` parameters of what has labels and no metric's name.
+    pub(super) fn labels(&self) -> Result<Vec<Selector>, Error> {
+        self.all("match[]").map(labels).collect()
+    }
+
+    /// Every value of a parameter.
+    pub(super) fn every(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.all(name)
+    }
+
     /// The `table` parameters.
     pub(super) fn tables(&self) -> Vec<String> {
         self.all("table").map(str::to_owned).collect()
@@ -132,6 +142,11 @@ impl Params {
     pub(super) fn selectors(&self) -> Result<Vec<Selector>, Error> {
         self.all("match[]").map(selector).collect()
     }
+}
+
+/// One `match[]` of labels alone.
+fn labels(text: &str) -> Result<Selector, Error> {
+    parse_labels(text).map_err(|error| invalid("match[]", &error.to_string()))
 }
 
 /// One `match[]`.

@@ -3,7 +3,7 @@
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::{Api, federate, labels, metadata, promql, sql, status, syntax};
+use super::{Api, conversations, federate, labels, metadata, promql, sql, status, syntax};
 
 /// A path and what answers there.
 pub(super) struct Route {
@@ -56,6 +56,10 @@ pub(super) fn routes() -> Vec<Route> {
         route("/api/v1/status/flags", GET, by(status::flags)),
         route("/api/v1/status/tsdb", GET, by(status::tsdb)),
         route("/api/v1/status/walreplay", GET, by(status::wal_replay)),
+        route("/api/v1/flows", GET_POST, by(conversations::flows)),
+        route("/api/v1/service-map", GET_POST, by(conversations::service_map)),
+        route("/api/v1/compare", GET_POST, by(conversations::compare)),
+        route("/api/v1/completeness", GET_POST, by(conversations::completeness)),
         route("/api/v1/sql", POST, by(sql::query)),
         route("/federate", GET, by(federate::federate)),
     ]

@@ -17,6 +17,7 @@ use weir_wire::{Header, encode};
 
 use super::{Settings, router, router_with};
 
+mod conversations;
 mod prometheus;
 
 use crate::testing::{Row, flow_batch, specs};
@@ -58,6 +59,10 @@ async fn store(rows: &[Row]) -> (Arc<Store>, tempfile::TempDir) {
 }
 
 async fn append(store: &Store, batch: &RecordBatch) {
+    append_to(store, "flows", batch).await;
+}
+
+async fn append_to(store: &Store, table: &'static str, batch: &RecordBatch) {
     let header = Header {
         agent: "a".into(),
         boot: "b".into(),
@@ -65,7 +70,7 @@ async fn append(store: &Store, batch: &RecordBatch) {
         losses: std::collections::BTreeMap::default(),
     };
     let ipc = Bytes::from(encode(&header, batch).expect("IPC"));
-    let part = Part { table: "flows", ipc, batches: vec![batch.clone()] };
+    let part = Part { table, ipc, batches: vec![batch.clone()] };
     store.append(Entry { source: None, parts: vec![part] }).await.expect("rows are stored");
 }
 

@@ -81,6 +81,25 @@ pub fn parse_selector(text: &str) -> Result<Selector, Error> {
     }
 }
 
+/// Parses a selector without a metric's name or modifiers, which may match everything: `{namespace!="dev"}`.
+///
+/// # Errors
+/// [`Error::BadData`] when `text` is anything else.
+pub(crate) fn parse_labels(text: &str) -> Result<Selector, Error> {
+    let failed = |failure: Failure| failure.of(text);
+    let node = read(text).map_err(failed)?;
+    let syntax::Body::Selector(labels) = &node.body else {
+        let message = format!("expected matchers of labels in braces, got \"{text}\"");
+        return Err(Failure::new(0, message).of(text));
+    };
+    let pick = selector::info_labels(node.start, labels).map_err(failed)?;
+    if pick.when.offset != 0 || pick.when.at.is_some() {
+        let message = format!("expected matchers of labels without modifiers, got \"{text}\"");
+        return Err(Failure::new(0, message).of(text));
+    }
+    Ok(pick.selector)
+}
+
 /// The syntax tree of an expression, as JSON in the form of Prometheus' `/api/v1/parse_query`.
 ///
 /// # Errors

@@ -1,0 +1,319 @@
+//! The service map: workloads as nodes, conversations as edges.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map as Object, Value, json};
+
+use super::gather::{Gather, Group, Total};
+use super::measure::{Input, Measure, Sums, named};
+use super::question::{Question, View};
+use super::table::{Order, Table, text};
+use crate::error::Error;
+use crate::flows::catalog::Period;
+use crate::flows::tiers::Span;
+use crate::promql::source::Selector;
+
+/// What a node of the map is at most as small as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Namespace,
+    Workload,
+    Pod,
+}
+
+impl Level {
+    /// # Errors
+    /// There is no such level.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "namespace" => Ok(Self::Namespace),
+            "workload" => Ok(Self::Workload),
+            "pod" => Ok(Self::Pod),
+            _ => Err(Error::bad(format!(
+                "invalid parameter \"level\": `{text}` is none of namespace, workload, pod"
+            ))),
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct MapQuestion {
+    pub(crate) period: Period,
+    pub(crate) selectors: Vec<Selector>,
+    pub(crate) level: Level,
+    /// Workloads, as `namespace/workload`, that are shown pod by pod.
+    pub(crate) expand: BTreeSet<String>,
+    /// Edges that are given, the largest first.
+    pub(crate) limit: usize,
+}
+
+/// Measures of an edge. Quantiles come for the edges that are given.
+const MEASURES: &str = "bytes,tx_bytes,rx_bytes,tx_packets,rx_packets,retransmits,retransmit_ratio,timeouts,connects,connect_failures,\
+    resets,drops,rtt_avg,rtt_p50,rtt_p95,server_tx_packets,server_rx_packets,server_retransmits,server_timeouts,server_tx_bytes,server_rx_bytes,lost_tx,lost_rx";
+
+/// One end of an edge.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Node {
+    kind: &'static str,
+    /// Namespace, workload, kind of workload and pod; or service and region; or network.
+    texts: [String; 4],
+}
+
+impl Node {
+    fn of(texts: [&str; 4]) -> [String; 4] {
+        texts.map(str::to_owned)
+    }
+
+    fn id(&self) -> String {
+        let parts = self.texts.iter().filter(|text| !text.is_empty());
+        let parts: Vec<&str> = parts.map(String::as_str).collect();
+        format!("{}:{}", self.kind, parts.join("/"))
+    }
+
+    fn label(&self) -> &str {
+        let [namespace, workload, _, pod] = &self.texts;
+        let nonempty = [pod, workload, namespace].into_iter().find(|text| !text.is_empty());
+        match self.kind {
+            "external" if namespace.is_empty() => "internet",
+            "cloud" => namespace,
+            _ => nonempty.map_or("unknown", String::as_str),
+        }
+    }
+}
+
+/// Places of the labels that an edge is grouped by.
+const BY: &str = "namespace,workload,workload_kind,peer_namespace,peer_workload,peer_workload_kind,peer_scope,protocol,crossing";
+const OUTSIDE: &str = "namespace,workload,workload_kind,role,peer_scope,peer_cloud_service,peer_region,peer_network,protocol,crossing";
+
+/// Groups of one pair of nodes.
+#[derive(Default)]
+struct Edge {
+    groups: Vec<usize>,
+    protocols: BTreeSet<String>,
+    crossing: BTreeMap<String, i64>,
+    bytes: i64,
+}
+
+/// The map of a period.
+pub(crate) struct Map {
+    /// As the API gives it, without what it stands on.
+    pub(crate) json: Value,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) notes: BTreeSet<String>,
+}
+
+/// Asks, and puts groups together to edges.
+///
+/// # Errors
+/// A query fails.
+pub(crate) async fn map(gather: &Gather<'_>, asked: &MapQuestion) -> Result<Map, Error> {
+    let pods = asked.level == Level::Pod || !asked.expand.is_empty();
+    let by =
+        |usual: &str, own: &str| if pods { format!("{usual},{own}") } else { usual.to_owned() };
+    let ask = |view: View, by: String| -> Result<Question, Error> {
+        let selectors = asked.selectors.clone();
+        let measures = match view {
+            View::Cluster => MEASURES.to_owned(),
+            _ => MEASURES.split(',').filter(|name| !is_of_both(name)).collect::<Vec<_>>().join(","),
+        };
+        Question::new(view, asked.period, selectors, Some(&by), Some(&measures))
+    };
+    let inside = ask(View::Cluster, by(BY, "pod,peer_pod"))?;
+    let mut tables = vec![table(gather, inside).await?];
+    for view in [View::Cloud, View::External] {
+        tables.push(table(gather, ask(view, by(OUTSIDE, "pod"))?).await?);
+    }
+    // Largest first: edges of all tables, of which so many are given.
+    let mut edges: BTreeMap<(usize, Node, Node), Edge> = BTreeMap::new();
+    let bytes = named("bytes");
+    for (number, table) in tables.iter().enumerate() {
+        for group in table.groups().all() {
+            let (source, target) = ends(&table.question, group, asked);
+            let edge = edges.entry((number, source, target)).or_default();
+            let of = |name: &str| label(&table.question, group, name);
+            let sent = bytes.and_then(|bytes| bytes.value(&group)).unwrap_or(0.0) as i64;
+            edge.groups.push(group.number());
+            edge.bytes = edge.bytes.saturating_add(sent);
+            edge.protocols.insert(of("protocol").to_owned());
+            if !of("crossing").is_empty() {
+                *edge.crossing.entry(of("crossing").to_owned()).or_insert(0) += sent;
+            }
+        }
+    }
+    let mut edges: Vec<_> = edges.into_iter().collect();
+    edges.sort_by(|a, b| b.1.bytes.cmp(&a.1.bytes).then_with(|| a.0.cmp(&b.0)));
+    let hidden = edges.split_off(asked.limit.min(edges.len()));
+    let mut nodes: BTreeMap<Node, (i64, i64, usize)> = BTreeMap::new();
+    let mut given = Vec::with_capacity(edges.len());
+    for ((number, source, target), edge) in &edges {
+        let Some(table) = tables.get(*number) else { continue };
+        let groups: BTreeSet<usize> = edge.groups.iter().copied().collect();
+        let total = table.groups().total(|group| groups.contains(&group));
+        let sum = |name| total.get(Input::Sum(name)).unwrap_or(0);
+        let (sent, received) = (sum("tx_bytes"), sum("rx_bytes"));
+        // Bytes are told from the row's own end, which is the target of an edge that comes from outside.
+        let is_inward = source.kind == "external" || source.kind == "cloud";
+        let (out, back) = if is_inward { (received, sent) } else { (sent, received) };
+        for (node, out, back) in [(source, out, back), (target, back, out)] {
+            let entry = nodes.entry(node.clone()).or_default();
+            entry.0 = entry.0.saturating_add(out);
+            entry.1 = entry.1.saturating_add(back);
+            entry.2 += 1;
+        }
+        given.push(edge_json(&table.question.measures, source, target, edge, &total));
+    }
+    let nodes: Vec<Value> = nodes.iter().map(|(node, sums)| node_json(node, *sums)).collect();
+    let hidden_bytes: i64 = hidden.iter().map(|(_, edge)| edge.bytes).sum();
+    let mut notes = BTreeSet::new();
+    let mut spans = Vec::new();
+    for table in tables {
+        notes.extend(table.notes);
+        for span in table.spans {
+            if !spans.contains(&span) {
+                spans.push(span);
+            }
+        }
+    }
+    let json = json!({
+        "nodes": nodes,
+        "edges": given,
+        "hidden": { "edges": hidden.len(), "bytes": hidden_bytes },
+    });
+    Ok(Map { json, spans, notes })
+}
+
+fn is_of_both(name: &str) -> bool {
+    named(name).is_some_and(Measure::is_of_both)
+}
+
+/// All groups, with the counts of their histograms: edges are put together from several.
+async fn table(gather: &Gather<'_>, question: Question) -> Result<Table, Error> {
+    let order = Order::usual(&question);
+    Table::ask(gather, question, order, usize::MAX, 0).await
+}
+
+fn label<'a>(question: &Question, group: Group<'a>, name: &str) -> &'a str {
+    let at = question.by.iter().position(|label| *label == name);
+    at.map_or("", |at| group.label(at))
+}
+
+/// The node of an end that is a workload, as large as it is asked for.
+fn workload(texts: [&str; 4], asked: &MapQuestion) -> Node {
+    let [namespace, workload, kind, pod] = texts;
+    if asked.level == Level::Namespace && !namespace.is_empty() {
+        return Node { kind: "namespace", texts: Node::of([namespace, "", "", ""]) };
+    }
+    let is_open =
+        asked.level == Level::Pod || asked.expand.contains(&format!("{namespace}/{workload}"));
+    if is_open && !pod.is_empty() {
+        return Node { kind: "pod", texts: Node::of([namespace, workload, kind, pod]) };
+    }
+    let is_node = kind == "Node";
+    Node {
+        kind: if is_node { "node" } else { "workload" },
+        texts: Node::of([namespace, workload, kind, ""]),
+    }
+}
+
+/// Client and server of a group.
+fn ends(question: &Question, group: Group<'_>, asked: &MapQuestion) -> (Node, Node) {
+    let of = |name: &str| label(question, group, name);
+    let own = workload([of("namespace"), of("workload"), of("workload_kind"), of("pod")], asked);
+    let peer = match question.view {
+        View::Cloud => Node {
+            kind: "cloud",
+            texts: Node::of([of("peer_cloud_service"), of("peer_region"), "", ""]),
+        },
+        View::External => {
+            Node { kind: "external", texts: Node::of([of("peer_network"), "", "", ""]) }
+        }
+        _ => workload(
+            [of("peer_namespace"), of("peer_workload"), of("peer_workload_kind"), of("peer_pod")],
+            asked,
+        ),
+    };
+    if of("role") == "server" { (peer, own) } else { (own, peer) }
+}
+
+fn node_json(node: &Node, (sent, received, edges): (i64, i64, usize)) -> Value {
+    let [first, second, third, pod] = &node.texts;
+    let is_cloud = node.kind == "cloud";
+    let is_external = node.kind == "external";
+    let of_workload = |part: &str| if is_cloud || is_external { Value::Null } else { text(part) };
+    json!({
+        "id": node.id(),
+        "kind": node.kind,
+        "label": node.label(),
+        "namespace": of_workload(first),
+        "workload": of_workload(second),
+        "workload_kind": of_workload(third),
+        "pod": of_workload(pod),
+        "cloud_service": if is_cloud { text(first) } else { Value::Null },
+        "region": if is_cloud { text(second) } else { Value::Null },
+        "network": if is_external { text(first) } else { Value::Null },
+        "tx_bytes": sent,
+        "rx_bytes": received,
+        "edges": edges,
+    })
+}
+
+fn edge_json(
+    measures: &[&'static Measure],
+    source: &Node,
+    target: &Node,
+    edge: &Edge,
+    total: &Total,
+) -> Value {
+    let (from, to) = (source.id(), target.id());
+    let mut object = Object::new();
+    object.insert("id".into(), format!("{from}>{to}").into());
+    object.insert("source".into(), from.into());
+    object.insert("target".into(), to.into());
+    for measure in measures {
+        object.insert(measure.name.into(), measure.json(total));
+    }
+    let none = MEASURES.split(',').filter(|name| !measures.iter().any(|m| m.name == *name));
+    for name in none {
+        object.insert(name.to_owned(), Value::Null);
+    }
+    // Nothing where the server's end alone has told of it; its own numbers stand beside.
+    object.insert("bytes".into(), edge.bytes.into());
+    object.insert("crossing".into(), json!(edge.crossing));
+    object.insert("protocols".into(), json!(edge.protocols));
+    Value::Object(object)
+}
+
+/// The same as Grafana's node graph takes it: two tables, for instance through the Infinity data source.
+pub(crate) fn node_graph(map: &Value) -> Value {
+    let list = |name: &str| map.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let number = |of: &Value, name: &str| of.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+    let nodes: Vec<Value> = list("nodes")
+        .iter()
+        .map(|node| {
+            let sub = ["namespace", "region", "kind"]
+                .into_iter()
+                .find_map(|name| node.get(name)?.as_str());
+            json!({
+                "id": node["id"], "title": node["label"], "subtitle": sub,
+                "mainstat": number(node, "tx_bytes"), "secondarystat": number(node, "rx_bytes"),
+                "detail__kind": node["kind"], "detail__edges": node["edges"],
+            })
+        })
+        .collect();
+    let edges: Vec<Value> = list("edges")
+        .iter()
+        .map(|edge| {
+            let ratio = number(edge, "retransmit_ratio");
+            json!({
+                "id": edge["id"], "source": edge["source"], "target": edge["target"],
+                "mainstat": number(edge, "bytes"), "secondarystat": ratio,
+                "color": if ratio >= 0.01 { "red" } else if ratio >= 0.001 { "orange" } else { "gray" },
+                "thickness": (1.0 + number(edge, "bytes").max(1.0).log10() / 3.0).round(),
+                "detail__timeouts": edge["timeouts"],
+                "detail__rtt_p95_seconds": edge["rtt_p95"],
+            })
+        })
+        .collect();
+    json!({ "nodes": nodes, "edges": edges })
+}
