@@ -20,6 +20,9 @@ pub(crate) struct Compared {
     pub(crate) notes: BTreeSet<String>,
 }
 
+/// How much a group has changed, its labels, and its numbers now and before.
+type Pair<'a> = (f64, Vec<&'a str>, Option<usize>, Option<usize>);
+
 /// What a group had, which may have had nothing.
 struct Absent;
 
@@ -71,7 +74,7 @@ pub(crate) async fn compare(
     let (now, spans) = gather.groups(question, &mut notes).await?;
     let asked = Question { period: before, ..question.clone() };
     let (then, _) = gather.groups(&asked, &mut notes).await?;
-    let mut rows: Vec<(f64, Vec<&str>, Option<usize>, Option<usize>)> = Vec::new();
+    let mut rows: Vec<Pair<'_>> = Vec::new();
     for group in now.all() {
         let labels: Vec<&str> = group.labels().collect();
         let other = then.find(labels.iter().copied());
