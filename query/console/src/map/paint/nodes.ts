@@ -1,0 +1,275 @@
+/** Paints boxes and cards. */
+import { quantity } from "../../format/numbers.ts";
+import { expandable } from "../graph.ts";
+import type { LaidOut } from "../layout/useLayout.ts";
+import { CARD, type Rect } from "../layout/types.ts";
+import type { Camera, Size } from "./camera.ts";
+import type { Palette } from "./colours.ts";
+
+const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
+/** Below this zoom text is too small to be read. */
+const LEGIBLE = 0.42;
+
+export interface Looks {
+  selected: number | null;
+  cursor: number | null;
+  hovered: number | null;
+  /** Nodes that are not dimmed; null: all. */
+  lit: ReadonlySet<number> | null;
+  found: ReadonlySet<number>;
+}
+
+export function rectOf(laid: LaidOut, node: number): Rect {
+  const r = laid.layout.rects;
+  return { x: r[4 * node]!, y: r[4 * node + 1]!, w: r[4 * node + 2]!, h: r[4 * node + 3]! };
+}
+
+/** Where the sign that expands a workload is on its card. */
+export function expander(rect: Rect): Rect {
+  return { x: rect.x + rect.w - 24, y: rect.y + rect.h / 2 - 9, w: 18, h: 18 };
+}
+
+export function paintBoxes(context: CanvasRenderingContext2D, laid: LaidOut, camera: Camera, p: Palette): void {
+  const present = new Set(laid.graph.nodes.map((node) => node.box));
+  for (const [name, rect] of Object.entries(laid.layout.placement.boxes)) {
+    if (!present.has(name)) continue;
+    context.fillStyle = p.frame;
+    context.strokeStyle = p.frameLine;
+    context.lineWidth = 1 / Math.min(1, camera.zoom);
+    context.beginPath();
+    context.roundRect(rect.x, rect.y, rect.w, rect.h, 12);
+    context.fill();
+    context.stroke();
+  }
+}
+
+/** Names of boxes lie above edges, and stay legible when the map is small. */
+export function paintTitles(
+  context: CanvasRenderingContext2D,
+  laid: LaidOut,
+  camera: Camera,
+  p: Palette,
+): void {
+  const present = new Set(laid.graph.nodes.map((node) => node.box));
+  const size = Math.min(40, Math.max(12, 11 / camera.zoom));
+  context.font = `600 ${size}px ${FONT}`;
+  context.textBaseline = "middle";
+  context.textAlign = "left";
+  context.lineJoin = "round";
+  context.lineWidth = size / 3;
+  context.strokeStyle = p.frame;
+  context.fillStyle = p.muted;
+  for (const [name, rect] of Object.entries(laid.layout.placement.boxes)) {
+    if (!present.has(name)) continue;
+    const y = size > 20 ? rect.y - size * 0.6 : rect.y + 16;
+    const text = fitted(context, name, rect.w - 16);
+    if (size <= 20) context.strokeText(text, rect.x + 14, y);
+    context.fillText(text, rect.x + 14, y);
+  }
+}
+
+export function paintNodes(
+  context: CanvasRenderingContext2D,
+  laid: LaidOut,
+  camera: Camera,
+  screen: Size,
+  p: Palette,
+  looks: Looks,
+): void {
+  const { graph } = laid;
+  const right = camera.x + screen.w / camera.zoom;
+  const bottom = camera.y + screen.h / camera.zoom;
+  const cells = new Map<string, { most: number; count: number; namespace: string }>();
+  for (const { at, cell } of graph.nodes) {
+    if (at.kind !== "pod") continue;
+    const known = cells.get(cell) ?? { most: 0, count: 0, namespace: cell };
+    known.most = Math.max(known.most, at.tx_bytes + at.rx_bytes);
+    known.count += 1;
+    cells.set(cell, known);
+  }
+  for (const [cell, { count }] of cells) {
+    const rect = laid.layout.placement.cells[cell];
+    if (rect) paintCell(context, rect, `${cell.slice(cell.indexOf("/") + 1)} · ${count} pods`, camera, p);
+  }
+  graph.nodes.forEach((node, i) => {
+    const rect = rectOf(laid, i);
+    if (rect.x > right || rect.x + rect.w < camera.x || rect.y > bottom || rect.y + rect.h < camera.y) return;
+    const { at } = node;
+    context.globalAlpha = looks.lit !== null && !looks.lit.has(i) ? 0.28 : 1;
+    const chosen = looks.selected === i;
+    const found = looks.found.has(i);
+    context.fillStyle = chosen ? p.accentGround : p.card;
+    context.strokeStyle = chosen || found || looks.hovered === i ? p.accent : p.cardLine;
+    context.lineWidth = (chosen || found ? 2.4 : 1) / Math.min(1, camera.zoom * 1.2);
+    // Peers outside of the cluster have round ends and, if nobody knows more of them, a broken rim.
+    const round = node.box === null ? rect.h / 2 : at.kind === "pod" ? 5 : 8;
+    context.setLineDash(at.kind === "external" ? [5, 3] : []);
+    context.beginPath();
+    context.roundRect(rect.x, rect.y, rect.w, rect.h, round);
+    context.fill();
+    if (at.kind === "pod") {
+      const most = cells.get(node.cell)?.most ?? 0;
+      const part = most > 0 ? (at.tx_bytes + at.rx_bytes) / most : 0;
+      context.save();
+      context.clip();
+      context.fillStyle = p.load;
+      context.fillRect(rect.x, rect.y + rect.h - 5, rect.w * part, 5);
+      context.restore();
+    }
+    context.stroke();
+    context.setLineDash([]);
+    if (looks.cursor === i) {
+      context.strokeStyle = p.accent;
+      context.lineWidth = 2 / camera.zoom;
+      context.beginPath();
+      context.roundRect(rect.x - 4, rect.y - 4, rect.w + 8, rect.h + 8, round + 4);
+      context.stroke();
+    }
+    if (camera.zoom < LEGIBLE) return;
+    write(context, at.kind === "pod", rect, at, p);
+  });
+  context.globalAlpha = 1;
+}
+
+function write(
+  context: CanvasRenderingContext2D,
+  pod: boolean,
+  rect: Rect,
+  at: LaidOut["graph"]["nodes"][number]["at"],
+  p: Palette,
+): void {
+  context.textBaseline = "middle";
+  context.textAlign = "left";
+  context.fillStyle = p.text;
+  const bytes = quantity(at.tx_bytes + at.rx_bytes, "bytes");
+  if (pod) {
+    context.font = `11px ${FONT}`;
+    context.textAlign = "right";
+    context.fillStyle = p.muted;
+    context.fillText(bytes, rect.x + rect.w - 8, rect.y + 12);
+    context.textAlign = "left";
+    context.fillStyle = p.text;
+    // The end of a pod's name tells it from its siblings.
+    context.fillText(fitted(context, podName(at.label, at.workload), rect.w - 76), rect.x + 8, rect.y + 12);
+    return;
+  }
+  const outside = at.kind === "cloud" || at.kind === "external";
+  const inset = outside ? 18 : 12;
+  context.font = `600 12.5px ${FONT}`;
+  context.fillText(fitted(context, at.label, rect.w - inset - 30), rect.x + inset, rect.y + 16);
+  context.font = `11px ${FONT}`;
+  context.fillStyle = p.muted;
+  const what = at.kind === "cloud" ? (at.region ?? "cloud") : at.kind === "external" ? "outside" : "";
+  context.fillText(
+    fitted(context, what === "" ? bytes : `${what} · ${bytes}`, rect.w - inset - 30),
+    rect.x + inset,
+    rect.y + 31,
+  );
+  if (expandable(at) === null) return;
+  const sign = expander(rect);
+  context.strokeStyle = p.muted;
+  context.lineWidth = 1.4;
+  context.beginPath();
+  const mx = sign.x + 9;
+  const my = sign.y + 9;
+  context.moveTo(mx - 4, my);
+  context.lineTo(mx + 4, my);
+  context.moveTo(mx, my - 4);
+  context.lineTo(mx, my + 4);
+  context.stroke();
+}
+
+/** The part of a pod's name that its workload's lacks. */
+export function podName(pod: string, workload: string | null): string {
+  return workload !== null && pod.startsWith(`${workload}-`) ? `…${pod.slice(workload.length)}` : pod;
+}
+
+function paintCell(
+  context: CanvasRenderingContext2D,
+  rect: Rect,
+  title: string,
+  camera: Camera,
+  p: Palette,
+): void {
+  context.fillStyle = p.frame;
+  context.strokeStyle = p.cardLine;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.roundRect(rect.x, rect.y, rect.w, rect.h, 8);
+  context.fill();
+  context.stroke();
+  if (camera.zoom < LEGIBLE) return;
+  context.font = `600 12px ${FONT}`;
+  context.fillStyle = p.text;
+  context.textBaseline = "middle";
+  context.textAlign = "left";
+  context.fillText(fitted(context, title, rect.w - 40), rect.x + 10, rect.y + 13);
+  const sign = collapser(rect);
+  context.strokeStyle = p.muted;
+  context.lineWidth = 1.4;
+  context.beginPath();
+  context.moveTo(sign.x + 5, sign.y + 9);
+  context.lineTo(sign.x + 13, sign.y + 9);
+  context.stroke();
+}
+
+/** Where the sign that folds a workload's pods is on their cell. */
+export function collapser(cell: Rect): Rect {
+  return { x: cell.x + cell.w - 24, y: cell.y + 4, w: 18, h: 18 };
+}
+
+/** Text cut to a width; as wide as a card at most. */
+function fitted(context: CanvasRenderingContext2D, text: string, width: number): string {
+  const room = Math.max(width, CARD.h / 2);
+  if (text.length * 4 < room || context.measureText(text).width <= room) return text;
+  let low = 0;
+  let high = text.length;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (context.measureText(`${text.slice(0, middle)}…`).width <= room) low = middle;
+    else high = middle - 1;
+  }
+  return `${text.slice(0, low)}…`;
+}
+
+/** Numbers on edges, of which those that would cover others are left out: the worst come first. */
+export function paintLabels(
+  context: CanvasRenderingContext2D,
+  labels: readonly { x: number; y: number; text: string; tone: number; alarm: boolean }[],
+  camera: Camera,
+  scale: number,
+  p: Palette,
+): void {
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.font = `11px ${FONT}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const taken: Rect[] = [];
+  for (const label of labels) {
+    const x = (label.x - camera.x) * camera.zoom;
+    const y = (label.y - camera.y) * camera.zoom;
+    const text = label.alarm ? `▲ ${label.text}` : label.text;
+    const w = context.measureText(text).width + 10;
+    const rect = { x: x - w / 2, y: y - 9, w, h: 18 };
+    if (
+      taken.some(
+        (other) =>
+          other.x < rect.x + rect.w && rect.x < other.x + other.w && other.y < rect.y + 18 && rect.y < other.y + 18,
+      )
+    ) {
+      continue;
+    }
+    taken.push(rect);
+    const colour = label.tone === 3 ? p.bad : label.tone === 2 ? p.warn : p.muted;
+    context.fillStyle = p.card;
+    context.strokeStyle = label.tone > 1 ? colour : p.frameLine;
+    context.lineWidth = label.tone > 1 ? 1.5 : 1;
+    context.beginPath();
+    context.roundRect(rect.x, rect.y, rect.w, rect.h, 9);
+    context.fill();
+    context.stroke();
+    context.fillStyle = colour;
+    context.font = `${label.tone > 1 ? "600 " : ""}11px ${FONT}`;
+    context.fillText(text, x, y + 0.5);
+  }
+}
