@@ -33,9 +33,9 @@ static ASSETS: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/console.rs"));
 const VIEWS: [&str; 5] = ["/", "/map", "/flows", "/performance", "/explore"];
 
 /// What the page may load, and from where: this server alone.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; \
+                      img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
 
 /// Headers of everything that the console consists of.
 const HEADERS: [(HeaderName, &str); 5] = [

@@ -56,7 +56,10 @@ export function MapCanvas(props: {
     const made = new Painter(element);
     painter.current = made;
     const size = () =>
-      made.resize({ w: around.clientWidth, h: around.clientHeight }, Math.min(2, window.devicePixelRatio || 1));
+      made.resize(
+        { w: around.clientWidth, h: around.clientHeight },
+        Math.min(2, window.devicePixelRatio || 1),
+      );
     size();
     const observer = new ResizeObserver(size);
     observer.observe(around);
@@ -101,7 +104,8 @@ export function MapCanvas(props: {
             ? [hovered.edge]
             : [];
     const ends = own.flatMap((i) => [graph.edges[i]!.source, graph.edges[i]!.target]);
-    const lit = own.length > 0 ? new Set(node === null ? ends : [...ends, node]) : found.size > 0 ? found : null;
+    const lit =
+      own.length > 0 ? new Set(node === null ? ends : [...ends, node]) : found.size > 0 ? found : null;
     painter.current?.choose({
       selected: selected.node,
       cursor: at,
@@ -229,21 +233,37 @@ export function MapCanvas(props: {
         onKeyDown={key}
       />
       <p id="map-keys" class="hidden">
-        Arrow keys go from workload to workload, left and right along connections. Enter opens, Escape closes, F
-        shows the neighbours alone, E shows pods, plus, minus and 0 zoom. The list beside the map has the same.
+        Arrow keys go from workload to workload, left and right along connections. Enter opens, Escape closes,
+        F shows the neighbours alone, E shows pods, plus, minus and 0 zoom. The list beside the map has the
+        same.
       </p>
       <p class="hidden" role="status" aria-live="polite">
         {said}
       </p>
       {hovered && <Tip graph={graph} measure={measure} hovered={hovered} />}
       <div class="map-zoom" role="group" aria-label="Zoom">
-        <button type="button" aria-label="Zoom in" title="Zoom in (+)" onClick={() => painter.current?.zoom(1.3)}>
+        <button
+          type="button"
+          aria-label="Zoom in"
+          title="Zoom in (+)"
+          onClick={() => painter.current?.zoom(1.3)}
+        >
           +
         </button>
-        <button type="button" aria-label="Zoom out" title="Zoom out (−)" onClick={() => painter.current?.zoom(0.77)}>
+        <button
+          type="button"
+          aria-label="Zoom out"
+          title="Zoom out (−)"
+          onClick={() => painter.current?.zoom(0.77)}
+        >
           −
         </button>
-        <button type="button" aria-label="Show all" title="Show all (0)" onClick={() => painter.current?.fit()}>
+        <button
+          type="button"
+          aria-label="Show all"
+          title="Show all (0)"
+          onClick={() => painter.current?.fit()}
+        >
           ⤢
         </button>
         <button type="button" aria-label="Arrange anew" title="Arrange anew" onClick={props.arrange}>
@@ -279,7 +299,8 @@ function Tip({ graph, measure, hovered }: { graph: Graph; measure: Measure; hove
       </div>
       <div class="muted">
         {quantity(edge.at.bytes, "bytes")}
-        {edge.crossing && ` · crosses ${edge.crossing.kind}s with ${quantity(edge.crossing.share, "ratio")} of it`}
+        {edge.crossing &&
+          ` · crosses ${edge.crossing.kind}s with ${quantity(edge.crossing.share, "ratio")} of it`}
       </div>
     </div>
   );
@@ -315,7 +336,10 @@ function isIn(
   pad: number,
 ): boolean {
   return (
-    at.x >= rect.x - pad && at.x <= rect.x + rect.w + pad && at.y >= rect.y - pad && at.y <= rect.y + rect.h + pad
+    at.x >= rect.x - pad &&
+    at.x <= rect.x + rect.w + pad &&
+    at.y >= rect.y - pad &&
+    at.y <= rect.y + rect.h + pad
   );
 }
 

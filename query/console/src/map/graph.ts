@@ -162,8 +162,7 @@ export function hottest(graph: Graph, most: number): Edge[] {
   return graph.edges
     .filter((edge) => (edge.value ?? 0) > 0)
     .sort(
-      (a, b) =>
-        rank[b.grade] - rank[a.grade] || (b.value ?? 0) - (a.value ?? 0) || b.at.bytes - a.at.bytes,
+      (a, b) => rank[b.grade] - rank[a.grade] || (b.value ?? 0) - (a.value ?? 0) || b.at.bytes - a.at.bytes,
     )
     .slice(0, most);
 }

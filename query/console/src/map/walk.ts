@@ -29,7 +29,9 @@ export function nextNode(laid: LaidOut, from: number | null, direction: Directio
   };
   const there = all.filter((i) => i !== from && ahead(i) > 4);
   if (!sideways) return best(there, far);
-  const linked = new Set(graph.nodes[from]!.edges.flatMap((e) => [graph.edges[e]!.source, graph.edges[e]!.target]));
+  const linked = new Set(
+    graph.nodes[from]!.edges.flatMap((e) => [graph.edges[e]!.source, graph.edges[e]!.target]),
+  );
   const near = there.filter((i) => linked.has(i));
   return best(near.length > 0 ? near : there, far);
 }

@@ -29,7 +29,9 @@ export function keep(graph: Cells, kept: Placement): Placement | null {
     const wish = middleOf(near[i]!, graph, cells);
     const frame = boxes[boxId];
     const found =
-      framed && frame ? inBox(frame, boxId, cells, boxes, { w, h }, wish) : alone(boxes, { w, h }, framed, wish);
+      framed && frame
+        ? inBox(frame, boxId, cells, boxes, { w, h }, wish)
+        : alone(boxes, { w, h }, framed, wish);
     if (!found) return null;
     cells[id] = found.cell;
     boxes[boxId] = found.box;

@@ -38,7 +38,7 @@ describe("columns", () => {
 
   it("are no more than asked for", () => {
     const chain = Array.from({ length: 40 }, (_, i) => ({ source: i, target: i + 1 }));
-    const found = ranks(41, chain, 6, new Array<number>(41).fill(1));
+    const found = ranks(41, chain, 6, Array.from<number>({ length: 41 }).fill(1));
     expect(Math.max(...found)).toBe(5);
     expect(found).toEqual([...found].sort((a, b) => a - b));
   });
@@ -94,7 +94,12 @@ describe("layout", () => {
   });
 
   it("stacks pods in the place of their workload, in the same order of columns", () => {
-    const pods = ["a", "b", "c"].map((p) => ({ id: `products/${p}`, box: "shop", cell: "products", pod: true }));
+    const pods = ["a", "b", "c"].map((p) => ({
+      id: `products/${p}`,
+      box: "shop",
+      cell: "products",
+      pod: true,
+    }));
     const items = [...SHOP.filter((one) => one.id !== "products"), ...pods];
     const links = Uint32Array.from([0, 1, 1, 2, 2, 3, 2, 4, 2, 5, 2, 6, 4, 3]);
     const at = rects(layout({ items, links, kept: null }));

@@ -126,7 +126,7 @@ export function stack(heights: readonly number[], gap: number, wish: readonly nu
     }
     blocks.push(block);
   });
-  const tops = new Array<number>(heights.length).fill(0);
+  const tops = Array.from<number>({ length: heights.length }).fill(0);
   for (const block of blocks) {
     let y = block.top;
     for (let i = block.first; i <= block.last; i++) {

@@ -160,7 +160,8 @@ function wrap(columns: number[][], height: (one: number) => number, tall: number
 function arrangeBox(box: Box, graph: Cells): Inner {
   const { cells } = graph;
   const count = box.cells.length;
-  if (!box.framed) return { columns: [[...box.cells]], w: cells[box.cells[0]!]!.w, h: cells[box.cells[0]!]!.h };
+  if (!box.framed)
+    return { columns: [[...box.cells]], w: cells[box.cells[0]!]!.w, h: cells[box.cells[0]!]!.h };
   const local = localLinks(box, graph);
   const height = (i: number) => cells[box.cells[i]!]!.h + INSIDE.y;
   const most = Math.max(6, Math.ceil(Math.sqrt(count) * 1.2));

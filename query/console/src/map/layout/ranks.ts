@@ -64,7 +64,12 @@ function parts(count: number, near: readonly (readonly { other: number }[])[]): 
 }
 
 /** Column of each node, from 0 on, at most `most` of them; `size` is how much room each takes in its column. */
-export function ranks(count: number, links: readonly Link[], most: number, size: readonly number[]): number[] {
+export function ranks(
+  count: number,
+  links: readonly Link[],
+  most: number,
+  size: readonly number[],
+): number[] {
   const level = levels(count, links);
   const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => level[a]! - level[b]! || a - b);
   const place = new Int32Array(count);
@@ -77,7 +82,7 @@ export function ranks(count: number, links: readonly Link[], most: number, size:
     out[forward ? source : target]!.push(forward ? target : source);
     linked[source] = linked[target] = 1;
   }
-  const rank: number[] = new Array<number>(count).fill(0);
+  const rank: number[] = Array.from<number>({ length: count }).fill(0);
   for (const node of order) {
     for (const next of out[node]!) rank[next] = Math.max(rank[next]!, rank[node]! + 1);
   }
@@ -101,7 +106,7 @@ function spread(rank: number[], linked: Uint8Array): number[] {
 
 function cut(order: readonly number[], columns: number, size: readonly number[]): number[] {
   const whole = size.reduce((sum, one) => sum + one, 0);
-  const rank = new Array<number>(size.length).fill(0);
+  const rank = Array.from<number>({ length: size.length }).fill(0);
   let before = 0;
   for (const node of order) {
     const middle = before + size[node]! / 2;

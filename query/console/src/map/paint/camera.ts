@@ -23,7 +23,10 @@ export function fit(bounds: Rect, screen: Size): Camera {
     FIT_MOST,
     Math.max(
       ZOOM.least,
-      Math.min((screen.w - 2 * MARGIN) / Math.max(1, bounds.w), (screen.h - 2 * MARGIN) / Math.max(1, bounds.h)),
+      Math.min(
+        (screen.w - 2 * MARGIN) / Math.max(1, bounds.w),
+        (screen.h - 2 * MARGIN) / Math.max(1, bounds.h),
+      ),
     ),
   );
   return {

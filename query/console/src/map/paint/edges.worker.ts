@@ -12,8 +12,7 @@ export interface Wanted {
 }
 
 export type ToPainter =
-  | { kind: "scene"; version: number; scene: Scene; palette: EdgePalette }
-  | ({ kind: "paint" } & Wanted);
+  { kind: "scene"; version: number; scene: Scene; palette: EdgePalette } | ({ kind: "paint" } & Wanted);
 
 export interface Picture extends Wanted {
   bitmap: ImageBitmap;

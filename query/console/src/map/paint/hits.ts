@@ -53,7 +53,10 @@ export class Hits {
           seen.add(edge);
           const far = Math.max(0, distance(this.lines[edge]!, x, y) - this.scene.width[edge]! / 2);
           // Of two as near, the one that is painted above.
-          if (far < least || (far === least && best !== null && this.scene.tone[edge]! >= this.scene.tone[best]!)) {
+          if (
+            far < least ||
+            (far === least && best !== null && this.scene.tone[edge]! >= this.scene.tone[best]!)
+          ) {
             best = edge;
             least = far;
           }

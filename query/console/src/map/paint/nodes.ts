@@ -29,7 +29,12 @@ export function expander(rect: Rect): Rect {
   return { x: rect.x + rect.w - 24, y: rect.y + rect.h / 2 - 9, w: 18, h: 18 };
 }
 
-export function paintBoxes(context: CanvasRenderingContext2D, laid: LaidOut, camera: Camera, p: Palette): void {
+export function paintBoxes(
+  context: CanvasRenderingContext2D,
+  laid: LaidOut,
+  camera: Camera,
+  p: Palette,
+): void {
   const present = new Set(laid.graph.nodes.map((node) => node.box));
   for (const [name, rect] of Object.entries(laid.layout.placement.boxes)) {
     if (!present.has(name)) continue;
@@ -254,7 +259,10 @@ export function paintLabels(
     if (
       taken.some(
         (other) =>
-          other.x < rect.x + rect.w && rect.x < other.x + other.w && other.y < rect.y + 18 && rect.y < other.y + 18,
+          other.x < rect.x + rect.w &&
+          rect.x < other.x + other.w &&
+          other.y < rect.y + 18 &&
+          rect.y < other.y + 18,
       )
     ) {
       continue;

@@ -40,7 +40,14 @@ export class Painter {
   private hits: Hits | null = null;
   private measure: Measure | null = null;
   private palette: Palette | null = null;
-  private chosen: Chosen = { edges: [], selected: null, cursor: null, hovered: null, lit: null, found: new Set() };
+  private chosen: Chosen = {
+    edges: [],
+    selected: null,
+    cursor: null,
+    hovered: null,
+    lit: null,
+    found: new Set(),
+  };
   private readonly worker: Worker;
   private version = 0;
   private sent = -1;
@@ -297,7 +304,9 @@ export class Painter {
       const value = written(measure, edge.value);
       const rate = quantity(edge.at.bytes / Math.max(1, graph.seconds), "bytes/s");
       const away =
-        edge.crossing === null || !own.has(i) ? "" : ` · ${edge.crossing.kind === "zone" ? "‖ zone" : "⫼ region"}`;
+        edge.crossing === null || !own.has(i)
+          ? ""
+          : ` · ${edge.crossing.kind === "zone" ? "‖ zone" : "⫼ region"}`;
       const text = all || own.has(i) ? `${rate} · ${value}${away}` : value;
       return { x, y, text, tone: scene.tone[i]!, alarm: scene.tone[i] === 3 };
     });

@@ -40,7 +40,15 @@ export function sceneOf({ graph, layout }: LaidOut): Scene {
     .filter((i) => graph.edges[i]!.drawn)
     .sort((a, b) => tone[a]! - tone[b]! || width[a]! - width[b]! || a - b);
   const { curves, starts } = layout;
-  return { curves, starts, bounds: boundsOf(curves, starts), width, tone, mark, order: Uint32Array.from(order) };
+  return {
+    curves,
+    starts,
+    bounds: boundsOf(curves, starts),
+    width,
+    tone,
+    mark,
+    order: Uint32Array.from(order),
+  };
 }
 
 /** Of the control points: a curve never leaves their hull. */

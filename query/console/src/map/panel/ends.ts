@@ -19,7 +19,10 @@ function outside(node: MapNode): Filter[] {
 }
 
 /** How `/api/v1/flows` is asked for the conversations of an edge; the local end is the one that was measured. */
-export function rowsOf(source: MapNode, target: MapNode): { view: FlowView; filters: Filter[]; turned: boolean } {
+export function rowsOf(
+  source: MapNode,
+  target: MapNode,
+): { view: FlowView; filters: Filter[]; turned: boolean } {
   if (isOutside(source)) {
     const filters = [...inside(target, ""), ...outside(source), is("role", "server")];
     return { view: source.kind === "cloud" ? "cloud" : "external", filters, turned: true };

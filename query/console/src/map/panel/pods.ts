@@ -68,7 +68,8 @@ export function finding(pairs: readonly Pair[]): Finding | null {
       const trouble = own.reduce((sum, pair) => sum + again(pair), 0) / whole;
       const traffic = own.reduce((sum, pair) => sum + sent(pair), 0) / packets;
       if (trouble < 0.5 || trouble < 1.5 * traffic) continue;
-      if (best === null || trouble - traffic > best.trouble - best.traffic) best = { end, pod, trouble, traffic };
+      if (best === null || trouble - traffic > best.trouble - best.traffic)
+        best = { end, pod, trouble, traffic };
     }
   }
   return best;
