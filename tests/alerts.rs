@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::peers::peer;
-use support::{Server, eventually, now_us, run};
+use support::ports::free_port;
+use support::{Background, Server, eventually, now_us, run};
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grafana/rules");
 
@@ -94,6 +95,53 @@ fn vmalert_fires_on_real_data() {
         found.len() >= wanted.len()
     });
     assert_eq!(found, wanted, "{said}");
+}
+
+/// As it runs for good: instant queries at the time, and the texts of the annotations. The rules are the same ones, evaluated every
+/// second instead of every minute and without waiting.
+#[test]
+fn vmalert_raises_alerts_live() {
+    let Some(vmalert) = peer("vmalert") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    history::post(&server, now_us() / history::MINUTE * history::MINUTE);
+    let rules = std::fs::read_to_string(format!("{RULES}/weir.yaml")).unwrap();
+    let at_once = |line: &str| match line.trim() {
+        "interval: 1m" => line.replace("1m", "1s"),
+        text if text.starts_with("for: ") => String::new(),
+        _ => line.to_owned(),
+    };
+    let file = dir.path().join("rules.yaml");
+    std::fs::write(&file, rules.lines().map(|line| at_once(line) + "\n").collect::<String>())
+        .unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let child = Command::new(vmalert)
+        .arg(format!("-rule={}", file.display()))
+        .arg(format!("-datasource.url={}", server.url))
+        .arg(format!("-httpListenAddr={listen}"))
+        .args(["-notifier.blackhole", "-loggerLevel=ERROR"])
+        .spawn()
+        .unwrap();
+    let _vmalert = Background(child);
+    let alerts = || -> Option<Value> {
+        let mut answer = ureq::get(format!("http://{listen}/api/v1/alerts")).call().ok()?;
+        serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()
+    };
+    let mut found = Value::Null;
+    eventually("an alert fires", Duration::from_secs(30), || {
+        let all = alerts().unwrap_or_default();
+        let all = all["data"]["alerts"].as_array().cloned().unwrap_or_default();
+        let wanted = |a: &&Value| a["name"] == "WeirConnectsFail" && a["state"] == "firing";
+        found = all.iter().find(wanted).cloned().unwrap_or_default();
+        found.is_object()
+    });
+    let annotations = &found["annotations"];
+    assert_eq!(
+        annotations["summary"], "20% of the connects of shop/web to shop/api fail",
+        "{found}"
+    );
+    let dashboard = "/d/weir-edge?var-namespace=shop&var-workload=web&var-peer_namespace=shop&var-peer_workload=api";
+    assert_eq!(annotations["dashboard"], dashboard, "{found}");
 }
 
 /// What fires at a time: name, severity and what it is about.

@@ -51,6 +51,7 @@ fn choices(board: &Value, several: bool) -> BTreeMap<String, Choice> {
             ("peer_workload", false) => Choice::One("api"),
             ("before", false) => Choice::One("1d"),
             ("edges", false) => Choice::One("500"),
+            ("level", false) => Choice::One("workload"),
             ("datasource" | "infinity", false) => Choice::One("weir"),
             other => panic!("variable {other:?} has no value in this test"),
         };
@@ -225,6 +226,40 @@ fn long_ranges_read_tiers() {
             assert!(tiers.to_string().contains("\"5m\""), "{title}: {tiers}: {expression}");
         }
     }
+}
+
+/// What the data source Infinity would ask, and the two frames that the panel would be given.
+#[test]
+fn service_map_is_a_node_graph() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, range) = shop(dir.path());
+    let (_, board) = dashboards().into_iter().find(|(name, _)| name == "map").unwrap();
+    let time = |seconds| jiff::Timestamp::from_second(seconds).unwrap().to_string();
+    let frame = |letter: &str| -> Vec<Value> {
+        let targets = items(&board["panels"][1]["targets"]);
+        let target = targets.iter().find(|t| t["refId"] == letter).unwrap();
+        let url = text(&target["url"])
+            .replace("${__from:date:iso}", &time(range.start))
+            .replace("${__to:date:iso}", &time(range.end));
+        let answer = get(&server, &interpolate(&url, range, &choices(&board, false)), &[]);
+        let path = text(&target["root_selector"]).split('.');
+        items(path.fold(&answer, |value, key| &value[key])).to_vec()
+    };
+    let (nodes, edges) = (frame("A"), frame("B"));
+    let ids: BTreeSet<&str> = nodes.iter().map(|node| text(&node["id"])).collect();
+    let titles: BTreeSet<&str> = nodes.iter().map(|node| text(&node["title"])).collect();
+    assert!(titles.contains("web") && titles.contains("api"), "{titles:?}");
+    for edge in &edges {
+        for end in ["source", "target"] {
+            assert!(ids.contains(text(&edge[end])), "{edge}: {ids:?}");
+        }
+    }
+    let pair = |edge: &&Value| {
+        text(&edge["source"]).contains("shop/web") && text(&edge["target"]).contains("shop/api")
+    };
+    let edge = edges.iter().find(pair).unwrap();
+    assert_eq!(edge["mainstat"], 660_000.0 * MINUTES as f64, "{edge}");
+    assert_eq!(edge["secondarystat"], 0.02, "{edge}");
 }
 
 /// Names in expressions are those of the documents and of the server, not of this test.

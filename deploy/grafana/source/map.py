@@ -1,8 +1,8 @@
 """The service map as Grafana's node graph, by the Infinity data source, so that the others need no plugin."""
 
-from .panels import INFINITY, board
+from .panels import INFINITY, board, choice
 
-URL = "/api/v1/service-map?format=node-graph&start=${__from:date:iso}&end=${__to:date:iso}&limit=${edges}"
+URL = "/api/v1/service-map?format=node-graph&start=${__from:date:iso}&end=${__to:date:iso}&level=${level}&limit=${edges}"
 
 
 def query(letter, what, form):
@@ -26,10 +26,6 @@ def dashboard():
         "name": "infinity", "label": "Infinity", "type": "datasource", "query": "yesoreyeram-infinity-datasource",
         "current": {"text": "Weir (Infinity)", "value": "weir-infinity"}, "refresh": 1, "multi": False, "includeAll": False,
     }
-    values = ["500", "1000", "5000", "100"]
-    edges = {
-        "name": "edges", "label": "Edges", "type": "custom", "query": ",".join(values), "multi": False, "includeAll": False,
-        "options": [{"text": v, "value": v, "selected": v == "500"} for v in values], "current": {"text": "500", "value": "500"},
-        "description": "How many of the biggest edges are drawn.",
-    }
-    return board("map", "Service map", "Needs the Infinity data source: docs/grafana.md.", [infinity, edges], [("Map", 24, [(24, graph)])], since="now-1h")
+    level = choice("level", "Level", ["workload", "namespace", "pod"], "What a node of the graph is.")
+    edges = choice("edges", "Edges", ["500", "100", "1000", "5000"], "How many of the biggest edges are drawn.")
+    return board("map", "Service map", "Needs the Infinity data source: docs/grafana.md.", [infinity, level, edges], [("Map", 24, [(24, graph)])], since="now-1h")
