@@ -1,5 +1,6 @@
 """Units, Debian packages and the data source of Grafana fit together, and to the chart."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -100,6 +101,23 @@ class Grafana(unittest.TestCase):
         # A header's name and value go by the same number; the value is a secret.
         self.assertEqual(source["jsonData"]["httpHeaderName1"], "Authorization")
         self.assertEqual(source["secureJsonData"], {"httpHeaderValue1": "Bearer $WEIR_READER_TOKEN"})
+
+    def test_dashboards_ask_the_provisioned_data_sources(self):
+        provisioning = DEPLOY / "grafana" / "provisioning"
+        found = {}
+        for path in (provisioning / "datasources").glob("*.yaml"):
+            for source in yaml.safe_load(path.read_text())["datasources"]:
+                found[source["type"]] = (source["name"], source["uid"])
+        self.assertEqual(len(found), 2)
+        for path in (DEPLOY / "grafana" / "dashboards").glob("*.json"):
+            board = json.loads(path.read_text())
+            for variable in board["templating"]["list"]:
+                if variable["type"] == "datasource":
+                    with self.subTest(f"{path.name}: {variable['name']}"):
+                        current = variable["current"]
+                        self.assertEqual((current["text"], current["value"]), found[variable["query"]])
+        (provider,) = yaml.safe_load((provisioning / "dashboards" / "weir.yaml").read_text())["providers"]
+        self.assertEqual((provider["type"], provider["folder"]), ("file", "Weir"))
 
 
 if __name__ == "__main__":

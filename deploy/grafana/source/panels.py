@@ -7,8 +7,13 @@ INFINITY = {"type": "yesoreyeram-infinity-datasource", "uid": "${infinity}"}
 # One point a minute at least: six reports of an agent.
 STEP = "1m"
 BOARDS = [
-    ("overview", "Overview"), ("workload", "Workload"), ("edge", "Edge"), ("nodes", "Nodes"),
-    ("cost", "Cost by zone crossing"), ("health", "Measurement health"), ("map", "Service map"),
+    ("overview", "Overview"),
+    ("workload", "Workload"),
+    ("edge", "Edge"),
+    ("nodes", "Nodes"),
+    ("cost", "Cost by zone crossing"),
+    ("health", "Measurement health"),
+    ("map", "Service map"),
 ]
 GREEN, YELLOW, RED = "green", "#EAB839", "red"
 
@@ -21,7 +26,12 @@ def link(board, text, **variables):
 
 
 def target(expression, legend="", instant=False, table=False):
-    one = {"datasource": SOURCE, "editorMode": "code", "expr": expression, "legendFormat": legend or "__auto"}
+    one = {
+        "datasource": SOURCE,
+        "editorMode": "code",
+        "expr": expression,
+        "legendFormat": legend or "__auto",
+    }
     one |= {"instant": True, "range": False} if instant else {"instant": False, "range": True}
     return one | {"format": "table" if table else "time_series"}
 
@@ -38,17 +48,28 @@ def panel(kind, title, description, unit, targets, steps=(), links=(), **rest):
         one["refId"] = letter
     defaults = {"unit": unit, "thresholds": thresholds(*steps), "links": list(links)}
     made = {
-        "type": kind, "title": title, "description": description, "datasource": SOURCE,
-        "interval": STEP, "targets": list(targets),
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": SOURCE,
+        "interval": STEP,
+        "targets": list(targets),
         "fieldConfig": {"defaults": defaults, "overrides": []},
     }
     return made | rest
 
 
-def chart(title, description, unit, targets, steps=(), stacked=False, links=(), centred=False, top=None):
+def chart(
+    title, description, unit, targets, steps=(), stacked=False, links=(), centred=False, top=None
+):
     """Values over time. With thresholds, a dashed line says where one begins."""
     made = panel("timeseries", title, description, unit, targets, steps, links)
-    custom = {"lineWidth": 1, "fillOpacity": 25 if stacked else 8, "showPoints": "auto", "spanNulls": False}
+    custom = {
+        "lineWidth": 1,
+        "fillOpacity": 25 if stacked else 8,
+        "showPoints": "auto",
+        "spanNulls": False,
+    }
     custom["stacking"] = {"mode": "normal" if stacked else "none", "group": "A"}
     custom["thresholdsStyle"] = {"mode": "dashed" if steps else "off"}
     if centred:
@@ -59,7 +80,12 @@ def chart(title, description, unit, targets, steps=(), stacked=False, links=(), 
         made["fieldConfig"]["defaults"]["max"] = top
     made["fieldConfig"]["defaults"]["custom"] = custom
     made["options"] = {
-        "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["mean", "max"]},
+        "legend": {
+            "displayMode": "table",
+            "placement": "bottom",
+            "showLegend": True,
+            "calcs": ["mean", "max"],
+        },
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     return made
@@ -72,7 +98,12 @@ def stat(title, description, unit, expression, steps=(), none="none"):
     calculation = {"calcs": ["lastNotNull"], "fields": "", "values": False}
     colour = "background" if steps else "none"
     return made | {
-        "options": {"reduceOptions": calculation, "colorMode": colour, "graphMode": "none", "textMode": "auto"}
+        "options": {
+            "reduceOptions": calculation,
+            "colorMode": colour,
+            "graphMode": "none",
+            "textMode": "auto",
+        }
     }
 
 
@@ -80,7 +111,10 @@ def table(title, description, columns, steps=None, links=()):
     """One row for each set of labels. Columns: heading, unit, expression; the first orders them."""
     targets = [target(expression, instant=True, table=True) for _, _, expression in columns]
     made = panel("table", title, description, "short", targets, (), links)
-    names = {f"Value #{letter}": heading for letter, (heading, _, _) in zip(string.ascii_uppercase, columns)}
+    names = {
+        f"Value #{letter}": heading
+        for letter, (heading, _, _) in zip(string.ascii_uppercase, columns)
+    }
     if len(columns) == 1:
         names = {"Value": columns[0][0]}
     else:
@@ -106,9 +140,21 @@ def table(title, description, columns, steps=None, links=()):
 def variable(name, label, query, multi=True, description=""):
     """Values of a label. `All` is `.*`, which also finds what has no such label."""
     made = {
-        "name": name, "label": label, "type": "query", "datasource": SOURCE, "definition": query,
-        "query": {"qryType": 5, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
-        "refresh": 2, "sort": 1, "multi": multi, "includeAll": multi, "description": description,
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": SOURCE,
+        "definition": query,
+        "query": {
+            "qryType": 5,
+            "query": query,
+            "refId": "PrometheusVariableQueryEditor-VariableQuery",
+        },
+        "refresh": 2,
+        "sort": 1,
+        "multi": multi,
+        "includeAll": multi,
+        "description": description,
     }
     if multi:
         made |= {"allValue": ".*", "current": {"text": ["All"], "value": ["$__all"]}}
@@ -118,8 +164,14 @@ def variable(name, label, query, multi=True, description=""):
 def choice(name, label, values, description):
     options = [{"text": v, "value": v, "selected": i == 0} for i, v in enumerate(values)]
     return {
-        "name": name, "label": label, "type": "custom", "query": ",".join(values), "options": options,
-        "current": {"text": values[0], "value": values[0]}, "multi": False, "includeAll": False,
+        "name": name,
+        "label": label,
+        "type": "custom",
+        "query": ",".join(values),
+        "options": options,
+        "current": {"text": values[0], "value": values[0]},
+        "multi": False,
+        "includeAll": False,
         "description": description,
     }
 
@@ -127,15 +179,26 @@ def choice(name, label, values, description):
 def board(name, title, description, variables, rows, since="now-6h"):
     """Rows: heading and its panels with their widths (of 24) and height."""
     source = {
-        "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus",
-        "current": {"text": "Weir", "value": "weir"}, "refresh": 1, "multi": False, "includeAll": False,
+        "name": "datasource",
+        "label": "Data source",
+        "type": "datasource",
+        "query": "prometheus",
+        "current": {"text": "Weir", "value": "weir"},
+        "refresh": 1,
+        "multi": False,
+        "includeAll": False,
     }
     panels, y = [], 0
     for heading, height, placed in rows:
-        panels.append({
-            "type": "row", "title": heading, "collapsed": False, "panels": [],
-            "gridPos": {"x": 0, "y": y, "w": 24, "h": 1},
-        })
+        panels.append(
+            {
+                "type": "row",
+                "title": heading,
+                "collapsed": False,
+                "panels": [],
+                "gridPos": {"x": 0, "y": y, "w": 24, "h": 1},
+            }
+        )
         x, y = 0, y + 1
         for width, one in placed:
             if x + width > 24:
@@ -148,14 +211,33 @@ def board(name, title, description, variables, rows, since="now-6h"):
         one["id"] = number
     links = [
         {
-            "type": "link", "title": text, "url": f"/d/weir-{board}", "icon": "dashboard",
-            "keepTime": True, "includeVars": False, "targetBlank": False, "asDropdown": False, "tags": [],
+            "type": "link",
+            "title": text,
+            "url": f"/d/weir-{board}",
+            "icon": "dashboard",
+            "keepTime": True,
+            "includeVars": False,
+            "targetBlank": False,
+            "asDropdown": False,
+            "tags": [],
         }
-        for board, text in BOARDS if board != name
+        for board, text in BOARDS
+        if board != name
     ]
     return {
-        "uid": f"weir-{name}", "title": f"Weir / {title}", "description": description, "tags": ["weir"],
-        "schemaVersion": 39, "version": 1, "editable": True, "graphTooltip": 1, "timezone": "browser",
-        "refresh": "", "time": {"from": since, "to": "now"}, "links": links,
-        "templating": {"list": [source, *variables]}, "annotations": {"list": []}, "panels": panels,
+        "uid": f"weir-{name}",
+        "title": f"Weir / {title}",
+        "description": description,
+        "tags": ["weir"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "graphTooltip": 1,
+        "timezone": "browser",
+        "refresh": "",
+        "time": {"from": since, "to": "now"},
+        "links": links,
+        "templating": {"list": [source, *variables]},
+        "annotations": {"list": []},
+        "panels": panels,
     }
