@@ -142,7 +142,7 @@ export function Legend({ graph, state }: { graph: Graph; state: MapState }) {
         <i class="high" /> ▲ from {value(high)}
       </span>
       <span>
-        <b>‖</b> other zone <b>⫼</b> other region
+        <b>||</b> other zone <b>|||</b> other region
       </span>
       <span class="muted">
         {graph.drawn.edges} of {graph.edges.length} connections drawn,{" "}

@@ -14,7 +14,7 @@
 import { pairs, type Box, type Cells } from "./cells.ts";
 import { order, stack } from "./order.ts";
 import { ranks, type Link } from "./ranks.ts";
-import { BETWEEN, BOX, INSIDE, type Placement, type Rect } from "./types.ts";
+import { BETWEEN, BOX, CARD, INSIDE, type Placement, type Rect } from "./types.ts";
 
 /** Width over height of the screen that the whole map is meant for. */
 const ASPECT = 1.7;
@@ -172,7 +172,7 @@ function arrangeBox(box: Box, graph: Cells): Inner {
     box.cells.map((_, i) => height(i)),
   );
   const whole = box.cells.reduce((sum, _, i) => sum + height(i), 0);
-  const tall = Math.max(4 * (44 + INSIDE.y), whole / Math.max(1, Math.sqrt(count) * 0.7));
+  const tall = Math.max(4 * (CARD.h + INSIDE.y), whole / Math.max(1, Math.sqrt(count) * 0.7));
   const columns = wrap(byRank(rank), height, tall).map((column) => column.map((i) => box.cells[i]!));
   const w = columns.reduce((sum, column) => sum + widthOf(column, graph), 0);
   const h = Math.max(

@@ -10,6 +10,9 @@ const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-se
 /** Below this zoom text is too small to be read. */
 const LEGIBLE = 0.42;
 
+/** Below this one round corners cannot be seen, and take time. */
+const SQUARE = 0.3;
+
 export interface Looks {
   selected: number | null;
   cursor: number | null;
@@ -109,6 +112,11 @@ export function paintNodes(
     // Peers outside of the cluster have round ends and, if nobody knows more of them, a broken rim.
     const round = node.box === null ? rect.h / 2 : at.kind === "pod" ? 5 : 8;
     context.setLineDash(at.kind === "external" ? [5, 3] : []);
+    if (camera.zoom < SQUARE && at.kind !== "pod" && looks.cursor !== i) {
+      context.fillRect(rect.x, rect.y, rect.w, rect.h);
+      context.strokeRect(rect.x, rect.y, rect.w, rect.h);
+      return;
+    }
     context.beginPath();
     context.roundRect(rect.x, rect.y, rect.w, rect.h, round);
     context.fill();
@@ -131,7 +139,7 @@ export function paintNodes(
       context.stroke();
     }
     if (camera.zoom < LEGIBLE) return;
-    write(context, at.kind === "pod", rect, at, p);
+    write(context, at.kind === "pod", rect, at, p, camera.zoom);
   });
   context.globalAlpha = 1;
 }
@@ -142,10 +150,14 @@ function write(
   rect: Rect,
   at: LaidOut["graph"]["nodes"][number]["at"],
   p: Palette,
+  zoom: number,
 ): void {
   context.textBaseline = "middle";
   context.textAlign = "left";
   context.fillStyle = p.text;
+  // Text grows while the map shrinks, as far as the card has room.
+  const size = Math.min(17, Math.max(13, 11 / zoom));
+  const small = Math.min(13.5, Math.max(11, 9.5 / zoom));
   const bytes = quantity(at.tx_bytes + at.rx_bytes, "bytes");
   if (pod) {
     context.font = `11px ${FONT}`;
@@ -159,16 +171,16 @@ function write(
     return;
   }
   const outside = at.kind === "cloud" || at.kind === "external";
-  const inset = outside ? 18 : 12;
-  context.font = `600 12.5px ${FONT}`;
-  context.fillText(fitted(context, at.label, rect.w - inset - 30), rect.x + inset, rect.y + 16);
-  context.font = `11px ${FONT}`;
+  const inset = outside ? 16 : 10;
+  context.font = `600 ${size}px ${FONT}`;
+  context.fillText(fitted(context, at.label, rect.w - inset - 24), rect.x + inset, rect.y + 18);
+  context.font = `${small}px ${FONT}`;
   context.fillStyle = p.muted;
   const what = at.kind === "cloud" ? (at.region ?? "cloud") : at.kind === "external" ? "outside" : "";
   context.fillText(
     fitted(context, what === "" ? bytes : `${what} · ${bytes}`, rect.w - inset - 30),
     rect.x + inset,
-    rect.y + 31,
+    rect.y + 36,
   );
   if (expandable(at) === null) return;
   const sign = expander(rect);
@@ -226,7 +238,7 @@ export function collapser(cell: Rect): Rect {
 /** Text cut to a width; as wide as a card at most. */
 function fitted(context: CanvasRenderingContext2D, text: string, width: number): string {
   const room = Math.max(width, CARD.h / 2);
-  if (text.length * 4 < room || context.measureText(text).width <= room) return text;
+  if (text.length * 8 < room || context.measureText(text).width <= room) return text;
   let low = 0;
   let high = text.length;
   while (low < high) {
@@ -237,47 +249,68 @@ function fitted(context: CanvasRenderingContext2D, text: string, width: number):
   return `${text.slice(0, low)}…`;
 }
 
-/** Numbers on edges, of which those that would cover others are left out: the worst come first. */
+export interface Label {
+  /** Places on the edge where it may stand, the best first. */
+  places: readonly { x: number; y: number }[];
+  /** What it says, the longest first. */
+  texts: readonly string[];
+  tone: number;
+}
+
+/**
+ * Numbers on edges, the worst first. None covers another or a card, if there is any other way: what stands out
+ * is shown in any case, the rest only where there is room.
+ */
 export function paintLabels(
   context: CanvasRenderingContext2D,
-  labels: readonly { x: number; y: number; text: string; tone: number; alarm: boolean }[],
+  labels: readonly Label[],
+  cards: readonly Rect[],
   camera: Camera,
   scale: number,
   p: Palette,
 ): void {
   context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.font = `11px ${FONT}`;
   context.textAlign = "center";
   context.textBaseline = "middle";
+  const onScreen = (x: number, y: number) => ({
+    x: (x - camera.x) * camera.zoom,
+    y: (y - camera.y) * camera.zoom,
+  });
+  const blocked = cards.map(({ x, y, w, h }): Rect => ({
+    ...onScreen(x, y),
+    w: w * camera.zoom,
+    h: h * camera.zoom,
+  }));
   const taken: Rect[] = [];
-  for (const label of labels) {
-    const x = (label.x - camera.x) * camera.zoom;
-    const y = (label.y - camera.y) * camera.zoom;
-    const text = label.alarm ? `▲ ${label.text}` : label.text;
-    const w = context.measureText(text).width + 10;
-    const rect = { x: x - w / 2, y: y - 9, w, h: 18 };
-    if (
-      taken.some(
-        (other) =>
-          other.x < rect.x + rect.w &&
-          rect.x < other.x + other.w &&
-          other.y < rect.y + 18 &&
-          rect.y < other.y + 18,
-      )
-    ) {
-      continue;
-    }
+  for (const { places, texts, tone } of labels) {
+    const font = `${tone > 1 ? "600 " : ""}11px ${FONT}`;
+    context.font = font;
+    const spots = texts.flatMap((text) => {
+      const w = context.measureText(text).width + 12;
+      return places.map((place): { text: string; rect: Rect } => {
+        const { x, y } = onScreen(place.x, place.y);
+        return { text, rect: { x: x - w / 2, y: y - 9, w, h: 18 } };
+      });
+    });
+    const free = (others: readonly Rect[]) =>
+      spots.find(({ rect }) => !others.some((other) => overlap(rect, other)));
+    const spot = free([...taken, ...blocked]) ?? (tone > 1 ? free(taken) : undefined);
+    if (!spot) continue;
+    const { rect, text } = spot;
     taken.push(rect);
-    const colour = label.tone === 3 ? p.bad : label.tone === 2 ? p.warn : p.muted;
+    const colour = tone === 3 ? p.bad : tone === 2 ? p.warn : p.muted;
     context.fillStyle = p.card;
-    context.strokeStyle = label.tone > 1 ? colour : p.frameLine;
-    context.lineWidth = label.tone > 1 ? 1.5 : 1;
+    context.strokeStyle = tone > 1 ? colour : p.frameLine;
+    context.lineWidth = tone > 1 ? 1.5 : 1;
     context.beginPath();
     context.roundRect(rect.x, rect.y, rect.w, rect.h, 9);
     context.fill();
     context.stroke();
     context.fillStyle = colour;
-    context.font = `${label.tone > 1 ? "600 " : ""}11px ${FONT}`;
-    context.fillText(text, x, y + 0.5);
+    context.fillText(text, rect.x + rect.w / 2, rect.y + 9.5);
   }
+}
+
+function overlap(a: Rect, b: Rect): boolean {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 }

@@ -21,8 +21,14 @@ import { pointAt, sceneOf, type Scene } from "./scene.ts";
 const DIRECT = 220;
 /** Part of the screen that a picture goes beyond it, on each side. */
 const BEYOND = 0.35;
+/** While the map moves, a picture does that is stretched no more than this; when it stands still, none but the exact one. */
+const STRETCH = 1.4;
+/** Standing still begins so many milliseconds after the last movement. */
+const STILL = 140;
 /** Edges that are labelled without being asked for. */
 const LABELLED = 60;
+/** Parts of an edge's way where its label may be. */
+const PLACES = [0.5, 0.36, 0.64, 0.22, 0.78];
 const GLIDE = 260;
 
 export interface Chosen extends Looks {
@@ -55,6 +61,9 @@ export class Painter {
   private asked: Wanted | null = null;
   private waiting = false;
   private frame = 0;
+  /** When the camera moved last, and what waits for it to stand still. */
+  private moved = 0;
+  private still = 0;
   private glide: { from: Camera; to: Camera; since: number } | null = null;
 
   constructor(private readonly canvas: HTMLCanvasElement) {
@@ -75,6 +84,7 @@ export class Painter {
   end(): void {
     this.worker.terminate();
     cancelAnimationFrame(this.frame);
+    window.clearTimeout(this.still);
     this.picture?.bitmap.close();
   }
 
@@ -132,6 +142,7 @@ export class Painter {
   zoom(by: number, at = { x: this.screen.w / 2, y: this.screen.h / 2 }): void {
     this.glide = null;
     this.camera = zoomAt(this.camera, at, by);
+    this.moved = performance.now();
     this.draw();
   }
 
@@ -248,7 +259,8 @@ export class Painter {
     const stretch = camera.zoom / picture.camera.zoom;
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.globalAlpha = dim ? 0.3 : 1;
-    context.imageSmoothingEnabled = stretch !== 1;
+    // Smooth once it stands still: while it moves, that takes time that another frame could have.
+    context.imageSmoothingEnabled = performance.now() - this.moved >= STILL;
     context.drawImage(
       picture.bitmap,
       (picture.camera.x - camera.x) * camera.zoom,
@@ -270,12 +282,15 @@ export class Painter {
     }
     if (this.waiting) return;
     const was = this.asked;
-    const same =
-      was?.version === version &&
-      was.scale === scale &&
-      was.camera.zoom === camera.zoom &&
-      covers(was, camera, screen);
-    if (same) return;
+    if (was?.version === version && was.scale === scale && covers(was, camera, screen)) {
+      const stretch = camera.zoom / was.camera.zoom;
+      if (stretch === 1) return;
+      if (stretch < STRETCH && stretch > 1 / STRETCH && performance.now() - this.moved < STILL) {
+        window.clearTimeout(this.still);
+        this.still = window.setTimeout(() => this.draw(), STILL);
+        return;
+      }
+    }
     const dx = (screen.w * BEYOND) / camera.zoom;
     const dy = (screen.h * BEYOND) / camera.zoom;
     this.asked = {
@@ -300,30 +315,34 @@ export class Painter {
     ].slice(0, LABELLED);
     const labels = wanted.map((i) => {
       const edge = graph.edges[i]!;
-      const { x, y } = pointAt(scene, i, 0.52);
-      const value = written(measure, edge.value);
+      const tone = scene.tone[i]!;
+      const value = `${tone === 3 ? "▲ " : ""}${written(measure, edge.value)}`;
       const rate = quantity(edge.at.bytes / Math.max(1, graph.seconds), "bytes/s");
       const away =
         edge.crossing === null || !own.has(i)
           ? ""
-          : ` · ${edge.crossing.kind === "zone" ? "‖ zone" : "⫼ region"}`;
-      const text = all || own.has(i) ? `${rate} · ${value}${away}` : value;
-      return { x, y, text, tone: scene.tone[i]!, alarm: scene.tone[i] === 3 };
+          : ` · ${edge.crossing.kind === "zone" ? "|| zone" : "||| region"}`;
+      const long = `${value} · ${rate}${away}`;
+      return {
+        places: PLACES.map((part) => pointAt(scene, i, part)),
+        texts: all || own.has(i) ? [long, value] : [value],
+        tone,
+      };
     });
-    paintLabels(context, labels, camera, this.scale, palette);
+    const cards = seen.length <= DIRECT ? graph.nodes.map((_, i) => rectOf(laid, i)) : [];
+    paintLabels(context, labels, cards, camera, this.scale, palette);
   }
 }
 
+/** Whether a picture reaches beyond the screen on all sides: a new one is due before its rim comes into sight. */
 function covers(wanted: Wanted, camera: Camera, screen: Size): boolean {
-  // A new picture is due before the old one's rim comes into sight.
-  const slack = (BEYOND / 3) * screen.w;
-  const left = (camera.x - wanted.camera.x) * camera.zoom;
-  const top = (camera.y - wanted.camera.y) * camera.zoom;
+  const zoom = wanted.camera.zoom;
+  const slack = { x: (BEYOND / 4) * (screen.w / zoom), y: (BEYOND / 4) * (screen.h / zoom) };
   return (
-    left > slack &&
-    top > (BEYOND / 3) * screen.h &&
-    left + screen.w < wanted.screen.w - slack &&
-    top + screen.h < wanted.screen.h - (BEYOND / 3) * screen.h
+    camera.x - wanted.camera.x > slack.x &&
+    camera.y - wanted.camera.y > slack.y &&
+    camera.x + screen.w / camera.zoom < wanted.camera.x + wanted.screen.w / zoom - slack.x &&
+    camera.y + screen.h / camera.zoom < wanted.camera.y + wanted.screen.h / zoom - slack.y
   );
 }
 
