@@ -22,7 +22,9 @@ const DIRECT = 220;
 /** Part of the screen that a picture goes beyond it, on each side. */
 const BEYOND = 0.35;
 /** While the map moves, a picture does that is stretched no more than this; when it stands still, none but the exact one. */
-const STRETCH = 1.4;
+const STRETCH = 2;
+/** Between two pictures while the map moves, in milliseconds: the worker shares the processor with the frames. */
+const REPAINT = 250;
 /** Standing still begins so many milliseconds after the last movement. */
 const STILL = 140;
 /** Edges that are labelled without being asked for. */
@@ -64,6 +66,7 @@ export class Painter {
   /** When the camera moved last, and what waits for it to stand still. */
   private moved = 0;
   private still = 0;
+  private painted = 0;
   private glide: { from: Camera; to: Camera; since: number } | null = null;
 
   constructor(private readonly canvas: HTMLCanvasElement) {
@@ -149,6 +152,7 @@ export class Painter {
   pan(dx: number, dy: number): void {
     this.glide = null;
     this.camera = pan(this.camera, dx, dy);
+    this.moved = performance.now();
     this.draw();
   }
 
@@ -282,15 +286,19 @@ export class Painter {
     }
     if (this.waiting) return;
     const was = this.asked;
-    if (was?.version === version && was.scale === scale && covers(was, camera, screen)) {
+    if (was?.version === version && was.scale === scale) {
+      const now = performance.now();
       const stretch = camera.zoom / was.camera.zoom;
-      if (stretch === 1) return;
-      if (stretch < STRETCH && stretch > 1 / STRETCH && performance.now() - this.moved < STILL) {
+      const covered = covers(was, camera, screen);
+      if (covered && stretch === 1) return;
+      const fair = covered && stretch < STRETCH && stretch > 1 / STRETCH;
+      if (now - this.moved < STILL && (fair || now - this.painted < REPAINT)) {
         window.clearTimeout(this.still);
         this.still = window.setTimeout(() => this.draw(), STILL);
         return;
       }
     }
+    this.painted = performance.now();
     const dx = (screen.w * BEYOND) / camera.zoom;
     const dy = (screen.h * BEYOND) / camera.zoom;
     this.asked = {
