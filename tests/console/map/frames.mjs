@@ -1,6 +1,6 @@
 // Frames a second of the map while it is panned and zoomed, out of Chromium's own trace.
 //
-//   tests/console/map/frames [WORKLOADS EDGES]        default 500 5000, every edge drawn
+//   tests/console/map/check frames [WORKLOADS EDGES]        default 500 5000, every edge drawn
 //
 // A frame is one that the compositor drew (`DrawFrame`) while the input went on. The command fails below 30.
 import { createRequire } from "node:module";
@@ -30,19 +30,33 @@ try {
   async function measure(name, act) {
     await page.mouse.move(middle.x, middle.y);
     await browser.startTracing(page, {
-      categories: ["devtools.timeline", "disabled-by-default-devtools.timeline", "disabled-by-default-devtools.timeline.frame"],
+      categories: [
+        "devtools.timeline",
+        "disabled-by-default-devtools.timeline",
+        "disabled-by-default-devtools.timeline.frame",
+      ],
     });
     await act();
     const trace = JSON.parse((await browser.stopTracing()).toString());
-    const inputs = trace.traceEvents.filter((e) => e.name === "EventDispatch" && /pointermove|mousemove|wheel/.test(e.args?.data?.type ?? ""));
+    const inputs = trace.traceEvents.filter(
+      (e) => e.name === "EventDispatch" && /pointermove|mousemove|wheel/.test(e.args?.data?.type ?? ""),
+    );
     const from = Math.min(...inputs.map((e) => e.ts));
     const to = Math.max(...inputs.map((e) => e.ts));
-    const frames = trace.traceEvents.filter((e) => e.name === "DrawFrame" && e.ts >= from && e.ts <= to).map((e) => e.ts).sort((a, b) => a - b);
-    const gaps = frames.slice(1).map((ts, i) => (ts - frames[i]) / 1000).sort((a, b) => a - b);
+    const frames = trace.traceEvents
+      .filter((e) => e.name === "DrawFrame" && e.ts >= from && e.ts <= to)
+      .map((e) => e.ts)
+      .sort((a, b) => a - b);
+    const gaps = frames
+      .slice(1)
+      .map((ts, i) => (ts - frames[i]) / 1000)
+      .sort((a, b) => a - b);
     const rate = (frames.length - 1) / ((to - from) / 1e6);
     worst = Math.min(worst, rate);
     const p95 = gaps[Math.floor(gaps.length * 0.95)] ?? Number.NaN;
-    console.log(`${name}: ${rate.toFixed(1)} frames/s over ${((to - from) / 1e6).toFixed(1)} s (${frames.length} frames, 95 % within ${p95.toFixed(0)} ms)`);
+    console.log(
+      `${name}: ${rate.toFixed(1)} frames/s over ${((to - from) / 1e6).toFixed(1)} s (${frames.length} frames, 95 % within ${p95.toFixed(0)} ms)`,
+    );
   }
 
   const pause = () => page.waitForTimeout(8);

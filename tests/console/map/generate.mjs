@@ -42,7 +42,13 @@ function outside(kind, label, region = null) {
 }
 
 function pod(of, name) {
-  return { ...of, id: `pod:${of.namespace}/${of.workload}/${of.workload_kind}/${name}`, kind: "pod", pod: name, label: name };
+  return {
+    ...of,
+    id: `pod:${of.namespace}/${of.workload}/${of.workload_kind}/${name}`,
+    kind: "pod",
+    pod: name,
+    label: name,
+  };
 }
 
 function edge(source, target, bytes, more = {}) {
@@ -120,7 +126,12 @@ export function shop(expanded = []) {
   const toProducts = (from, bytes, ratios) =>
     open
       ? pods.map((one, i) => edge(from, one, Math.round(bytes * shares[i]), { ratio: ratios[i] }))
-      : [edge(from, products, bytes, { ratio: ratios.reduce((sum, ratio, i) => sum + ratio * shares[i], 0), crossing: 0.35 })];
+      : [
+          edge(from, products, bytes, {
+            ratio: ratios.reduce((sum, ratio, i) => sum + ratio * shares[i], 0),
+            crossing: 0.35,
+          }),
+        ];
   const edges = [
     edge(internet, ingress, 9.4e9, { rtt: 0.041 }),
     edge(ingress, front, 9.1e9, { ratio: 0.0002, crossing: 0.3 }),
@@ -137,13 +148,37 @@ export function shop(expanded = []) {
     edge(open ? pods[0] : products, s3, 4.8e9, { rtt: 0.012 }),
     ...[front, gateway, orders, cart, db, cache].map((one) => edge(prometheus, one, 0.02e9)),
   ];
-  const nodes = [ingress, front, gateway, orders, cart, ...(open ? pods : [products]), db, cache, search, prometheus, internet, payment, s3];
+  const nodes = [
+    ingress,
+    front,
+    gateway,
+    orders,
+    cart,
+    ...(open ? pods : [products]),
+    db,
+    cache,
+    search,
+    prometheus,
+    internet,
+    payment,
+    s3,
+  ];
   return answer(nodes, edges);
 }
 
 /** Rows of /api/v1/flows for orders to products of the shop, pod by pod. */
 export function pods() {
-  const names = ["bytes", "tx_packets", "retransmits", "timeouts", "connect_failures", "rtt_p95", "server_tx_packets", "server_retransmits", "server_timeouts"];
+  const names = [
+    "bytes",
+    "tx_packets",
+    "retransmits",
+    "timeouts",
+    "connect_failures",
+    "rtt_p95",
+    "server_tx_packets",
+    "server_retransmits",
+    "server_timeouts",
+  ];
   const columns = [
     ...["pod", "peer_pod"].map((name) => ({ name, kind: "label", unit: "" })),
     ...names.map((name) => ({ name, kind: "measure", unit: "" })),
@@ -151,23 +186,55 @@ export function pods() {
   const rows = ["orders-5b8d-k9x2c", "orders-5b8d-p7f4w"].flatMap((client) =>
     ["x2k4p", "8wqzn", "m5vtb"].map((end, i) => {
       const again = i === 2 ? 5030 : 14;
-      return [client, `products-6d9f7c-${end}`, 1.8e8, 91_000, again, again / 40, 0, i === 2 ? 0.21 : 0.0009, 140_000, again / 9, 0].map(
-        (cell) => (typeof cell === "number" && cell > 1 ? Math.round(cell) : cell),
-      );
+      return [
+        client,
+        `products-6d9f7c-${end}`,
+        1.8e8,
+        91_000,
+        again,
+        again / 40,
+        0,
+        i === 2 ? 0.21 : 0.0009,
+        140_000,
+        again / 9,
+        0,
+      ].map((cell) => (typeof cell === "number" && cell > 1 ? Math.round(cell) : cell));
     }),
   );
   const { tiers, completeness, start, end, seconds } = shop();
   const total = columns.map(() => null);
-  return { view: "cluster", start, end, seconds, columns, rows, total, other: null, groups: rows.length, spark: null, promql: null, sql: null, notes: [], tiers, completeness };
+  return {
+    view: "cluster",
+    start,
+    end,
+    seconds,
+    columns,
+    rows,
+    total,
+    other: null,
+    groups: rows.length,
+    spark: null,
+    promql: null,
+    sql: null,
+    notes: [],
+    tiers,
+    completeness,
+  };
 }
 
 /** A map of so many workloads and edges; few workloads have most of them. */
 export function large(workloads = 500, edges = 5000, seed = 1) {
   const next = numbers(seed);
   const pick = (of) => of[Math.floor(of.length * next() ** 1.7)];
-  const namespaces = Array.from({ length: Math.max(2, Math.round(workloads / 17)) }, (_, i) => `team-${i + 1}`);
-  const nodes = Array.from({ length: workloads - 12 }, (_, i) => workload(pick(namespaces), `service-${i + 1}`));
-  for (let i = 0; i < 8; i++) nodes.push(outside("cloud", ["S3", "DYNAMODB", "EC2", "SQS"][i % 4], `eu-central-${1 + (i >> 2)}`));
+  const namespaces = Array.from(
+    { length: Math.max(2, Math.round(workloads / 17)) },
+    (_, i) => `team-${i + 1}`,
+  );
+  const nodes = Array.from({ length: workloads - 12 }, (_, i) =>
+    workload(pick(namespaces), `service-${i + 1}`),
+  );
+  for (let i = 0; i < 8; i++)
+    nodes.push(outside("cloud", ["S3", "DYNAMODB", "EC2", "SQS"][i % 4], `eu-central-${1 + (i >> 2)}`));
   for (const name of ["internet", "office", "partner", "payment"]) nodes.push(outside("external", name));
   const inside = nodes.filter((node) => node.kind === "workload");
   const seen = new Set();
@@ -175,7 +242,8 @@ export function large(workloads = 500, edges = 5000, seed = 1) {
   while (made.length < edges) {
     const source = pick(inside);
     const near = inside.filter((node) => node.namespace === source.namespace);
-    const target = next() < 0.45 ? near[Math.floor(next() * near.length)] : nodes[Math.floor(next() * nodes.length)];
+    const target =
+      next() < 0.45 ? near[Math.floor(next() * near.length)] : nodes[Math.floor(next() * nodes.length)];
     const key = `${source.id} ${target.id}`;
     if (seen.has(key)) continue;
     seen.add(key);

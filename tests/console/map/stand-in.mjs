@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
-import { large, pods, shop } from "./generate.mjs";
+import { pods, shop } from "./generate.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const dist = join(here, "../../../query/console/dist");
@@ -11,7 +11,7 @@ const source = readFileSync(join(here, "../../../query/src/console.rs"), "utf8")
 const policy = /const POLICY: &str = "([^"]*)"/.exec(source)[1].replace(/\\\s+/g, "");
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 
-/** Starts it on loopback; `match[]` with the value `large` has the large map. */
+/** Starts it on loopback with one map, or with the shop. */
 export async function serve(map = null) {
   const server = createServer((request, response) => {
     const url = new URL(request.url, "http://localhost");
@@ -37,5 +37,5 @@ export async function serve(map = null) {
     }
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return { url: `http://127.0.0.1:${server.address().port}`, end: () => server.close(), large };
+  return { url: `http://127.0.0.1:${server.address().port}`, end: () => server.close() };
 }
