@@ -255,6 +255,8 @@ export interface Label {
   /** What it says, the longest first. */
   texts: readonly string[];
   tone: number;
+  /** Whether it is shown even if there is no room for it. */
+  forced: boolean;
 }
 
 /**
@@ -282,7 +284,7 @@ export function paintLabels(
     h: h * camera.zoom,
   }));
   const taken: Rect[] = [];
-  for (const { places, texts, tone } of labels) {
+  for (const { places, texts, tone, forced } of labels) {
     const font = `${tone > 1 ? "600 " : ""}11px ${FONT}`;
     context.font = font;
     const spots = texts.flatMap((text) => {
@@ -292,9 +294,14 @@ export function paintLabels(
         return { text, rect: { x: x - w / 2, y: y - 9, w, h: 18 } };
       });
     });
-    const free = (others: readonly Rect[]) =>
-      spots.find(({ rect }) => !others.some((other) => overlap(rect, other)));
-    const spot = free([...taken, ...blocked]) ?? (tone > 1 ? free(taken) : undefined);
+    const free = (others: readonly Rect[], up: number) =>
+      spots
+        .map(({ text, rect }) => ({ text, rect: { ...rect, y: rect.y + up } }))
+        .find(({ rect }) => !others.some((other) => overlap(rect, other)));
+    const all = [...taken, ...blocked];
+    // Between cards that are close to each other there is no room: what stands out goes above or below them.
+    const beside = () => free(all, -34) ?? free(all, 34) ?? free(taken, 0);
+    const spot = free(all, 0) ?? (forced ? beside() : undefined);
     if (!spot) continue;
     const { rect, text } = spot;
     taken.push(rect);

@@ -335,6 +335,7 @@ export class Painter {
         places: PLACES.map((part) => pointAt(scene, i, part)),
         texts: all || own.has(i) ? [long, value] : [value],
         tone,
+        forced: tone > 1 || own.size === 1,
       };
     });
     const cards = seen.length <= DIRECT ? graph.nodes.map((_, i) => rectOf(laid, i)) : [];

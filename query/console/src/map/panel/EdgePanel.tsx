@@ -51,8 +51,14 @@ export function EdgePanel(props: {
         <strong>{written(measure, edge.value)}</strong> {measure.name.toLowerCase()}
         {edge.grade === "high" ? " · high" : edge.grade === "raised" ? " · raised" : ""}
       </p>
+      <PodByPod
+        shared={shared}
+        view={view}
+        filters={filters}
+        turned={turned}
+        workloads={[source.workload, target.workload]}
+      />
       <Numbers edge={edge} />
-      <PodByPod shared={shared} view={view} filters={filters} turned={turned} />
       <ConversationCharts shared={shared} view={view} filters={filters} />
       <p>
         <a href={shared.href("flows", flowsParams(view), filters)} onClick={follow}>

@@ -7,6 +7,7 @@ import { selectors, type Filter } from "../../state/filters.ts";
 import type { Shared } from "../../state/shared.ts";
 import { Pending } from "../../ui/Pending.tsx";
 import type { FlowView } from "../../api/flows.ts";
+import { podName } from "../paint/nodes.ts";
 import { finding, pairRatio, pairsOf, type Finding, type Pair } from "./pods.ts";
 
 const ONE_END = ["bytes", "tx_packets", "retransmits", "timeouts", "connect_failures", "rtt_p95"];
@@ -18,8 +19,10 @@ export function PodByPod(props: {
   view: FlowView;
   filters: readonly Filter[];
   turned: boolean;
+  /** Of the client and of the server. */
+  workloads: readonly [string | null, string | null];
 }) {
-  const { shared, view, filters, turned } = props;
+  const { shared, view, filters, turned, workloads } = props;
   const asked = {
     view,
     range: shared.range,
@@ -36,7 +39,7 @@ export function PodByPod(props: {
       <Pending of={answer} what="pods" height={120}>
         {(table) => (
           <>
-            <Pods pairs={pairsOf(table, turned)} />
+            <Pods pairs={pairsOf(table, turned)} workloads={workloads} />
             {table.groups > table.rows.length && (
               <p class="hint">
                 {table.rows.length} of {table.groups} pairs, those with most segments sent again
@@ -49,7 +52,7 @@ export function PodByPod(props: {
   );
 }
 
-function Pods({ pairs }: { pairs: Pair[] }) {
+function Pods({ pairs, workloads }: { pairs: Pair[]; workloads: readonly [string | null, string | null] }) {
   const found = useMemo(() => finding(pairs), [pairs]);
   const sorted = useMemo(
     () =>
@@ -93,8 +96,12 @@ function Pods({ pairs }: { pairs: Pair[] }) {
                 found?.end === end && pair[end] === found.pod ? "suspect" : undefined;
               return (
                 <tr key={`${pair.client} ${pair.server}`} data-client={pair.client} data-server={pair.server}>
-                  <td class={mark("client")}>{pair.client ?? "–"}</td>
-                  <td class={mark("server")}>{pair.server ?? "–"}</td>
+                  <td class={mark("client")} title={pair.client ?? undefined}>
+                    {pair.client === null ? "–" : podName(pair.client, workloads[0])}
+                  </td>
+                  <td class={mark("server")} title={pair.server ?? undefined}>
+                    {pair.server === null ? "–" : podName(pair.server, workloads[1])}
+                  </td>
                   <td class={`number ${high ? "grade high" : ""}`}>
                     {high && <span aria-hidden="true">▲ </span>}
                     {quantity(ratio, "ratio")}
