@@ -162,7 +162,7 @@ test("arrow keys walk along connections, Enter opens, Escape closes", async () =
   await end();
 });
 
-test("the picture is the same each time, and other numbers move nothing", async () => {
+test("the picture of one answer is the same each time, to the pixel", async () => {
   const shot = async () => {
     const { page, end } = await on(small, "");
     await page.waitForTimeout(800);

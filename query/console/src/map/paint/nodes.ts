@@ -160,14 +160,18 @@ function write(
   const small = Math.min(13.5, Math.max(11, 9.5 / zoom));
   const bytes = quantity(at.tx_bytes + at.rx_bytes, "bytes");
   if (pod) {
-    context.font = `11px ${FONT}`;
+    const size = Math.min(14, Math.max(11, 9.5 / zoom));
+    context.font = `${size}px ${FONT}`;
     context.textAlign = "right";
     context.fillStyle = p.muted;
-    context.fillText(bytes, rect.x + rect.w - 8, rect.y + 12);
+    context.fillText(bytes, rect.x + rect.w - 8, rect.y + 13);
+    const room = rect.w - 26 - context.measureText(bytes).width;
     context.textAlign = "left";
     context.fillStyle = p.text;
     // The end of a pod's name tells it from its siblings.
-    context.fillText(fitted(context, podName(at.label, at.workload), rect.w - 76), rect.x + 8, rect.y + 12);
+    const name = podName(at.label, at.workload);
+    const short = context.measureText(name).width <= room ? name : `…${name.slice(name.lastIndexOf("-"))}`;
+    context.fillText(fitted(context, short, room), rect.x + 8, rect.y + 13);
     return;
   }
   const outside = at.kind === "cloud" || at.kind === "external";
