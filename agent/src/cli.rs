@@ -95,6 +95,10 @@ struct RunArgs {
     /// Offer metrics on other than loopback addresses without a token.
     #[arg(long)]
     insecure: bool,
+    /// Where the kubelet keeps the logs of this node's pods. The names of the folders there name the pods of the
+    /// metrics; without them these tell uids.
+    #[arg(long, value_name = "DIR", default_value = "/var/log/pods")]
+    pod_logs: PathBuf,
     /// Do not ship the metrics to the server as samples.
     #[arg(long)]
     no_samples: bool,
@@ -155,6 +159,7 @@ impl Cli {
                     insecure: args.insecure,
                 }),
             },
+            pod_logs: Some(args.pod_logs),
             samples: !args.no_samples,
             dns: !args.no_dns,
             drop_privileges: true,

@@ -14,6 +14,7 @@ mod ethtool;
 mod family;
 mod interfaces;
 mod node;
+mod pod_names;
 mod remote_write;
 mod server;
 mod workloads;
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 pub(crate) use agent::AgentState;
 pub(crate) use family::{Family, Format, render};
 pub(crate) use node::Node;
+pub(crate) use pod_names::PodNames;
 pub(crate) use remote_write::RemoteWrite;
 pub use server::ListenError;
 pub(crate) use server::Server;
@@ -55,6 +57,12 @@ struct Known {
 }
 
 impl Metrics {
+    /// Nothing is known yet; pods will be told by these names.
+    pub(crate) fn new(pods: PodNames) -> Self {
+        let known = Known { workloads: Workloads::new(pods), ..Known::default() };
+        Self(Arc::new(Mutex::new(known)))
+    }
+
     /// Enters what an interval gave.
     pub(crate) fn interval(&self, enter: impl FnOnce(&mut Workloads, &mut AgentState)) {
         let Known { workloads, agent, .. } = &mut *self.0.lock();

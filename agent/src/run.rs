@@ -25,7 +25,7 @@ use thiserror::Error;
 use crate::bpf::Options;
 use crate::capabilities;
 use crate::conntrack::Conntrack;
-use crate::metrics::{self, Listen, ListenError, Metrics, Node, RemoteWrite};
+use crate::metrics::{self, Listen, ListenError, Metrics, Node, PodNames, RemoteWrite};
 use crate::rows::Observer;
 use crate::ship::tls::Clients;
 pub use crate::ship::tls::{TlsError, TlsFiles};
@@ -71,6 +71,9 @@ pub struct Config {
     pub dns: bool,
     /// Where metrics are offered to scrapers; `None` offers none.
     pub listen: Option<Listen>,
+    /// Where the kubelet keeps the logs of this node's pods, in folders that tell their names (`/var/log/pods`): the
+    /// metrics then tell pods by name. Rows tell uids in any case.
+    pub pod_logs: Option<PathBuf>,
     /// Ship the same metrics to the server as samples.
     pub samples: bool,
     /// How long [`Handle::stop`] tries to deliver what is left.
@@ -96,6 +99,7 @@ impl Config {
             drop_privileges: false,
             dns: true,
             listen: None,
+            pod_logs: None,
             samples: false,
             drain: Duration::from_secs(5),
         }
@@ -176,7 +180,8 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
     {
         tracing::warn!(%error, "privileges that are not needed could not be given up");
     }
-    let metrics = Metrics::default();
+    let pods = || PodNames::new(config.pod_logs.clone());
+    let metrics = Metrics::new(pods());
     let endpoint = config.listen.map(|listen| metrics::Server::start(listen, metrics.clone()));
     let endpoint = endpoint.transpose()?;
     let drops = source.counts_drops();
@@ -195,7 +200,7 @@ pub fn spawn(config: Config) -> Result<Handle, Error> {
         .samples
         .then(|| RemoteWrite::new(Poster::new(target.clone(), Arc::clone(&clients)), &observer));
     let (node, stopped) = mpsc::channel();
-    let reading = Node::new(metrics.clone(), samples);
+    let reading = Node::new(metrics.clone(), pods(), samples);
     named("weir-node", move || reading.run(config.interval, &stopped))?;
     let shipper = Shipper::new(Poster::new(target, clients), spool.clone(), stop.clone());
     let (alive, ended) = mpsc::channel();

@@ -1,18 +1,20 @@
 //! What the node counts beside flows, once an interval, on a thread of its own: visiting hundreds of network
 //! namespaces must not hold up measuring.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::family::{Family, Kind};
 use super::interfaces::Namespace;
-use super::{Metrics, RemoteWrite, ethtool, interfaces};
+use super::{Metrics, PodNames, RemoteWrite, ethtool, interfaces};
+use crate::attribution::Workload;
 
 /// Reads the node's counters, publishes them, and ships all metrics as samples.
 pub(crate) struct Node {
     metrics: Metrics,
+    pods: PodNames,
     shipping: Option<RemoteWrite>,
 }
 
@@ -29,14 +31,14 @@ const INTERFACE: [(&str, &str); 8] = [
 ];
 
 impl Node {
-    pub(crate) fn new(metrics: Metrics, shipping: Option<RemoteWrite>) -> Self {
-        Self { metrics, shipping }
+    pub(crate) fn new(metrics: Metrics, pods: PodNames, shipping: Option<RemoteWrite>) -> Self {
+        Self { metrics, pods, shipping }
     }
 
     /// Runs until the other end of `stop` is dropped.
-    pub(crate) fn run(self, interval: Duration, stop: &Receiver<()>) {
+    pub(crate) fn run(mut self, interval: Duration, stop: &Receiver<()>) {
         loop {
-            self.metrics.set_node(read());
+            self.metrics.set_node(read(&mut self.pods));
             if let Some(shipping) = &self.shipping {
                 let sent = shipping.send(&self.metrics.families());
                 self.metrics.agent(|agent| match sent {
@@ -52,9 +54,9 @@ impl Node {
     }
 }
 
-fn read() -> Vec<Family> {
+fn read(pods: &mut PodNames) -> Vec<Family> {
     let namespaces = interfaces::all();
-    let workloads = workloads(&namespaces);
+    let workloads = workloads(&namespaces, pods);
     let mut families = empty();
     let mut add = |name: &str, labels: Vec<(&'static str, String)>, value: u64| {
         if let Some(family) = families.iter_mut().find(|family| family.name == name) {
@@ -146,21 +148,17 @@ fn whose(namespace: &Namespace, workloads: &HashMap<u64, Labels>) -> Labels {
 }
 
 /// By inode of the namespace. That of a pod has processes of several containers; what they share is told.
-fn workloads(namespaces: &[Namespace]) -> HashMap<u64, Labels> {
+fn workloads(namespaces: &[Namespace], pods: &mut PodNames) -> HashMap<u64, Labels> {
     let wanted = |inode: u64| namespaces.iter().any(|n| n.inode == inode);
-    let mut all: HashMap<u64, Labels> = HashMap::new();
+    let mut all: HashMap<u64, Workload> = HashMap::new();
     for (inode, workload) in crate::attribution::namespace_workloads(wanted) {
-        let labels = all.entry(inode).or_default();
-        if !labels.is_empty() {
-            continue;
-        }
-        match workload.pod {
-            Some(pod) => labels.push(("pod", pod)),
-            None => {
-                labels.push(("workload", workload.name));
-                labels.push(("workload_kind", workload.kind.into()));
-            }
-        }
+        all.entry(inode).or_insert(workload);
     }
-    all
+    let uids: HashSet<&str> = all.values().filter_map(|w| w.pod.as_deref()).collect();
+    pods.follow(&uids, Instant::now());
+    let labels = |workload: &Workload| match &workload.pod {
+        Some(uid) => pods.labels(uid),
+        None => vec![("workload", workload.name.clone()), ("workload_kind", workload.kind.into())],
+    };
+    all.iter().map(|(inode, workload)| (*inode, labels(workload))).collect()
 }

@@ -1,10 +1,11 @@
 //! What workloads did since they were first heard of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::family::{Family, Kind};
+use super::pod_names::PodNames;
 use crate::attribution::Workload;
 use crate::dns::{LATENCY_BOUNDS, Outcomes, Questions};
 use crate::drops::Reasons;
@@ -21,6 +22,7 @@ const MAX_WORKLOADS: usize = 10_000;
 pub(crate) struct Workloads {
     known: HashMap<(Arc<Workload>, Protocol), Counted>,
     questions: Vec<(Arc<Workload>, Outcomes)>,
+    pods: PodNames,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,11 @@ impl Counted {
 type Value = fn(&Counted) -> u64;
 
 impl Workloads {
+    /// None yet; their pods will be told by these names.
+    pub(crate) fn new(pods: PodNames) -> Self {
+        Self { pods, ..Self::default() }
+    }
+
     /// Adds the rows of an interval.
     pub(crate) fn add(&mut self, rows: &BTreeMap<Key, Row>, now: Instant) {
         for (key, row) in rows {
@@ -92,6 +99,10 @@ impl Workloads {
             known.heard = now;
         }
         self.known.retain(|_, known| now.duration_since(known.heard) < KEEP);
+        let told = self.known.keys().map(|(workload, _)| workload);
+        let told = told.chain(self.questions.iter().map(|(workload, _)| workload));
+        let uids: HashSet<&str> = told.filter_map(|workload| workload.pod.as_deref()).collect();
+        self.pods.follow(&uids, now);
     }
 
     /// Sets how many connections are open.
@@ -122,7 +133,7 @@ impl Workloads {
         for ((workload, protocol), known) in &self.known {
             for (direction, value) in [("outbound", known.outbound), ("inbound", known.inbound)] {
                 if *protocol == Protocol::Tcp {
-                    let mut labels = labels(workload, *protocol);
+                    let mut labels = self.labels(workload, *protocol);
                     labels.push(("direction", direction.into()));
                     opened.add(labels, value);
                 }
@@ -131,7 +142,7 @@ impl Workloads {
         let mut drops = Self::drops();
         for ((workload, protocol), known) in &self.known {
             for (reason, packets) in known.drops.iter() {
-                let mut labels = labels(workload, *protocol);
+                let mut labels = self.labels(workload, *protocol);
                 labels.push(("reason", reason.to_string()));
                 drops.add(labels, packets);
             }
@@ -140,7 +151,7 @@ impl Workloads {
         for (mut family, tcp_only, value) in Self::plain() {
             for ((workload, protocol), known) in &self.known {
                 if !tcp_only || *protocol == Protocol::Tcp {
-                    family.add(labels(workload, *protocol), value(known));
+                    family.add(self.labels(workload, *protocol), value(known));
                 }
             }
             all.push(family);
@@ -155,7 +166,7 @@ impl Workloads {
     fn questions_and_answers(&self) -> [Family; 4] {
         let [mut questions, mut answers, mut timeouts, mut latency] = Self::dns();
         for (workload, outcomes) in &self.questions {
-            let own = whose(workload);
+            let own = self.whose(workload);
             let with = |name, value: &str| {
                 let mut labels = own.clone();
                 labels.push((name, value.to_owned()));
@@ -172,6 +183,20 @@ impl Workloads {
             latency.add_histogram(&own, &LATENCY_BOUNDS, &outcomes.latencies, seconds);
         }
         [questions, answers, timeouts, latency]
+    }
+
+    fn labels(&self, workload: &Workload, protocol: Protocol) -> Vec<(&'static str, String)> {
+        let mut labels = self.whose(workload);
+        labels.push(("protocol", protocol.name().into()));
+        labels
+    }
+
+    fn whose(&self, workload: &Workload) -> Vec<(&'static str, String)> {
+        let mut labels =
+            vec![("workload", workload.name.clone()), ("workload_kind", workload.kind.into())];
+        labels.extend(workload.pod.iter().flat_map(|uid| self.pods.labels(uid)));
+        labels.extend(workload.container.clone().map(|container| ("container", container)));
+        labels
     }
 
     fn dns() -> [Family; 4] {
@@ -253,18 +278,4 @@ impl Workloads {
             .map(|(name, kind, help, tcp, value)| (Family::new(name, kind, help), tcp, value))
             .collect()
     }
-}
-
-fn labels(workload: &Workload, protocol: Protocol) -> Vec<(&'static str, String)> {
-    let mut labels = whose(workload);
-    labels.push(("protocol", protocol.name().into()));
-    labels
-}
-
-fn whose(workload: &Workload) -> Vec<(&'static str, String)> {
-    let mut labels =
-        vec![("workload", workload.name.clone()), ("workload_kind", workload.kind.into())];
-    labels.extend(workload.pod.clone().map(|pod| ("pod", pod)));
-    labels.extend(workload.container.clone().map(|container| ("container", container)));
-    labels
 }

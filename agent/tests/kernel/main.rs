@@ -12,6 +12,7 @@ mod life;
 mod nat;
 mod nested;
 mod permission;
+mod pods;
 mod pressure;
 mod short;
 mod stream;

@@ -108,7 +108,7 @@ fn sweep(mount: &Path) {
 }
 
 /// A shell that becomes what is added, in a cgroup.
-fn within(cgroup: &Path) -> Command {
+pub(crate) fn within(cgroup: &Path) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", "echo $$ > \"$0\"/cgroup.procs && exec \"$@\""]).arg(cgroup);
     command
