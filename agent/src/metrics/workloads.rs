@@ -76,12 +76,7 @@ impl Workloads {
         for (key, row) in rows {
             let mut id = (Arc::clone(&key.local), key.protocol);
             if self.known.len() >= MAX_WORKLOADS && !self.known.contains_key(&id) {
-                id.0 = Arc::new(Workload {
-                    name: "other".into(),
-                    kind: "Unknown",
-                    container: None,
-                    pod: None,
-                });
+                id.0 = other();
             }
             let known = self.known.entry(id).or_insert_with(|| Counted::new(now));
             let counters = &row.counters;
@@ -113,7 +108,11 @@ impl Workloads {
     ) {
         self.known.values_mut().for_each(|known| known.active = 0);
         for (key, active) in levels {
-            if let Some(known) = self.known.get_mut(&(Arc::clone(&key.local), key.protocol)) {
+            let mut id = (Arc::clone(&key.local), key.protocol);
+            if self.known.len() >= MAX_WORKLOADS && !self.known.contains_key(&id) {
+                id.0 = other();
+            }
+            if let Some(known) = self.known.get_mut(&id) {
                 known.active += active;
                 known.heard = now;
             }
@@ -277,5 +276,44 @@ impl Workloads {
         all.into_iter()
             .map(|(name, kind, help, tcp, value)| (Family::new(name, kind, help), tcp, value))
             .collect()
+    }
+}
+
+/// Stands for those that there is no room to tell apart.
+fn other() -> Arc<Workload> {
+    Arc::new(Workload { name: "other".into(), kind: "Unknown", container: None, pod: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribution::Scope;
+
+    #[test]
+    fn connections_of_workloads_without_room_are_those_of_other() {
+        let now = Instant::now();
+        let mut workloads = Workloads::default();
+        let named = |name: String| Arc::new(Workload { name, ..(*other()).clone() });
+        let known = |name| ((named(name), Protocol::Tcp), Counted::new(now));
+        workloads.known.extend((0..MAX_WORKLOADS).map(|n| known(n.to_string())));
+        workloads.known.extend([known("other".into())]);
+        let anywhere = std::net::Ipv4Addr::UNSPECIFIED.into();
+        let key = Key {
+            local: named("late".into()),
+            peer: None,
+            address: anywhere,
+            port: 0,
+            peer_address: anywhere,
+            peer_port: 0,
+            service: None,
+            domain: None,
+            scope: Scope::External,
+            protocol: Protocol::Tcp,
+            role: "client",
+            sampling: 1,
+        };
+        workloads.set_active([(&key, 3)].into_iter(), now);
+        let told = &workloads.known[&(other(), Protocol::Tcp)];
+        assert_eq!(told.active, 3);
     }
 }
