@@ -8,6 +8,8 @@ use crate::attribution::Workload;
 
 /// A question without an answer for so long is one that timed out, as resolvers see it (resolv.conf(5)).
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a workload stays that neither asks nor is answered, as its other metrics do.
+const KEEP: Duration = Duration::from_secs(15 * 60);
 /// Questions that wait for their answers.
 const MAX_PENDING: usize = 65_536;
 /// Workloads that are told apart.
@@ -29,6 +31,8 @@ pub(crate) struct Outcomes {
     pub(crate) latencies: [u64; LATENCY_BOUNDS.len() + 1],
     /// Sum of the latencies, microseconds.
     pub(crate) latency_us: u64,
+    /// When it last asked or was answered, `CLOCK_MONOTONIC`.
+    heard_ns: u64,
 }
 
 /// See the module's text.
@@ -48,7 +52,7 @@ impl Questions {
         kind: &'static str,
         at_ns: u64,
     ) {
-        let Some(outcomes) = self.of(workload) else { return };
+        let Some(outcomes) = self.of(workload, at_ns) else { return };
         *outcomes.questions.entry(kind).or_insert(0) += 1;
         if self.pending.len() < MAX_PENDING {
             // A repetition of the question counts from there on.
@@ -65,7 +69,7 @@ impl Questions {
         at_ns: u64,
     ) {
         let asked = self.pending.remove(&(cookie, id)).map(|(_, asked_ns)| asked_ns);
-        let Some(outcomes) = self.of(workload) else { return };
+        let Some(outcomes) = self.of(workload, at_ns) else { return };
         *outcomes.answers.entry(code).or_insert(0) += 1;
         let Some(asked_ns) = asked else { return };
         let us = at_ns.saturating_sub(asked_ns) / 1000;
@@ -77,7 +81,7 @@ impl Questions {
         outcomes.latency_us += us;
     }
 
-    /// Counts the questions that nobody answered; `now_ns` is `CLOCK_MONOTONIC`.
+    /// Counts the questions that nobody answered, and lets go of who asks no more; `now_ns` is `CLOCK_MONOTONIC`.
     pub(super) fn time_out(&mut self, now_ns: u64) {
         let outcomes = &mut self.outcomes;
         self.pending.retain(|_, (workload, asked_ns)| {
@@ -87,6 +91,10 @@ impl Questions {
             }
             waits
         });
+        let is_heard = |outcomes: &Outcomes| {
+            Duration::from_nanos(now_ns.saturating_sub(outcomes.heard_ns)) < KEEP
+        };
+        self.outcomes.retain(|_, outcomes| is_heard(outcomes));
     }
 
     /// Workloads that asked.
@@ -94,13 +102,43 @@ impl Questions {
         self.outcomes.iter()
     }
 
-    fn of(&mut self, workload: &Arc<Workload>) -> Option<&mut Outcomes> {
+    fn of(&mut self, workload: &Arc<Workload>, at_ns: u64) -> Option<&mut Outcomes> {
         if !self.outcomes.contains_key(workload) {
             if self.outcomes.len() >= MAX_WORKLOADS {
                 return None;
             }
             self.outcomes.insert(Arc::clone(workload), Outcomes::default());
         }
-        self.outcomes.get_mut(workload)
+        let outcomes = self.outcomes.get_mut(workload)?;
+        outcomes.heard_ns = outcomes.heard_ns.max(at_ns);
+        Some(outcomes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribution::Workload;
+
+    #[test]
+    fn who_is_not_heard_of_for_long_is_let_go_of() {
+        let named = |name: &str| {
+            let (kind, container, pod) = ("Process", None, None);
+            Arc::new(Workload { name: name.into(), kind, container, pod })
+        };
+        let at = |seconds: u64| seconds * 1_000_000_000;
+        let mut questions = Questions::default();
+        questions.asked(&named("job"), 1, 1, "A", at(0));
+        questions.asked(&named("shop"), 2, 1, "A", at(0));
+        questions.answered(&named("shop"), 2, 1, "NOERROR", at(600));
+        let known = |questions: &Questions| {
+            let mut names: Vec<_> = questions.outcomes().map(|(w, _)| w.name.clone()).collect();
+            names.sort();
+            names
+        };
+        questions.time_out(at(899));
+        assert_eq!(known(&questions), ["job", "shop"]);
+        questions.time_out(at(901));
+        assert_eq!(known(&questions), ["shop"]);
     }
 }
