@@ -154,7 +154,14 @@ pub(crate) fn messages(mut bytes: &[u8], mut each: impl FnMut(u16, &[u8])) -> io
             return Err(io::ErrorKind::InvalidData.into());
         };
         match kind {
-            NLMSG_DONE => return Ok(true),
+            NLMSG_DONE => {
+                // A dump that fails ends by its error (netlink_dump of net/netlink/af_netlink.c).
+                let code = payload.first_chunk::<4>().map_or(0, |c| i32::from_ne_bytes(*c));
+                if code < 0 {
+                    return Err(io::Error::from_raw_os_error(code.saturating_neg()));
+                }
+                return Ok(true);
+            }
             NLMSG_ERROR => {
                 let code = payload.first_chunk::<4>().map_or(0, |c| i32::from_ne_bytes(*c));
                 return Err(io::Error::from_raw_os_error(code.saturating_neg()));
@@ -200,6 +207,23 @@ mod tests {
         m.resize(36, 0);
         let error = messages(&m, |_, _| ()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    fn done(code: i32) -> Vec<u8> {
+        let mut m = Vec::new();
+        m.extend(20u32.to_ne_bytes());
+        m.extend(NLMSG_DONE.to_ne_bytes());
+        m.resize(16, 0);
+        m.extend(code.to_ne_bytes());
+        m
+    }
+
+    #[test]
+    fn a_dump_that_ends_with_an_error_is_not_complete() {
+        assert!(messages(&done(0), |_, _| ()).unwrap());
+        assert!(messages(&done(12), |_, _| ()).unwrap(), "what the subsystem counted");
+        let error = messages(&done(-libc::ENOENT), |_, _| ()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 
     proptest! {
