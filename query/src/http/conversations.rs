@@ -121,9 +121,9 @@ pub(super) async fn flows(State(api): State<Api>, params: Params) -> Result<Resp
     let (limit, offset) = (limit(&params, ROWS, MAX_ROWS)?, count(&params, "offset", 10_000_000)?);
     let points = count(&params, "points", spark::MAX_POINTS)?;
     let measure = match params.get("spark") {
-        Some(name) => named(name).filter(|measure| spark::is_shown(measure)).ok_or_else(|| {
-            invalid("spark", &format!("`{name}` is no measure that is shown over time"))
-        })?,
+        Some(name) => {
+            named(name).ok_or_else(|| invalid("spark", &format!("there is no measure `{name}`")))?
+        }
         None => {
             let own = order.measure().filter(|measure| spark::is_shown(measure));
             own.or(named("bytes")).ok_or_else(|| invalid("spark", "there is no measure"))?
@@ -135,7 +135,7 @@ pub(super) async fn flows(State(api): State<Api>, params: Params) -> Result<Resp
     let work = |stop: Stop| async move {
         let session = owned.database.session()?;
         let gather = Gather::new(&session, &stop);
-        let table = Table::ask(&gather, question, order, limit, offset).await?;
+        let mut table = Table::ask(&gather, question, order, limit, offset).await?;
         if let Some(format) = export {
             let batch = table.batch()?;
             let (mut encoder, mut bytes) = Encoder::new(format, &batch.schema())?;
@@ -149,6 +149,10 @@ pub(super) async fn flows(State(api): State<Api>, params: Params) -> Result<Resp
         let mut data = table.json();
         let line = match points {
             0 => Value::Null,
+            _ if !spark::is_shown(measure) => {
+                table.notes.insert(format!("{} is not shown over time", measure.name));
+                Value::Null
+            }
             points => lines(&gather, &table, measure, points).await?,
         };
         if let Some(object) = data.as_object_mut() {

@@ -359,6 +359,12 @@ async fn lines_add_up_and_files_have_the_rows() {
     assert_eq!(json!(line(&spark["total"])), answer["total"][1]);
     assert!(answer["total"][2].as_f64().is_some() && answer["other"][2].is_null(), "{answer}");
 
+    let none =
+        ask(&router, "/api/v1/flows", &[("points", "12"), ("spark", "rtt_p95"), ("by", "pod")])
+            .await;
+    assert!(none["spark"].is_null(), "{none}");
+    assert_eq!(none["notes"], json!(["rtt_p95 is not shown over time"]));
+
     let query = format!(
         "/api/v1/flows?start={START}&end={END}&view=cluster&by=workload&measures=bytes&format=csv"
     );
@@ -493,7 +499,7 @@ async fn bad_questions_are_told_what_is_wrong() {
         ("flows", "match[]", "flow_tx_bytes_total", "label selectors only"),
         ("flows", "points", "1000", "from 0 to 240"),
         ("flows", "format", "xls", "format `xls` is not known"),
-        ("flows", "spark", "lost_tx", "no measure that is shown over time"),
+        ("flows", "spark", "speed", "there is no measure `speed`"),
         ("flows", "end", "1", "end timestamp must be after start time"),
         ("service-map", "level", "planet", "none of namespace, workload, pod"),
         ("compare", "before_start", "1", "come together"),
