@@ -46,6 +46,15 @@ async function on(server, query, options = {}) {
   return {
     page,
     param: (name) => new URL(page.url()).searchParams.get(name),
+    /** Waits until the link says so: the page writes it after it has drawn. */
+    is: (name, value) =>
+      page
+        .waitForFunction(
+          ([name, value]) => new URL(window.location.href).searchParams.get(name) === value,
+          [name, value],
+          { timeout: 10_000 },
+        )
+        .catch(() => assert.equal(new URL(page.url()).searchParams.get(name), value, name)),
     end: async () => {
       assert.deepEqual(errors, []);
       await page.close();
@@ -68,9 +77,9 @@ test("the list and the summary have every node and edge of the answer", async ()
 });
 
 test("the incident is first among what is high, and its panel names the pod", async () => {
-  const { page, param, end } = await on(small, "");
+  const { page, is, end } = await on(small, "");
   await page.locator(".edge-list.hot button").first().click();
-  assert.equal(param("edge"), `${ORDERS}→${PRODUCTS}`);
+  await is("edge", `${ORDERS}→${PRODUCTS}`);
   const wanted = shop().edges.find((edge) => edge.source === ORDERS && edge.target === PRODUCTS);
   for (const measure of ["bytes", "tx_packets", "retransmits", "timeouts"]) {
     const title = await page.locator(`[data-measure="${measure}"] td`).first().getAttribute("title");
@@ -79,14 +88,14 @@ test("the incident is first among what is high, and its panel names the pod", as
   assert.match(await page.locator(".finding").innerText(), /products-6d9f7c-m5vtb stands out/);
   assert.equal(await page.locator(".pod-table tbody tr").count(), 6);
   await page.keyboard.press("Escape");
-  assert.equal(param("edge"), null);
+  await is("edge", null);
   await end();
 });
 
 test("a click on an edge and on a card of the picture opens it", async () => {
-  const { page, param, end } = await on(small, `${EDGE}`);
+  const { page, is, param, end } = await on(small, `${EDGE}`);
   await page.locator(".map-panel .link").first().click();
-  assert.equal(param("node"), ORDERS);
+  await is("node", ORDERS);
   await page.getByRole("button", { name: "Close" }).click();
   const canvas = page.locator("canvas");
   const box = await canvas.boundingBox();
@@ -103,9 +112,9 @@ test("a click on an edge and on a card of the picture opens it", async () => {
 });
 
 test("focus, hops, pods, namespaces, colour and search are in the link and come back from it", async () => {
-  const { page, param, end } = await on(small, `node=${encodeURIComponent(ORDERS)}`);
+  const { page, is, end } = await on(small, `node=${encodeURIComponent(ORDERS)}`);
   await page.getByRole("button", { name: "Neighbours alone" }).click();
-  assert.equal(param("focus"), ORDERS);
+  await is("focus", ORDERS);
   const summary = () => page.locator("canvas").getAttribute("aria-label");
   const near = new Set(
     shop()
@@ -117,15 +126,15 @@ test("focus, hops, pods, namespaces, colour and search are in the link and come 
     `${near.size} nodes`,
   );
   await page.getByLabel("One hop more").click();
-  assert.equal(param("hops"), "2");
+  await is("hops", "2");
   await page.getByLabel("Colour by").selectOption("rtt");
-  assert.equal(param("colour"), "rtt");
+  await is("colour", "rtt");
   await page.getByLabel("Find workloads").fill("post");
-  assert.equal(param("find"), "post");
+  await is("find", "post");
   await page.getByRole("button", { name: "Show everything" }).click();
   await page.getByRole("button", { name: "Namespaces" }).click();
   await page.getByLabel("monitoring").uncheck();
-  assert.equal(param("hide"), "monitoring");
+  await is("hide", "monitoring");
   const all = shop();
   await page.waitForFunction(
     (text) => document.querySelector("canvas").ariaLabel.includes(text),
@@ -137,7 +146,7 @@ test("focus, hops, pods, namespaces, colour and search are in the link and come 
   await again.end();
   await page.goto(`${small.url}/map?node=${encodeURIComponent(PRODUCTS)}`);
   await page.getByRole("button", { name: "Show pods" }).click();
-  assert.equal(param("expand"), "shop/products");
+  await is("expand", "shop/products");
   await page.waitForFunction(
     (text) => document.querySelector("canvas").ariaLabel.includes(text),
     `${all.nodes.length + 2} nodes`,
@@ -146,19 +155,22 @@ test("focus, hops, pods, namespaces, colour and search are in the link and come 
 });
 
 test("arrow keys walk along connections, Enter opens, Escape closes", async () => {
-  const { page, param, end } = await on(small, "");
+  const { page, is, end } = await on(small, "");
   await page.locator("canvas").focus();
   const said = page.locator(".map-place [role=status]");
   await page.keyboard.press("ArrowRight");
   const first = await said.innerText();
   assert.match(first, /sent .*, received .*, client of/);
   await page.keyboard.press("ArrowRight");
-  assert.notEqual(await said.innerText(), first);
+  await page.waitForFunction(
+    (first) => document.querySelector(".map-place [role=status]").innerText !== first,
+    first,
+  );
   await page.keyboard.press("Enter");
-  assert.ok(param("node"));
+  await page.waitForFunction(() => new URL(window.location.href).searchParams.get("node") !== null);
   await page.locator("canvas").focus();
   await page.keyboard.press("Escape");
-  assert.equal(param("node"), null);
+  await is("node", null);
   await end();
 });
 
