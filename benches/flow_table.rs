@@ -99,7 +99,9 @@ fn hour(edges: u64, hour: i64, role: &str) -> RecordBatch {
         ("peer_scope", all("cluster")),
         (
             "crossing",
-            label(&|edge| if mixed(edge) % 3 == 0 { "cross-zone" } else { "same-zone" }.into()),
+            label(&|edge| {
+                if mixed(edge).is_multiple_of(3) { "cross-zone" } else { "same-zone" }.into()
+            }),
         ),
         ("protocol", all("tcp")),
         ("role", all(role)),
@@ -109,11 +111,11 @@ fn hour(edges: u64, hour: i64, role: &str) -> RecordBatch {
         ("rx_packets", number(&|edge| sent(edge) / 3000 + 1)),
         (
             "retransmits",
-            number(&|edge| if seed(edge) % 50 == 0 { sent(edge) / 100_000 } else { 0 }),
+            number(&|edge| if seed(edge).is_multiple_of(50) { sent(edge) / 100_000 } else { 0 }),
         ),
-        ("timeouts", number(&|edge| i64::from(seed(edge) % 1000 == 0))),
+        ("timeouts", number(&|edge| i64::from(seed(edge).is_multiple_of(1000)))),
         ("connects", number(&|edge| (seed(edge) % 20) as i64)),
-        ("connect_failures", number(&|edge| i64::from(seed(edge) % 500 == 0))),
+        ("connect_failures", number(&|edge| i64::from(seed(edge).is_multiple_of(500)))),
     ];
     let spec = weir_ingest::flows_table();
     let fields: Vec<_> = columns
