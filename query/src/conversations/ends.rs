@@ -128,6 +128,10 @@ pub(super) fn counted(question: &Question) -> Vec<Expr> {
 /// Filters of the server's rows for the same conversations, and what they are grouped by; nothing if that end does not
 /// know them by these labels.
 pub(super) fn of_the_other_end(question: &Question) -> Option<(Vec<Expr>, Vec<&'static str>)> {
+    // Peers outside are measured at one end.
+    if matches!(question.view, View::Cloud | View::External) {
+        return None;
+    }
     let by = question.by.iter().map(|name| turned(name)).collect::<Option<Vec<_>>>()?;
     let mut filters = vec![outside().is_not_true(), of_server().is_true()];
     filters.extend(selected(&question.selectors, true)?);

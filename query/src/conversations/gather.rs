@@ -185,16 +185,21 @@ impl Groups {
 
     /// The sum of some groups.
     pub(crate) fn total(&self, which: impl Fn(usize) -> bool) -> Total {
-        let mut sums = vec![UNKNOWN; self.inputs.len()];
+        self.total_of((0..self.len()).filter(|number| which(*number)))
+    }
+
+    /// The sum of groups by their numbers.
+    pub(crate) fn total_of(&self, numbers: impl Iterator<Item = usize>) -> Total {
+        let width = self.inputs.len();
+        let mut sums = vec![UNKNOWN; width];
         let mut paired = sums.clone();
+        let mut slots: HashMap<Histogram, Box<Slots>> = HashMap::new();
         let knows = |group: &[i64], server: bool| {
             let is = |input: &Input| matches!(input, Input::Server(_)) == server;
             group.iter().zip(&self.inputs).any(|(sum, input)| is(input) && *sum != UNKNOWN)
         };
-        for (number, group) in self.sums.chunks(self.inputs.len().max(1)).enumerate() {
-            if !which(number) {
-                continue;
-            }
+        for number in numbers {
+            let group = self.sums.get(number * width..(number + 1) * width).unwrap_or(&[]);
             let merge_into = |sums: &mut [i64]| {
                 let each = sums.iter_mut().zip(group).zip(&self.inputs);
                 each.for_each(|((sum, value), input)| merge(sum, *value, *input));
@@ -203,12 +208,11 @@ impl Groups {
             if knows(group, false) && knows(group, true) {
                 merge_into(&mut paired);
             }
-        }
-        let mut slots: HashMap<Histogram, Box<Slots>> = HashMap::new();
-        for ((_, histogram), counts) in self.slots.iter().filter(|((number, _), _)| which(*number))
-        {
-            let into = slots.entry(*histogram).or_insert_with(|| Box::new([0; BUCKETS]));
-            add(into, counts);
+            for histogram in [Histogram::Rtt, Histogram::Connect] {
+                if let Some(counts) = self.slots.get(&(number, histogram)) {
+                    add(slots.entry(histogram).or_insert_with(|| Box::new([0; BUCKETS])), counts);
+                }
+            }
         }
         Total { inputs: self.inputs.clone().into(), sums, paired, slots }
     }

@@ -148,8 +148,8 @@ pub(crate) async fn map(gather: &Gather<'_>, asked: &MapQuestion) -> Result<Map,
     let mut given = Vec::with_capacity(edges.len());
     for ((number, source, target), edge) in &edges {
         let Some(table) = tables.get(*number) else { continue };
-        let groups: BTreeSet<usize> = edge.groups.iter().copied().collect();
-        let total = table.groups().total(|group| groups.contains(&group));
+        gather.stop.check()?;
+        let total = table.groups().total_of(edge.groups.iter().copied());
         let sum = |name| total.get(Input::Sum(name)).unwrap_or(0);
         let (sent, received) = (sum("tx_bytes"), sum("rx_bytes"));
         // Bytes are told from the row's own end, which is the target of an edge that comes from outside.

@@ -37,8 +37,11 @@ fn promql_matcher(name: &str, op: &MatchOp) -> String {
     format!("{name}{sign}{}", quoted(value))
 }
 
-/// Sets of matchers, of which a row fulfils one: each way to fulfil what either end may.
-fn alternatives(question: &Question) -> Vec<Vec<String>> {
+/// Sets of matchers that one expression may have: each matcher of either end doubles them.
+const MAX_SETS: usize = 64;
+
+/// Sets of matchers, of which a row fulfils one: each way to fulfil what either end may. Nothing if there are too many.
+fn alternatives(question: &Question) -> Option<Vec<Vec<String>>> {
     let selectors: Vec<&[Matcher]> = match question.selectors.as_slice() {
         [] => vec![&[]],
         all => all.iter().map(|selector| selector.matchers.as_slice()).collect(),
@@ -60,9 +63,15 @@ fn alternatives(question: &Question) -> Vec<Vec<String>> {
                 }
             };
             let with = |set: &Vec<String>, way: &Vec<String>| [set.clone(), way.clone()].concat();
+            if own.len() * ways.len() > MAX_SETS {
+                return None;
+            }
             own = own.iter().flat_map(|set| ways.iter().map(move |way| with(set, way))).collect();
         }
         sets.extend(own);
+        if sets.len() > MAX_SETS {
+            return None;
+        }
     }
     let words: &[&[&str]] = match question.view {
         View::Cluster => &[
@@ -87,15 +96,15 @@ fn alternatives(question: &Question) -> Vec<Vec<String>> {
     let with = |set: &Vec<String>, words: &[&str]| -> Vec<String> {
         set.iter().cloned().chain(words.iter().map(|word| (*word).to_owned())).collect()
     };
-    sets.iter().flat_map(|set| words.iter().map(move |words| with(set, words))).collect()
+    Some(sets.iter().flat_map(|set| words.iter().map(move |words| with(set, words))).collect())
 }
 
-/// The rows that are shown, by the measure that orders them, evaluated at the end of the period; nothing for a measure
-/// that no metric has, or without one.
+/// The first rows, by the measure that orders them, evaluated at the end of the period; nothing for an order that is not by a
+/// metric, or for an expression that would be too long.
 pub(super) fn promql(question: &Question, order: Order, limit: usize) -> Option<String> {
-    let measure = order.measure().or_else(|| question.measures.first().copied())?;
-    let seconds = question.period.until.saturating_sub(question.period.after) / 1_000_000;
-    let sets = alternatives(question);
+    let measure = order.measure()?;
+    let length = question.period.until.saturating_sub(question.period.after) / 1_000;
+    let sets = alternatives(question)?;
     let of = |metric: &str, by_le: bool| {
         let (name, own) = match metric.split_once('{') {
             Some((name, own)) => (name, own.trim_end_matches('}')),
@@ -106,7 +115,7 @@ pub(super) fn promql(question: &Question, order: Order, limit: usize) -> Option<
                 .filter(|own| !own.is_empty())
                 .chain(set.iter().map(String::as_str))
                 .collect();
-            format!("increase({name}{{{}}}[{seconds}s])", matchers.join(","))
+            format!("increase({name}{{{}}}[{length}ms])", matchers.join(","))
         };
         let mut by = question.by.clone();
         if by_le {
@@ -146,7 +155,12 @@ fn sql_condition(matcher: &Matcher) -> String {
 }
 
 /// The rows that are shown, from the table `flows`. Measures that SQL has no function for are left out.
-pub(super) fn sql(question: &Question, order: Order, limit: usize) -> Option<String> {
+pub(super) fn sql(
+    question: &Question,
+    order: Order,
+    limit: usize,
+    offset: usize,
+) -> Option<String> {
     let time = |micros: i64| {
         let time = Timestamp::from_microsecond(micros).ok()?;
         Some(format!("TIMESTAMP '{time}'"))
@@ -198,8 +212,9 @@ pub(super) fn sql(question: &Question, order: Order, limit: usize) -> Option<Str
     let direction = if order.descending { "DESC" } else { "ASC" };
     let order =
         name.map_or(String::new(), |name| format!(" ORDER BY {name} {direction} NULLS LAST"));
+    let skip = if offset > 0 { format!(" OFFSET {offset}") } else { String::new() };
     Some(format!(
-        "SELECT {} FROM flows WHERE {}{group}{order} LIMIT {limit}",
+        "SELECT {} FROM flows WHERE {}{group}{order} LIMIT {limit}{skip}",
         columns.join(", "),
         conditions.join(" AND "),
     ))

@@ -98,6 +98,8 @@ pub(crate) struct Table {
     groups: Groups,
     /// Numbers of the groups that are shown, in order.
     shown: Vec<usize>,
+    /// Rows before them.
+    offset: usize,
     total: Total,
     other: Option<Total>,
     pub(crate) spans: Vec<Span>,
@@ -158,7 +160,7 @@ impl Table {
             });
             groups.total(|number| !set.contains(&number)).with_slots(rest.collect())
         });
-        Ok(Self { question, order, groups, shown, total, other, spans, notes })
+        Ok(Self { question, order, groups, shown, offset, total, other, spans, notes })
     }
 
     /// Groups that are shown.
@@ -204,8 +206,11 @@ impl Table {
             "total": sums(&self.total),
             "other": self.other.as_ref().map(sums),
             "groups": self.groups.len(),
-            "promql": statement::promql(&self.question, self.order, limit),
-            "sql": statement::sql(&self.question, self.order, limit),
+            // PromQL knows the first ones only.
+            "promql": (self.offset == 0)
+                .then(|| statement::promql(&self.question, self.order, limit))
+                .flatten(),
+            "sql": statement::sql(&self.question, self.order, limit, self.offset),
         })
     }
 

@@ -35,8 +35,9 @@ const MAX_EDGES: usize = 20_000;
 /// Length of the period unless `start` says otherwise, microseconds.
 const HOUR: i64 = 3_600_000_000;
 
+/// Whole milliseconds, as times of requests are.
 fn now() -> i64 {
-    Timestamp::now().as_microsecond()
+    Timestamp::now().as_millisecond().saturating_mul(1000)
 }
 
 fn micros(ms: i64) -> i64 {

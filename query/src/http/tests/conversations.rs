@@ -339,6 +339,34 @@ async fn what_is_copied_gives_what_is_shown() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_copied_is_not_offered() {
+    let (router, _dir) = shop().await;
+    let usual = [("by", "workload,peer_workload"), ("measures", "tx_bytes"), ("limit", "2")];
+    let page = ask(&router, "/api/v1/flows", &[&usual[..], &[("offset", "1")]].concat()).await;
+    assert!(page["promql"].is_null(), "{page}");
+    let sql = page["sql"].as_str().expect("a statement");
+    let (_, result) = form(&router, "/api/v1/sql", &[("query", sql), ("format", "json")]).await;
+    assert_eq!(rows(&result), rows(&page), "{sql}");
+    let by_label =
+        ask(&router, "/api/v1/flows", &[&usual[..], &[("order", "workload")]].concat()).await;
+    assert!(by_label["promql"].is_null(), "{by_label}");
+    // Each of them may be of either end: more than an expression can say.
+    let many = format!("{{{}}}", vec![r#"either_pod=~".*""#; 40].join(","));
+    let answer = ask(&router, "/api/v1/flows", &[&usual[..], &[("match[]", &many)]].concat()).await;
+    assert!(answer["promql"].is_null() && answer.to_string().len() < 20_000, "{answer}");
+    // Peers outside are measured at one end: nothing of the cluster comes in beside.
+    for view in ["cloud", "external"] {
+        let both = [("view", view), ("measures", "bytes,server_tx_bytes"), ("by", "workload")];
+        let answer = ask(&router, "/api/v1/flows", &both).await;
+        assert_eq!(
+            (&answer["groups"], &rows(&answer)[0][2]),
+            (&json!(1), &Value::Null),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn lines_add_up_and_files_have_the_rows() {
     let (router, _dir) = shop().await;
     let params = [
