@@ -46,11 +46,13 @@ fn change(measure: &Measure, now: &impl Sums, before: &impl Sums) -> Option<f64>
 }
 
 fn change_json(measure: &Measure, now: &impl Sums, before: &impl Sums) -> Value {
-    match change(measure, now, before) {
-        Some(change) if measure.is_whole() => json!(change as i64),
-        Some(change) => json!(change),
-        None => Value::Null,
+    if measure.is_whole() {
+        return match (measure.whole(now), measure.whole(before)) {
+            (None, None) => Value::Null,
+            (now, before) => json!(now.unwrap_or(0).saturating_sub(before.unwrap_or(0))),
+        };
     }
+    change(measure, now, before).map_or(Value::Null, Value::from)
 }
 
 /// Asks the same of both periods, and puts the groups in the order of how much `by` has changed.

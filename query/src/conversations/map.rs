@@ -132,12 +132,13 @@ pub(crate) async fn map(gather: &Gather<'_>, asked: &MapQuestion) -> Result<Map,
             let (source, target) = ends(&table.question, group, asked);
             let edge = edges.entry((number, source, target)).or_default();
             let of = |name: &str| label(&table.question, group, name);
-            let sent = bytes.and_then(|bytes| bytes.value(&group)).unwrap_or(0.0) as i64;
+            let sent = bytes.and_then(|bytes| bytes.whole(&group)).unwrap_or(0);
             edge.groups.push(group.number());
             edge.bytes = edge.bytes.saturating_add(sent);
             edge.protocols.insert(of("protocol").to_owned());
             if !of("crossing").is_empty() {
-                *edge.crossing.entry(of("crossing").to_owned()).or_insert(0) += sent;
+                let sum = edge.crossing.entry(of("crossing").to_owned()).or_insert(0);
+                *sum = sum.saturating_add(sent);
             }
         }
     }

@@ -206,7 +206,8 @@ impl Measure {
         self.whole(sums).map(|n| n as f64).or_else(|| self.fraction(sums))
     }
 
-    fn whole(&self, sums: &impl Sums) -> Option<i64> {
+    /// The same of a whole number, exactly.
+    pub(super) fn whole(&self, sums: &impl Sums) -> Option<i64> {
         let (own, server) =
             (|name| sums.get(Input::Sum(name)), |name| sums.get(Input::Server(name)));
         match self.made {
