@@ -20,12 +20,14 @@ use crate::edges::{EDGES, Edges};
 use crate::error::Error;
 use crate::flows::{Tiers, bucket_sum};
 use crate::prices::{Prices, cost, cost_in_billionths};
+use crate::promql::Stop;
 use crate::samples::{HeadCache, SampleSource, SampleTable, label};
 use crate::scan::SnapshotTable;
 use crate::scan::indexes::Indexes;
 use crate::series::AllSeries;
 use crate::session::LazySession;
 use crate::sql::bounded::Bounded;
+use crate::sql::ending::EndingJoins;
 
 /// Name of the table of flows.
 pub(crate) const FLOWS: &str = "flows";
@@ -125,7 +127,7 @@ impl Database {
     /// # Errors
     /// Those of `POST /api/v1/sql`.
     pub async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>, Error> {
-        let rows = crate::sql::run(&self.session()?, sql).await?;
+        let rows = crate::sql::run(&self.session(&Stop::default())?, sql).await?;
         Ok(rows.try_collect().await?)
     }
 
@@ -147,9 +149,9 @@ impl Database {
         self.snapshots().iter().map(one).collect()
     }
 
-    /// A session over the rows that are acknowledged now.
-    pub(crate) fn session(&self) -> Result<SessionContext, Error> {
-        self.runtime.session(self.snapshots())
+    /// A session over the rows that are acknowledged now, for one query.
+    pub(crate) fn session(&self, stop: &Stop) -> Result<SessionContext, Error> {
+        self.runtime.session_until(self.snapshots(), stop)
     }
 
     /// All series that are acknowledged now.
@@ -245,14 +247,24 @@ impl Runtime {
         SampleSource::new(snapshot, footers, self.indexes.clone(), self.heads.clone())
     }
 
-    /// A session over the given snapshots.
+    /// A session over the given snapshots whose queries end when they are dropped.
     pub(crate) fn session(&self, snapshots: Vec<Snapshot>) -> Result<SessionContext, Error> {
+        self.session_until(snapshots, &Stop::default())
+    }
+
+    /// A session over the given snapshots whose queries end when `stop` says so.
+    pub(crate) fn session_until(
+        &self,
+        snapshots: Vec<Snapshot>,
+        stop: &Stop,
+    ) -> Result<SessionContext, Error> {
         let config = self.config.clone().with_extension(Arc::new(Tiers::new(&snapshots)));
         let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_runtime_env(self.env.clone())
             // Functions that take functions, such as array_transform, can make a list of lists.
             .with_higher_order_functions(Vec::new())
+            .with_physical_optimizer_rule(Arc::new(EndingJoins::new(stop.clone())))
             .build();
         state.register_function_rewrite(Arc::new(Bounded))?;
         let session = SessionContext::new_with_state(state);

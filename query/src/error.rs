@@ -64,6 +64,12 @@ impl From<DataFusionError> for Error {
                  disk and 1 GiB of it stay free for the history)",
             );
         }
+        // What code of this crate said from within a plan.
+        if let DataFusionError::External(own) = error.find_root()
+            && let Some(own) = own.downcast_ref::<Self>()
+        {
+            return Self::new(own.kind, own.message.clone());
+        }
         let kind = match error.find_root() {
             DataFusionError::SQL(..)
             | DataFusionError::Plan(_)

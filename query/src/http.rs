@@ -1,8 +1,8 @@
 //! The HTTP API: Prometheus' query endpoints and SQL.
 //!
 //! A request waits for one of a bounded number of places, then has until its timeout to be answered.
-//! PromQL is computed away from the server's own threads, so that it delays no other request. When the
-//! client goes away its query ends, and only then gives its place back.
+//! Queries are computed on threads of their own ([`threads`]), so that they delay no other request. When
+//! the client goes away its query ends, and only then gives its place back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tower_http::compression::CompressionLayer;
 use weir_storage::Store;
 
+use self::threads::Threads;
 use crate::console;
 use crate::database::{Database, Resources};
 use crate::error::{Error, ErrorKind};
-use crate::promql::{Engine, Stop};
+use crate::promql::{Engine, Stop, TIMED_OUT};
 use crate::series::AllSeries;
 
 mod admin;
@@ -41,6 +41,7 @@ mod status;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 pub use self::admin::admin_router;
 pub use self::metadata::{Description, Descriptions, Tell};
@@ -104,6 +105,7 @@ pub fn router_with(store: Arc<Store>, settings: &Settings) -> Router {
 pub fn router_over(database: Database, settings: &Settings) -> Router {
     let api = Api {
         database,
+        threads: Threads::new(settings.resources.parallelism),
         places: Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
         concurrency: settings.concurrency,
         timeout: settings.timeout,
@@ -139,6 +141,7 @@ async fn other_paths(request: Request) -> Response {
 #[derive(Clone)]
 struct Api {
     database: Database,
+    threads: Threads,
     places: Arc<Semaphore>,
     /// How many there are.
     concurrency: usize,
@@ -187,19 +190,14 @@ impl Api {
     {
         let deadline = self.deadline(timeout);
         let place = self.place(deadline).await?;
-        let stop = Stop::default();
-        let (waiting, gone) = oneshot::channel();
-        let _waiting = Waiting { stop: stop.clone(), _waiting: waiting };
+        let (stop, _waiting, gone) = waiting(deadline);
         let query = query(stop);
-        let runtime = Handle::current();
-        let work = tokio::task::spawn_blocking(move || {
+        let work = self.threads.run(async move {
             let _place = place;
-            runtime.block_on(async move {
-                tokio::select! {
-                    answer = query => answer,
-                    _ = gone => Err(timed_out()),
-                }
-            })
+            tokio::select! {
+                answer = query => answer,
+                _ = gone => Err(timed_out()),
+            }
         });
         match tokio::time::timeout_at(deadline, work).await {
             Ok(Ok(answer)) => answer,
@@ -222,10 +220,14 @@ impl Drop for Waiting {
     }
 }
 
+/// What a query until `deadline` asks whether it goes on, what says so while it is kept, and what ends
+/// with it.
+fn waiting(deadline: Instant) -> (Stop, Waiting, oneshot::Receiver<()>) {
+    let stop = Stop::at(deadline.into_std());
+    let (waiting, gone) = oneshot::channel();
+    (stop.clone(), Waiting { stop, _waiting: waiting }, gone)
+}
+
 fn timed_out() -> Error {
-    Error::new(
-        ErrorKind::Timeout,
-        "query timed out in expression evaluation; narrow its time range, use a longer step or allow \
-         it more by timeout=",
-    )
+    Error::new(ErrorKind::Timeout, TIMED_OUT)
 }

@@ -42,6 +42,7 @@ pub(crate) use number::{format_plain, write_value};
 pub(crate) use parse::parse_labels;
 pub use parse::{formatted, parse_selector, syntax_tree};
 pub use stop::Stop;
+pub(crate) use stop::TIMED_OUT;
 pub use time::parse_duration;
 pub use values::Values;
 pub use window::is_stale;

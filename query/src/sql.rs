@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 
 pub(crate) mod bounded;
 pub(crate) mod encode;
+pub(crate) mod ending;
 mod json;
 mod measure;
 

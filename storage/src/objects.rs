@@ -26,6 +26,7 @@
 
 mod binding;
 pub(crate) mod cache;
+mod connector;
 pub(crate) mod fence;
 pub(crate) mod garbage;
 mod location;

@@ -134,7 +134,7 @@ pub(super) async fn flows(State(api): State<Api>, params: Params) -> Result<Resp
     let export = format.filter(|format| *format != Format::Json);
     let owned = api.clone();
     let work = |stop: Stop| async move {
-        let session = owned.database.session()?;
+        let session = owned.database.session(&stop)?;
         let gather = Gather::new(&session, &stop);
         let mut table = Table::ask(&gather, question, order, limit, offset).await?;
         if let Some(format) = export {
@@ -187,7 +187,7 @@ pub(super) async fn service_map(
     };
     let owned = api.clone();
     let work = |stop: Stop| async move {
-        let session = owned.database.session()?;
+        let session = owned.database.session(&stop)?;
         let found = map(&Gather::new(&session, &stop), &asked).await?;
         let completeness = Completeness::ask(&session, asked.period, now()).await?;
         let json = if is_node_graph { node_graph(&found.json) } else { found.json };
@@ -229,7 +229,7 @@ pub(super) async fn compare(State(api): State<Api>, params: Params) -> Result<Su
     let limit = limit(&params, ROWS, MAX_ROWS)?;
     let owned = api.clone();
     let work = |stop: Stop| async move {
-        let session = owned.database.session()?;
+        let session = owned.database.session(&stop)?;
         let found = compared(&Gather::new(&session, &stop), &question, before, by, limit).await?;
         let completeness = Completeness::ask(&session, period, now()).await?;
         Ok(standing(found.json, period, &found.spans, &found.notes, &completeness))
@@ -244,8 +244,8 @@ pub(super) async fn completeness(
 ) -> Result<Success, Failure> {
     let period = period(&params)?;
     let owned = api.clone();
-    let work = |_stop: Stop| async move {
-        let session = owned.database.session()?;
+    let work = |stop: Stop| async move {
+        let session = owned.database.session(&stop)?;
         let found = Completeness::ask(&session, period, now()).await?;
         let mut data = found.json();
         if let Some(object) = data.as_object_mut() {

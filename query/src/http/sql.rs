@@ -3,7 +3,7 @@
 //! The statement is the body (`application/sql` or plain text), the field `query` of a JSON object, or
 //! the field `query` of a form; `format` and `timeout` come beside it or in the query string. Rows are
 //! sent as they are found. An error before the first rows has a status of its own; one after them breaks
-//! the body off, which every client notices. A task makes the rows until the deadline, whether or not
+//! the body off, which every client notices. A thread makes the rows until the deadline, whether or not
 //! the client reads them: one that stalls keeps no place, snapshot or file beyond it.
 
 use axum::body::{Body, Bytes};
@@ -11,16 +11,18 @@ use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use datafusion::execution::SendableRecordBatchStream;
-use futures::{FutureExt, Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
 use super::envelope::Failure;
 use super::params::{Params, body, invalid};
-use super::{Api, timed_out};
+use super::threads::Threads;
+use super::{Api, Waiting, timed_out, waiting};
+use crate::database::Database;
 use crate::error::Error;
+use crate::promql::Stop;
 use crate::sql::encode::{Encoder, Format};
 use crate::sql::run;
 
@@ -38,83 +40,93 @@ pub(super) async fn query(State(api): State<Api>, request: Request) -> Result<Re
     let format = Format::choose(params.get("format"), accept)?;
     let deadline = api.deadline(params.timeout()?);
     let place = api.place(deadline).await?;
-    let begin = async {
-        let rows = run(&api.database.session()?, &text).await?;
-        let (encoder, mut start) = Encoder::new(format, &rows.schema())?;
-        let mut answer = Answer { rows, encoder: Some(encoder), deadline, _place: place };
-        start.extend(answer.next().await?.unwrap_or_default());
-        Ok::<_, Error>((start, answer))
-    };
-    let (start, answer) = timeout_at(deadline, begin.boxed()).await.map_err(|_| timed_out())??;
-    let rest = produce(answer);
-    let all = stream::once(async move { Ok::<_, Error>(Bytes::from(start)) }).chain(rest);
-    // What compresses a body asks again after its end.
-    let mut response = Body::from_stream(all.fuse().boxed()).into_response();
+    let (stop, waiting, gone) = waiting(deadline);
+    let (sender, mut pieces) = mpsc::channel::<Piece>(AHEAD);
+    let answer = Answer { database: api.database.clone(), text, format, stop, sender };
+    api.threads.run(async move {
+        let _place = place;
+        tokio::select! {
+            made = timeout_at(deadline, answer.make()) => if made.is_err() {
+                tracing::warn!("sql answer broken off: it was not made and read in time");
+            },
+            _ = gone => {}
+        }
+    });
+    let first = timeout_at(deadline, pieces.recv()).await.map_err(|_| timed_out())?;
+    let start = first.unwrap_or_else(|| Err(timed_out()))?;
+    let rest = Rest { start, pieces, _waiting: waiting, _threads: api.threads };
+    let mut response = Body::from_stream(rest.stream().fuse().boxed()).into_response();
     let media = HeaderValue::from_static(format.media_type());
     response.headers_mut().insert(CONTENT_TYPE, media);
     Ok(response)
 }
 
-/// An answer under way. It keeps its place until the last row, the deadline, or until the client is gone.
-struct Answer {
-    rows: SendableRecordBatchStream,
-    encoder: Option<Encoder>,
-    deadline: Instant,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Answer {
-    /// More bytes, perhaps an empty run of them; nothing after the end.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
-        match timeout_at(self.deadline, self.rows.next()).await.map_err(|_| timed_out())? {
-            None => encoder.finish().map(Some),
-            Some(batch) => {
-                let bytes = encoder.batch(&batch?)?;
-                self.encoder = Some(encoder);
-                Ok(Some(bytes))
-            }
-        }
-    }
-}
-
 /// A piece of a body; `None` says that it is complete.
 type Piece = Result<Option<Bytes>, Error>;
 
-/// The rest of an answer, made by a task of its own.
-fn produce(answer: Answer) -> impl Stream<Item = Result<Bytes, Error>> {
-    let (sender, receiver) = mpsc::channel::<Piece>(AHEAD);
-    tokio::spawn(async move {
-        let deadline = answer.deadline;
-        tokio::select! {
-            made = timeout_at(deadline, send_all(answer, &sender)) => if made.is_err() {
-                tracing::warn!("sql answer broken off: it was not made and read in time");
-            },
-            () = sender.closed() => {}
-        }
-    });
-    stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            Some(Ok(Some(bytes))) => Some((Ok(bytes), Some(receiver))),
-            Some(Ok(None)) => None,
-            Some(Err(error)) => {
-                tracing::warn!(error = %error, "sql answer broken off");
-                Some((Err(error), None))
-            }
-            // A task that ended without a last word was ended by the deadline.
-            None => Some((Err(timed_out()), None)),
-        }
-    })
+/// An answer to be made.
+struct Answer {
+    database: Database,
+    text: String,
+    format: Format,
+    stop: Stop,
+    sender: mpsc::Sender<Piece>,
 }
 
-async fn send_all(mut answer: Answer, sender: &mpsc::Sender<Piece>) {
-    loop {
-        let piece = answer.next().await.map(|bytes| bytes.map(Bytes::from));
-        let last = !matches!(piece, Ok(Some(_)));
-        if sender.send(piece).await.is_err() || last {
-            return;
+impl Answer {
+    /// Makes it, piece by piece, as fast as they are taken. The first has rows, where there are any.
+    async fn make(self) {
+        let last = match self.pieces().await {
+            Ok(()) => Ok(None),
+            Err(error) => Err(error),
+        };
+        // Whoever does not listen any more needs no last word.
+        let _ = self.sender.send(last).await;
+    }
+
+    async fn pieces(&self) -> Result<(), Error> {
+        let mut rows = run(&self.database.session(&self.stop)?, &self.text).await?;
+        let (mut encoder, mut bytes) = Encoder::new(self.format, &rows.schema())?;
+        while let Some(batch) = rows.next().await {
+            bytes.extend(encoder.batch(&batch?)?);
+            if self.sender.send(Ok(Some(std::mem::take(&mut bytes).into()))).await.is_err() {
+                return Ok(());
+            }
         }
+        bytes.extend(encoder.finish()?);
+        // A client that is gone has had what it wanted.
+        let _ = self.sender.send(Ok(Some(bytes.into()))).await;
+        Ok(())
+    }
+}
+
+/// An answer under way, as its client takes it. The query ends when it is dropped.
+struct Rest {
+    start: Option<Bytes>,
+    pieces: mpsc::Receiver<Piece>,
+    _waiting: Waiting,
+    /// Those that make it.
+    _threads: Threads,
+}
+
+impl Rest {
+    fn stream(self) -> impl Stream<Item = Result<Bytes, Error>> {
+        stream::unfold(Some(self), |rest| async move {
+            let mut rest = rest?;
+            if let Some(start) = rest.start.take() {
+                return Some((Ok(start), Some(rest)));
+            }
+            match rest.pieces.recv().await {
+                Some(Ok(Some(bytes))) => Some((Ok(bytes), Some(rest))),
+                Some(Ok(None)) => None,
+                Some(Err(error)) => {
+                    tracing::warn!(error = %error, "sql answer broken off");
+                    Some((Err(error), None))
+                }
+                // What ended without a last word was ended by the deadline.
+                None => Some((Err(timed_out()), None)),
+            }
+        })
     }
 }
 

@@ -478,6 +478,7 @@ async fn computing_delays_nobody_and_ends() {
     let (store, _dir) = store(&[row(1, "web", "api", 1)]).await;
     let api = super::Api {
         database: crate::Database::new(store, &super::Resources::default()),
+        threads: super::Threads::new(1),
         places: Arc::new(tokio::sync::Semaphore::new(1)),
         concurrency: 1,
         timeout: Duration::from_secs(60),
@@ -490,7 +491,7 @@ async fn computing_delays_nobody_and_ends() {
         while !stop.is_stopped() {
             std::thread::yield_now();
         }
-        Ok(())
+        Ok(stop.check()?)
     };
     // By its timeout.
     let answer = api.within(Some(Duration::from_millis(50)), endless).await;
@@ -514,7 +515,7 @@ async fn series_are_looked_for_up_to_the_limit() {
     let database = crate::Database::new(store, &super::Resources::default());
     let period = Period { after: i64::MIN, until: i64::MAX };
     for most in [1, 2] {
-        let session = database.session().expect("a session");
+        let session = database.session(&super::Stop::default()).expect("a session");
         let found = series(&session, &[everything()], period, most).await.expect("series");
         assert_eq!(found.len(), most);
     }

@@ -34,6 +34,11 @@ const MAX_OPERAND: usize = 4 << 10;
 const MAX_OPERAND_BATCH: usize = 4 << 20;
 /// Rows of a full batch.
 const BATCH_ROWS: usize = 8192;
+/// Functions whose work is the product of the sizes of two arguments: without a bound one call could keep its
+/// thread for hours, and a call cannot be ended.
+const QUADRATIC: [&str; 3] = ["array_has_all", "array_has_any", "levenshtein"];
+/// Most bytes of all arguments of such a function in one row, and in one batch of rows.
+const MAX_QUADRATIC: Size = Size { widest: 4 << 10, total: 1 << 20 };
 /// Functions that make no more than they are given, and must be free to work on the long lists that
 /// aggregates make; and those that never run, but become other expressions.
 const EXEMPT: [&str; 28] = [
@@ -86,9 +91,10 @@ impl FunctionRewrite for Bounded {
     ) -> Result<Transformed<Expr>> {
         match expr {
             Expr::ScalarFunction(call) if !EXEMPT.contains(&call.func.name()) => {
+                let is_slow = QUADRATIC.contains(&call.func.name());
                 let expr = Expr::ScalarFunction(call);
                 // What has no type yet may become text.
-                if expr.get_type(schema).is_ok_and(|t| !varies(&t)) {
+                if !is_slow && expr.get_type(schema).is_ok_and(|t| !varies(&t)) {
                     return Ok(Transformed::no(expr));
                 }
                 let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else {
@@ -280,7 +286,10 @@ impl ScalarUDFImpl for Guarded {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let most = Size { widest: MAX_VALUE, total: MAX_BATCH };
+        let most = match QUADRATIC.contains(&self.name()) {
+            true => MAX_QUADRATIC,
+            false => Size { widest: MAX_VALUE, total: MAX_BATCH },
+        };
         Size::of_arguments(&call.args, call.number_rows)?.check(self.name(), most)?;
         self.0.invoke_with_args(call)
     }

@@ -22,6 +22,8 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use thiserror::Error;
 use url::Url;
 
+use super::connector::Connector;
+
 /// A request that gets no answer is given up after this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// So is an attempt to connect.
@@ -153,6 +155,7 @@ impl Location {
                 let mut builder = AmazonS3Builder::new()
                     .with_client_options(options(plain(&ENDPOINT)))
                     .with_conditional_put(S3ConditionalPut::ETagMatch)
+                    .with_http_connector(Connector::here())
                     .with_retry(retry);
                 for (key, value) in config(&env, "AWS_") {
                     if let Ok(key) = key.parse() {
@@ -164,6 +167,7 @@ impl Location {
             Provider::Google => {
                 let mut builder = GoogleCloudStorageBuilder::new()
                     .with_client_options(options(plain(&["GOOGLE_BASE_URL"])))
+                    .with_http_connector(Connector::here())
                     .with_retry(retry);
                 for (key, value) in config(&env, "GOOGLE_") {
                     if let Ok(key) = key.parse() {
@@ -180,6 +184,7 @@ impl Location {
                 let plain = emulated || plain(&["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"]);
                 let mut builder = MicrosoftAzureBuilder::new()
                     .with_client_options(options(plain))
+                    .with_http_connector(Connector::here())
                     .with_retry(retry);
                 for (key, value) in config(&env, "AZURE_") {
                     if let Ok(key) = key.parse() {

@@ -111,3 +111,31 @@ async fn an_answer_is_compressed_if_the_client_asks_for_it() {
         .expect("gzip");
     assert_eq!(text.lines().count() as i64, 1 + FILES, "{text}");
 }
+
+/// There is one place, and a query gives it back when it ends: the next has to get it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_without_end_gives_its_place_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = store(dir.path()).await;
+    for parallelism in [1, 2] {
+        let resources = Resources { parallelism, ..Resources::default() };
+        let settings = Settings { resources, concurrency: 1, ..Settings::default() };
+        let router = router_with(store.clone(), &settings);
+        let ask = |path: &str, sql: &'static str| {
+            router.clone().oneshot(Request::post(path).body(Body::from(sql)).expect("a request"))
+        };
+        let endless = "SELECT count(*) FROM generate_series(1, 3000000) a, generate_series(1, 3000000) b \
+                       WHERE a.value + b.value < 0";
+        // By its timeout.
+        let response = ask("/api/v1/sql?timeout=0.3", endless).await.expect("a response");
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains("query timed out"), "{body:?}");
+        // By a client that goes away.
+        let gone =
+            tokio::time::timeout(Duration::from_millis(300), ask("/api/v1/sql", endless)).await;
+        assert!(gone.is_err(), "it has no end");
+        let next = ask("/api/v1/sql?timeout=60", "SELECT count(*) FROM flows").await;
+        assert_eq!(next.expect("a response").status(), StatusCode::OK);
+    }
+}

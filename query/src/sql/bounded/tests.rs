@@ -63,9 +63,24 @@ async fn what_doubles_ends_at_the_bound() {
     assert!(error.contains("for one batch of rows"), "{error}");
 }
 
+/// A call cannot be ended: 64 KiB by 64 KiB in each row would be hours.
+#[tokio::test]
+async fn what_takes_the_product_of_sizes_is_bounded() {
+    let text = "x".repeat(5000);
+    let sql = format!("SELECT max(levenshtein(workload, '{text}')) FROM flows");
+    let error = answer(&sql).await.expect_err("too long").to_string();
+    assert!(error.contains("levenshtein is given values of"), "{error}");
+    let sql =
+        "SELECT array_has_all(array_agg(value), array_agg(value)) FROM generate_series(1, 5000)";
+    let error = answer(sql).await.expect_err("too long").to_string();
+    assert!(error.contains("array_has_all is given"), "{error}");
+}
+
 #[tokio::test]
 async fn what_stays_small_works_as_ever() {
     for (expression, value, name) in [
+        ("levenshtein(workload, pod)", "2", "levenshtein(flows.workload,flows.pod)"),
+        ("array_has_all([workload, pod], [pod])", "true", "array_has_all"),
         ("concat(workload, '/', pod)", "web/web-1", "concat(flows.workload,Utf8(\"/\"),flows.pod)"),
         ("workload || '/' || pod", "web/web-1", "flows.workload || Utf8(\"/\") || flows.pod"),
         ("upper(workload) || NULL", "|  ", "||"),
