@@ -4,7 +4,7 @@
 //! [`question`]   what is asked: view, period, filters, labels to group by, measures
 //! [`ends`]       which rows count, and how rows of the server's end are turned round
 //! [`measure`]    the numbers of an answer, and what each is made of
-//! [`gather`]     sums by group, from the tiers that answer each part of the period exactly
+//! [`gather`]     asks the tiers that answer each part of the period exactly; [`groups`]   and sums by group
 //! [`table`]      rows in order, totals, and what is not shown
 //! [`spark`]      a measure over time, for the rows that are shown
 //! [`statement`]  the same question in PromQL and SQL
@@ -22,6 +22,7 @@ pub(crate) mod compare;
 pub(crate) mod completeness;
 mod ends;
 pub(crate) mod gather;
+mod groups;
 pub(crate) mod map;
 pub(crate) mod measure;
 pub(crate) mod question;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::gather::{Gather, Total};
+use super::gather::Gather;
+use super::groups::{Group, Total};
 use super::measure::{Measure, Sums};
 use super::question::Question;
 use super::table::{describe, text};
@@ -105,7 +106,7 @@ pub(crate) async fn compare(
         .map(|(_, labels, at, other)| {
             let group = at.map(|at| now.get(at));
             let before = other.map(|other| then.get(other));
-            let one = |group: &Option<super::gather::Group<'_>>, measure: &'static Measure| {
+            let one = |group: &Option<Group<'_>>, measure: &'static Measure| {
                 group.map_or(Value::Null, |group| measure.json(&group))
             };
             json!({

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map as Object, Value, json};
 
-use super::gather::{Gather, Group, Total};
+use super::gather::Gather;
+use super::groups::{Group, Total};
 use super::measure::{Input, Measure, Sums, named};
 use super::question::{Question, View};
 use super::table::{Order, Table, text};
@@ -145,6 +146,12 @@ pub(crate) async fn map(gather: &Gather<'_>, asked: &MapQuestion) -> Result<Map,
     let mut edges: Vec<_> = edges.into_iter().collect();
     edges.sort_by(|a, b| b.1.bytes.cmp(&a.1.bytes).then_with(|| a.0.cmp(&b.0)));
     let hidden = edges.split_off(asked.limit.min(edges.len()));
+    // Histograms are large, and wanted for the edges that are given alone.
+    for (number, table) in tables.iter_mut().enumerate() {
+        let of_table = edges.iter().filter(|((of, ..), _)| *of == number);
+        let groups = of_table.flat_map(|(_, edge)| &edge.groups).copied();
+        table.show(gather, groups.collect()).await?;
+    }
     let mut nodes: BTreeMap<Node, (i64, i64, usize)> = BTreeMap::new();
     let mut given = Vec::with_capacity(edges.len());
     for ((number, source, target), edge) in &edges {
@@ -188,10 +195,10 @@ fn is_of_both(name: &str) -> bool {
     named(name).is_some_and(Measure::is_of_both)
 }
 
-/// All groups, with the counts of their histograms: edges are put together from several.
+/// All groups: edges are put together from several.
 async fn table(gather: &Gather<'_>, question: Question) -> Result<Table, Error> {
     let order = Order::usual(&question);
-    Table::ask(gather, question, order, usize::MAX, 0).await
+    Table::sums(gather, question, order).await
 }
 
 fn label<'a>(question: &Question, group: Group<'a>, name: &str) -> &'a str {

@@ -1,7 +1,7 @@
 //! Rows of an answer: in order, the first of them, what they add up to, and what the others do.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -12,7 +12,8 @@ use datafusion::prelude::{ident, lit};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::gather::{Gather, Group, Groups, Total, add};
+use super::gather::Gather;
+use super::groups::{Group, Groups, Total, add};
 use super::measure::{Histogram, Measure, Slots, Sums};
 use super::question::{Column, Question};
 use super::statement;
@@ -100,8 +101,8 @@ pub(crate) struct Table {
     shown: Vec<usize>,
     /// Rows before them.
     offset: usize,
-    total: Total,
-    other: Option<Total>,
+    /// Histograms of all rows.
+    counts: HashMap<Histogram, Box<Slots>>,
     pub(crate) spans: Vec<Span>,
     pub(crate) notes: BTreeSet<String>,
 }
@@ -128,39 +129,81 @@ impl Table {
         limit: usize,
         offset: usize,
     ) -> Result<Self, Error> {
-        let mut notes = BTreeSet::new();
-        let (mut groups, spans) = gather.groups(&question, &mut notes).await?;
-        let mut histograms: Vec<Histogram> =
-            question.measures.iter().filter_map(|measure| measure.histogram()).collect();
-        histograms.sort_unstable();
-        histograms.dedup();
+        let mut table = Self::sums(gather, question, order).await?;
         // An order by a quantile needs it of all groups; otherwise only those that are shown.
         let first = order.measure().and_then(|measure| measure.histogram());
-        let mut counts: HashMap<Histogram, Box<Slots>> = HashMap::new();
         if first.is_some() {
-            counts = gather.histograms(&question, &histograms, &mut groups, &[]).await?;
+            table.show(gather, (0..table.groups.len()).collect()).await?;
         }
-        let shown = ordered(&groups, &question, order, limit, offset);
-        if first.is_none() && !histograms.is_empty() {
-            let only: Vec<Expr> = only(&groups, &shown, &question);
-            counts = gather.histograms(&question, &histograms, &mut groups, &only).await?;
+        let shown = ordered(&table.groups, &table.question, order, limit, offset);
+        table.offset = offset;
+        if first.is_some() {
+            table.shown = shown;
+        } else {
+            table.show(gather, shown).await?;
         }
-        let set: BTreeSet<usize> = shown.iter().copied().collect();
-        let is_other = set.len() < groups.len();
-        let total = groups.total(|_| true).with_slots(counts.clone());
-        let other = is_other.then(|| {
-            let shown_counts = groups.total(|number| set.contains(&number));
-            let rest = counts.iter().map(|(histogram, all)| {
-                let mut rest = all.clone();
-                if let Some(shown) = shown_counts.slots(*histogram) {
-                    let negative = shown.map(|count| -count);
-                    add(&mut rest, &negative);
-                }
-                (*histogram, rest)
-            });
-            groups.total(|number| !set.contains(&number)).with_slots(rest.collect())
+        Ok(table)
+    }
+
+    /// Asks for all groups, without their histograms, and shows none.
+    ///
+    /// # Errors
+    /// The query fails, or the answer is too large.
+    pub(crate) async fn sums(
+        gather: &Gather<'_>,
+        question: Question,
+        order: Order,
+    ) -> Result<Self, Error> {
+        let mut notes = BTreeSet::new();
+        let (groups, spans) = gather.groups(&question, &mut notes).await?;
+        let (shown, counts) = (Vec::new(), HashMap::new());
+        Ok(Self { question, order, groups, shown, offset: 0, counts, spans, notes })
+    }
+
+    /// Shows these groups, in this order, and asks for their histograms. Once only.
+    ///
+    /// # Errors
+    /// The query fails, or the answer is too large.
+    pub(crate) async fn show(
+        &mut self,
+        gather: &Gather<'_>,
+        shown: Vec<usize>,
+    ) -> Result<(), Error> {
+        let mut histograms: Vec<Histogram> =
+            self.question.measures.iter().filter_map(|measure| measure.histogram()).collect();
+        histograms.sort_unstable();
+        histograms.dedup();
+        if !histograms.is_empty() {
+            let only = only(&self.groups, &shown, &self.question);
+            let wanted = shown.iter().copied().collect();
+            let groups = &mut self.groups;
+            let counts = gather.histograms(&self.question, &histograms, groups, &wanted, &only);
+            self.counts = counts.await?;
+        }
+        self.shown = shown;
+        Ok(())
+    }
+
+    fn total(&self) -> Total {
+        self.groups.total(|_| true).with_slots(self.counts.clone())
+    }
+
+    /// The sum of what is not shown, where there is such.
+    fn other(&self) -> Option<Total> {
+        let set: HashSet<usize> = self.shown.iter().copied().collect();
+        if set.len() >= self.groups.len() {
+            return None;
+        }
+        let shown_counts = self.groups.total(|number| set.contains(&number));
+        let rest = self.counts.iter().map(|(histogram, all)| {
+            let mut rest = all.clone();
+            if let Some(shown) = shown_counts.slots(*histogram) {
+                let negative = shown.map(|count| -count);
+                add(&mut rest, &negative);
+            }
+            (*histogram, rest)
         });
-        Ok(Self { question, order, groups, shown, offset, total, other, spans, notes })
+        Some(self.groups.total(|number| !set.contains(&number)).with_slots(rest.collect()))
     }
 
     /// Groups that are shown.
@@ -203,8 +246,8 @@ impl Table {
         json!({
             "columns": describe(&self.question.columns()),
             "rows": rows,
-            "total": sums(&self.total),
-            "other": self.other.as_ref().map(sums),
+            "total": sums(&self.total()),
+            "other": self.other().as_ref().map(sums),
             "groups": self.groups.len(),
             // PromQL knows the first ones only.
             "promql": (self.offset == 0)
