@@ -69,6 +69,7 @@ fn minute_rows(end: i64, minute: i64) -> Vec<Row> {
                 &web,
                 &n1,
                 &[("peer_namespace", "shop"), ("peer_workload", "api"), ("peer_pod", "api-1")],
+                &[("peer_workload_kind", "Deployment")],
                 &[
                     ("peer_node", "n2"),
                     ("peer_zone", "b"),
@@ -100,6 +101,7 @@ fn minute_rows(end: i64, minute: i64) -> Vec<Row> {
         row(
             &[
                 &[("namespace", "shop"), ("workload", "api"), ("pod", "api-1"), ("node", "n2")],
+                &[("workload_kind", "Deployment"), ("peer_workload_kind", "Deployment")],
                 &[("zone", "b"), ("region", "r"), ("address", "10.0.0.2")],
                 &[("peer_namespace", "shop"), ("peer_workload", "web"), ("peer_pod", "web-1")],
                 &[

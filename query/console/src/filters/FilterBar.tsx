@@ -1,5 +1,6 @@
 /** Filters as chips: each can be changed, negated and taken out. */
-import { OPERATOR_NAMES, matcher, type Filter, type Operator } from "../state/filters.ts";
+import { useRef } from "preact/hooks";
+import { OPERATOR_NAMES, type Filter, type Operator } from "../state/filters.ts";
 import { labelName } from "../state/labels.ts";
 import type { Shared } from "../state/shared.ts";
 import { Popover } from "../ui/Popover.tsx";
@@ -10,15 +11,22 @@ const NEGATED: Record<Operator, Operator> = { "=": "!=", "!=": "=", "=~": "!~", 
 
 export function FilterBar({ shared }: { shared: Shared }) {
   const { filters, range, setFilters } = shared;
-  const replaced = (index: number, by: Filter | null) =>
-    setFilters(filters.flatMap((one, i) => (i === index ? (by ?? []) : one)));
+  const bar = useRef<HTMLDivElement>(null);
+  const replaced = (index: number, by: Filter) =>
+    setFilters(filters.map((one, i) => (i === index ? by : one)));
+  /** Takes filters out along with the button that did it: the focus goes to what stays. */
+  const leave = (left: readonly Filter[]) => {
+    bar.current?.querySelector<HTMLElement>(".add button")?.focus();
+    setFilters(left);
+  };
   return (
-    <div class="filters" role="group" aria-label="Filters">
+    <div class="filters" role="group" aria-label="Filters" ref={bar}>
       {filters.map((filter, i) => {
         const { field, operator, value } = filter;
         const text = `${labelName(field)} ${OPERATOR_NAMES[operator]} ${value === "" ? "absent" : value}`;
         return (
-          <div key={matcher(filter)} class={operator.startsWith("!") ? "chip negated" : "chip"}>
+          // By place, so that a chip that is negated stays the element that has the focus.
+          <div key={i} class={operator.startsWith("!") ? "chip negated" : "chip"}>
             <Popover
               name={`Filter: ${text}`}
               label={
@@ -52,7 +60,7 @@ export function FilterBar({ shared }: { shared: Shared }) {
               type="button"
               title="Remove"
               aria-label={`Remove filter ${text}`}
-              onClick={() => replaced(i, null)}
+              onClick={() => leave(filters.filter((_, j) => j !== i))}
             >
               ×
             </button>
@@ -73,7 +81,7 @@ export function FilterBar({ shared }: { shared: Shared }) {
         )}
       </Popover>
       {filters.length > 1 && (
-        <button type="button" class="quiet" onClick={() => setFilters([])}>
+        <button type="button" class="quiet" onClick={() => leave([])}>
           Clear
         </button>
       )}

@@ -44,7 +44,11 @@ export function Details(props: { shared: Shared; state: TableState; row: readonl
       !shared.filters.some((f) => f.field === one.field && f.value === one.value && f.operator === "="),
   );
   const filters = [...shared.filters, ...own];
-  const close = () => shared.setParams({ row: null });
+  const close = () => {
+    // Back to the row, while the table still says which one it is.
+    document.querySelector<HTMLElement>('.flow-table [aria-selected="true"] [data-row]')?.focus();
+    shared.setParams({ row: null });
+  };
   const known = row.filter((one) => one.value !== "");
   const view = state.view === "cluster" ? null : state.view;
 

@@ -81,7 +81,10 @@ export function Toolbar(props: {
         >
           Copy as PromQL
         </CopyButton>
-        <CopyButton text={answer?.sql ?? null} title="The statement that gives exactly this table">
+        <CopyButton
+          text={answer?.sql ?? null}
+          title="The statement that gives this table, without the measures that SQL has no function for"
+        >
           Copy as SQL
         </CopyButton>
         {answer?.sql != null && (

@@ -1,5 +1,5 @@
 /** The service map: who talks to whom, how much, and where it hurts. */
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useAnswer } from "../api/useAnswer.ts";
 import { FilterBar } from "../filters/FilterBar.tsx";
 import { selectors } from "../state/filters.ts";
@@ -47,7 +47,12 @@ export function ServiceMap(shared: Shared) {
         ? state.expand.filter((one) => one !== workload)
         : [...state.expand, workload],
     });
-  const select = (selection: MapState["selection"]) => change({ selection });
+  const main = useRef<HTMLDivElement>(null);
+  const select = (selection: MapState["selection"]) => {
+    // A panel that closes leaves the focus where the selection was made.
+    if (selection === null) main.current?.querySelector<HTMLElement>("canvas, [aria-current]")?.focus();
+    change({ selection });
+  };
 
   const chosen = state.selection;
   const edge = graph && chosen?.kind === "edge" ? edgeBetween(graph, chosen.source, chosen.target) : null;
@@ -66,7 +71,7 @@ export function ServiceMap(shared: Shared) {
         </Empty>
       ) : (
         <div class="map-and-panel" aria-busy={answer.loading}>
-          <div class={`map-main pending ${answer.error ? "outdated" : ""}`}>
+          <div ref={main} class={`map-main pending ${answer.error ? "outdated" : ""}`}>
             <Loading on={answer.loading} what="map" />
             {graph === null ? (
               <div class="placeholder map-place" />
@@ -104,6 +109,7 @@ export function ServiceMap(shared: Shared) {
                 node={node}
                 state={state}
                 change={change}
+                select={select}
                 expand={expand}
               />
             ) : (

@@ -39,7 +39,7 @@ export function Overview(shared: Shared) {
       </header>
       <FilterBar shared={shared} />
       {totals.error && <Failure error={totals.error} retry={totals.retry} />}
-      <div class="measures">
+      <div class="measures" aria-busy={totals.loading}>
         {MEASURES.map((measure) => (
           <MeasureCard
             key={measure.key}

@@ -24,6 +24,7 @@ export function FilterSelect(props: {
     <label>
       <span class="muted">{props.label}</span>{" "}
       <select
+        aria-busy={answer.loading}
         value={value ?? ""}
         onChange={(event) => props.set(event.currentTarget.value === "" ? null : event.currentTarget.value)}
       >

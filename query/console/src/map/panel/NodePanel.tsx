@@ -15,14 +15,14 @@ export function NodePanel(props: {
   node: number;
   state: MapState;
   change(next: Partial<MapState>): void;
+  select(selection: Selection | null): void;
   expand(workload: string): void;
 }) {
-  const { shared, graph, node, state, change } = props;
+  const { shared, graph, node, state, change, select } = props;
   const { at, edges } = graph.nodes[node]!;
   const workload = expandable(at);
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus({ preventScroll: true }), [at.id]);
-  const select = (selection: Selection | null) => change({ selection });
   const { view, filters } = rowsOfNode(at);
   const focused = state.focus === at.id;
   const open = workload !== null && state.expand.includes(workload);
