@@ -4,7 +4,8 @@
 //! [`question`]   what is asked: view, period, filters, labels to group by, measures
 //! [`ends`]       which rows count, and how rows of the server's end are turned round
 //! [`measure`]    the numbers of an answer, and what each is made of
-//! [`gather`]     asks the tiers that answer each part of the period exactly; [`groups`]   and sums by group
+//! [`gather`]     asks the tiers that answer each part of the period exactly
+//! [`groups`]     sums by group        [`keys`]      which group a row is of        [`texts`]     labels as numbers
 //! [`table`]      rows in order, totals, and what is not shown
 //! [`spark`]      a measure over time, for the rows that are shown
 //! [`statement`]  the same question in PromQL and SQL
@@ -23,9 +24,11 @@ pub(crate) mod completeness;
 mod ends;
 pub(crate) mod gather;
 mod groups;
+mod keys;
 pub(crate) mod map;
 pub(crate) mod measure;
 pub(crate) mod question;
 pub(crate) mod spark;
 mod statement;
 pub(crate) mod table;
+mod texts;

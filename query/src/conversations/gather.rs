@@ -6,17 +6,18 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use datafusion::execution::registry::FunctionRegistry;
-use datafusion::functions_aggregate::expr_fn::{max, sum};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, cast as cast_to};
-use datafusion::prelude::{SessionContext, ident};
+use datafusion::physical_plan::execute_stream_partitioned;
+use datafusion::prelude::{DataFrame, SessionContext, ident};
 use futures::TryStreamExt;
+use tokio::task::JoinSet;
 
 use super::ends::{counted, of_the_other_end};
 use super::groups::{Groups, Which};
 use super::measure::{Histogram, Input, Slots};
 use super::question::Question;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::flows::bucket_sum;
 use crate::flows::catalog::Period;
 use crate::flows::fetch::ends_within;
@@ -60,18 +61,76 @@ impl Aggregate<'_> {
     }
 }
 
-/// The sum, or what else, of an input's column.
+/// What one aggregate, made here, adds up: see [`super::keys`] for why it is.
+struct Rows<'a> {
+    by: Vec<&'static str>,
+    filters: &'a [Expr],
+    inputs: &'a [Input],
+    /// Which of the inputs.
+    places: Vec<usize>,
+}
+
+impl Rows<'_> {
+    /// Labels and numbers of the rows of one part of a period.
+    async fn plan(&self, session: &SessionContext, span: &Span) -> Result<DataFrame, Error> {
+        let filters = std::iter::once(ends_within(span.after, span.until));
+        let filters = filters.chain(self.filters.iter().cloned());
+        let mut frame = session.table(span.table).await?;
+        if let Some(filter) = conjunction(filters) {
+            frame = frame.filter(filter)?;
+        }
+        let labels = self.by.iter().enumerate();
+        let mut columns: Vec<Expr> =
+            labels.map(|(at, name)| ident(*name).alias(format!("label_{at}"))).collect();
+        for place in &self.places {
+            let Some(input) = self.inputs.get(*place) else { continue };
+            columns.push(value(*input, session)?.alias(format!("number_{place}")));
+        }
+        Ok(frame.select(columns)?)
+    }
+
+    /// Adds them to groups; those of one part of the plan are put together beside those of the others.
+    async fn add(
+        &self,
+        gather: &Gather<'_>,
+        spans: &[Span],
+        groups: &mut Groups,
+    ) -> Result<(), Error> {
+        for span in spans {
+            let plan = self.plan(gather.session, span).await?.create_physical_plan().await?;
+            let mut parts = JoinSet::new();
+            for mut rows in execute_stream_partitioned(plan, gather.session.task_ctx())? {
+                let (mut part, places) = (groups.none_alike(), self.places.clone());
+                let stop = gather.stop.clone();
+                parts.spawn(async move {
+                    while let Some(batch) = rows.try_next().await? {
+                        stop.check()?;
+                        part.add(&batch, &places, &[], Which::Any)?;
+                    }
+                    Ok::<_, Error>(part)
+                });
+            }
+            while let Some(part) = parts.join_next().await {
+                let failed = |e| Error::new(ErrorKind::Internal, format!("query failed: {e}"));
+                groups.absorb(part.map_err(failed)??)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An input's number of one row.
 fn value(input: Input, session: &SessionContext) -> Result<Expr, Error> {
-    Ok(match input {
-        Input::Sum(column) | Input::Server(column) => sum(ident(column)),
-        Input::Largest(column) => max(ident(column)),
+    let number = match input {
+        Input::Sum(column) | Input::Server(column) | Input::Largest(column) => ident(column),
         Input::Cost => {
             let [crossing, service, sent, received] = COST_OF;
             let text = |name| cast_to(ident(name), DataType::Utf8View);
             let arguments = vec![text(crossing), text(service), ident(sent), ident(received)];
-            sum(session.udf(COST)?.call(arguments))
+            session.udf(COST)?.call(arguments)
         }
-    })
+    };
+    Ok(cast_to(number, DataType::Int64))
 }
 
 /// The columns that inputs are made of.
@@ -114,8 +173,8 @@ impl<'a> Gather<'a> {
         labels
     }
 
-    fn no_groups(&self, inputs: Vec<Input>) -> Groups {
-        Groups::new(inputs, &self.session.runtime_env().memory_pool)
+    fn no_groups(&self, labels: usize, inputs: Vec<Input>) -> Groups {
+        Groups::new(labels, inputs, &self.session.runtime_env().memory_pool)
     }
 
     /// The parts of a period for what reads these columns.
@@ -144,29 +203,16 @@ impl<'a> Gather<'a> {
             inputs.iter().enumerate().filter(|(_, input)| is(input)).map(|(at, _)| at).collect()
         };
         let (own, server) = (places(false), places(true));
-        let values = |places: &[usize]| -> Result<Vec<Expr>, Error> {
-            let inputs = places.iter().filter_map(|at| inputs.get(*at));
-            inputs.map(|input| value(*input, self.session)).collect()
-        };
         let mut columns = Self::labels(question);
         for column in columns_of(&inputs) {
             columns.insert(column);
         }
         let spans = self.spans(&columns, question.period);
         notes.extend(self.tiers.lost_in(&spans, &columns));
-        let mut groups = self.no_groups(inputs.clone());
-        let labels = question.by.len();
-        let by = |names: &[&'static str]| names.iter().map(|name| ident(*name)).collect();
-        let filters = counted(question);
-        let aggregate =
-            Aggregate { by: by(&question.by), filters: &filters, values: values(&own)? };
-        let add = |groups: &mut Groups, batch: &RecordBatch, places: &[usize]| {
-            groups.add(batch, labels, places, &[], Which::Any)
-        };
-        // Without labels there is one group, also of no rows.
-        let run =
-            aggregate.run(self.session, &spans, self.stop, |batch| add(&mut groups, batch, &own));
-        run.await?;
+        let mut groups = self.no_groups(question.by.len(), inputs.clone());
+        let (by, filters) = (question.by.clone(), counted(question));
+        let rows = Rows { by, filters: &filters, inputs: &inputs, places: own };
+        rows.add(self, &spans, &mut groups).await?;
         if server.is_empty() {
             return Ok((groups, spans));
         }
@@ -183,10 +229,8 @@ impl<'a> Gather<'a> {
             columns.extend(super::ends::turned(&matcher.name));
         }
         let other = self.spans(&columns, question.period);
-        let aggregate = Aggregate { by: by(&names), filters: &filters, values: values(&server)? };
-        let run = aggregate
-            .run(self.session, &other, self.stop, |batch| add(&mut groups, batch, &server));
-        run.await?;
+        let rows = Rows { by: names, filters: &filters, inputs: &inputs, places: server };
+        rows.add(self, &other, &mut groups).await?;
         Ok((groups, spans))
     }
 
@@ -214,18 +258,17 @@ impl<'a> Gather<'a> {
             })
             .collect();
         let mut filters = counted(question);
-        let mut all = self.no_groups(Vec::new());
+        let mut all = self.no_groups(0, Vec::new());
         let total = Aggregate { by: Vec::new(), filters: &filters, values: values.clone() };
         let run = total.run(self.session, &spans, self.stop, |batch| {
-            all.add(batch, 0, &[], histograms, Which::Any)
+            all.add(batch, &[], histograms, Which::Any)
         });
         run.await?;
         filters.extend(shown.iter().cloned());
         let by: Vec<Expr> = question.by.iter().map(|name| ident(*name)).collect();
-        let labels = by.len();
         let each = Aggregate { by, filters: &filters, values };
         let run = each.run(self.session, &spans, self.stop, |batch| {
-            groups.add(batch, labels, &[], histograms, Which::Of(wanted))
+            groups.add(batch, &[], histograms, Which::Of(wanted))
         });
         run.await?;
         Ok(all.total(|_| true).into_slots())

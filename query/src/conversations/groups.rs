@@ -4,64 +4,35 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::Int64Type;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use foldhash::fast::RandomState;
 use weir_wire::histogram::BUCKETS;
 
+use super::keys::Keys;
 use super::measure::{Histogram, Input, Slots, Sums};
+use super::texts::{Reader, Texts};
 use crate::error::{Error, ErrorKind};
 
-/// Bytes of a text, of a group and of its counts beside what they hold: places in tables, at half load.
-const OVERHEAD: usize = 64;
 /// Nobody knew it.
 const UNKNOWN: i64 = i64::MIN;
-
-/// Numbers for texts; 0 is the empty one, which is also what is absent.
-#[derive(Debug)]
-struct Texts {
-    numbers: HashMap<Arc<str>, u32>,
-    all: Vec<Arc<str>>,
-    /// Of all of them together.
-    bytes: usize,
-}
-
-impl Texts {
-    fn new() -> Self {
-        let empty: Arc<str> = Arc::from("");
-        Self { numbers: HashMap::from([(Arc::clone(&empty), 0)]), all: vec![empty], bytes: 0 }
-    }
-
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let number = u32::try_from(self.all.len()).unwrap_or_default();
-        let text: Arc<str> = Arc::from(text);
-        self.bytes += text.len() + OVERHEAD;
-        self.all.push(Arc::clone(&text));
-        self.numbers.insert(text, number);
-        number
-    }
-
-    fn column(&mut self, column: &ArrayRef) -> Result<Vec<u32>, Error> {
-        let text = cast(column, &DataType::Utf8View)
-            .map_err(|e| Error::new(ErrorKind::Internal, format!("label is no text: {e}")))?;
-        Ok(text.as_string_view().iter().map(|value| self.number(value.unwrap_or(""))).collect())
-    }
-}
+/// A row that is of no group that is wanted.
+const NO_GROUP: usize = usize::MAX / 2;
+/// Bytes of a group's counts beside their own.
+const OVERHEAD: usize = 64;
 
 /// Sums of groups of rows that are alike in some labels.
 #[derive(Debug)]
 pub(crate) struct Groups {
     texts: Texts,
-    /// The texts of each group's labels.
-    keys: Vec<Box<[u32]>>,
-    index: HashMap<Box<[u32]>, usize>,
+    /// Numbers of the texts of each group's labels.
+    keys: Keys,
+    /// One for each label.
+    readers: Vec<Reader>,
     inputs: Vec<Input>,
     /// A number for each input of each group.
     sums: Vec<i64>,
-    slots: HashMap<(usize, Histogram), Box<Slots>>,
+    slots: HashMap<(usize, Histogram), Box<Slots>, RandomState>,
     /// What all of it takes, out of the memory of all queries.
     memory: MemoryReservation,
 }
@@ -132,15 +103,14 @@ impl Sums for Group<'_> {
 impl<'a> Group<'a> {
     /// Text of a label by its place; empty where it is absent.
     pub(crate) fn label(&self, at: usize) -> &'a str {
-        let key = self.groups.keys.get(self.number).and_then(|key| key.get(at));
-        key.and_then(|text| self.groups.texts.all.get(*text as usize)).map_or("", AsRef::as_ref)
+        let text = self.groups.keys.get(self.number).get(at);
+        text.map_or("", |text| self.groups.texts.get(*text))
     }
 
     /// Texts of all labels.
     pub(crate) fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let own = *self;
-        let count = self.groups.keys.get(self.number).map_or(0, |key| key.len());
-        (0..count).map(move |at| own.label(at))
+        (0..own.groups.keys.get(own.number).len()).map(move |at| own.label(at))
     }
 
     /// Number among the groups.
@@ -150,16 +120,29 @@ impl<'a> Group<'a> {
 }
 
 impl Groups {
-    /// No groups yet, of numbers for these inputs; what they will take is out of `pool`.
-    pub(super) fn new(inputs: Vec<Input>, pool: &Arc<dyn MemoryPool>) -> Self {
+    /// No groups yet, of so many labels and of numbers for these inputs; what they will take is out of `pool`.
+    pub(super) fn new(labels: usize, inputs: Vec<Input>, pool: &Arc<dyn MemoryPool>) -> Self {
         Self {
-            memory: MemoryConsumer::new("groups of conversations").register(pool),
             texts: Texts::new(),
-            keys: Vec::new(),
-            index: HashMap::new(),
+            keys: Keys::new(labels),
+            readers: std::iter::repeat_with(Reader::default).take(labels).collect(),
             inputs,
             sums: Vec::new(),
-            slots: HashMap::new(),
+            slots: HashMap::default(),
+            memory: MemoryConsumer::new("groups of conversations").register(pool),
+        }
+    }
+
+    /// None, of the same labels and inputs, out of the same memory.
+    pub(super) fn none_alike(&self) -> Self {
+        Self {
+            texts: Texts::new(),
+            keys: Keys::new(self.keys.width()),
+            readers: std::iter::repeat_with(Reader::default).take(self.keys.width()).collect(),
+            inputs: self.inputs.clone(),
+            sums: Vec::new(),
+            slots: HashMap::default(),
+            memory: self.memory.new_empty(),
         }
     }
 
@@ -180,9 +163,8 @@ impl Groups {
 
     /// The group with these labels.
     pub(crate) fn find<'t>(&self, labels: impl Iterator<Item = &'t str>) -> Option<usize> {
-        let key: Option<Box<[u32]>> =
-            labels.map(|text| self.texts.numbers.get(text).copied()).collect();
-        self.index.get(&key?).copied()
+        let key: Option<Vec<u32>> = labels.map(|text| self.texts.find(text)).collect();
+        self.keys.find(&key?)
     }
 
     /// The sum of some groups.
@@ -219,59 +201,53 @@ impl Groups {
         Total { inputs: self.inputs.clone().into(), sums, paired, slots }
     }
 
-    /// Adds rows of an aggregate: labels, then numbers for the inputs at `places`, then counts of histograms.
+    /// Adds rows, or sums of some: labels, then numbers for the inputs at `places`, then counts of histograms.
     ///
     /// # Errors
     /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
     pub(super) fn add(
         &mut self,
         batch: &RecordBatch,
-        labels: usize,
         places: &[usize],
         histograms: &[Histogram],
         which: Which<'_>,
     ) -> Result<(), Error> {
+        let labels = self.keys.width();
         let (keys, rest) = batch.columns().split_at_checked(labels).ok_or_else(misshapen)?;
         let (numbers, counts) = rest.split_at_checked(places.len()).ok_or_else(misshapen)?;
-        let keys: Vec<Vec<u32>> =
-            keys.iter().map(|column| self.texts.column(column)).collect::<Result<_, _>>()?;
+        let of_rows = self.of_rows(keys, batch.num_rows(), which)?;
         let width = self.inputs.len();
-        for row in 0..batch.num_rows() {
-            let key: Box<[u32]> =
-                keys.iter().map(|column| column.get(row).copied().unwrap_or(0)).collect();
-            let number = match (self.index.get(&key), which) {
-                (Some(number), Which::Of(wanted)) if !wanted.contains(number) => continue,
-                (Some(number), _) => *number,
-                (None, Which::Of(_)) => continue,
-                (None, Which::Any) => {
-                    let number = self.keys.len();
-                    self.keys.push(key.clone());
-                    self.index.insert(key, number);
-                    self.sums.resize(self.sums.len() + width, UNKNOWN);
-                    number
+        self.sums.resize(self.keys.len() * width, UNKNOWN);
+        for (place, column) in places.iter().zip(numbers) {
+            let column = column.as_primitive_opt::<Int64Type>().ok_or_else(misshapen)?;
+            let input = self.inputs.get(*place).copied().ok_or_else(misshapen)?;
+            let sums = &mut self.sums;
+            let mut add = |group: usize, value: i64| {
+                if let Some(sum) = sums.get_mut(group * width + place) {
+                    merge(sum, value, input);
                 }
             };
-            for (place, column) in places.iter().zip(numbers) {
-                let column = column.as_primitive::<Int64Type>();
-                if column.is_null(row) {
-                    continue;
-                }
-                let at = number * width + place;
-                if let Some((sum, input)) = self.sums.get_mut(at).zip(self.inputs.get(*place)) {
-                    merge(sum, column.value(row), *input);
-                }
+            let rows = of_rows.iter().zip(column.values());
+            match column.nulls() {
+                None => rows.for_each(|(group, value)| add(*group, *value)),
+                Some(valid) => rows
+                    .zip(valid)
+                    .filter(|(_, valid)| *valid)
+                    .for_each(|((group, value), _)| add(*group, *value)),
             }
-            for (histogram, column) in histograms.iter().zip(counts) {
-                let dense = column.as_fixed_size_list();
+        }
+        for (histogram, column) in histograms.iter().zip(counts) {
+            let dense = column.as_fixed_size_list_opt().ok_or_else(misshapen)?;
+            for (row, group) in of_rows.iter().enumerate().filter(|(_, group)| **group != NO_GROUP)
+            {
                 if dense.is_null(row) {
                     continue;
                 }
                 let counts = dense.value(row);
-                let entry = self.slots.entry((number, *histogram));
+                let counts = counts.as_primitive_opt::<Int64Type>().ok_or_else(misshapen)?;
+                let entry = self.slots.entry((*group, *histogram));
                 let into = entry.or_insert_with(|| Box::new([0; BUCKETS]));
-                for (slot, count) in
-                    into.iter_mut().zip(counts.as_primitive::<Int64Type>().values())
-                {
+                for (slot, count) in into.iter_mut().zip(counts.values()) {
                     *slot = slot.saturating_add(*count);
                 }
             }
@@ -280,14 +256,74 @@ impl Groups {
         Ok(())
     }
 
+    /// The group of each row.
+    fn of_rows(
+        &mut self,
+        labels: &[ArrayRef],
+        rows: usize,
+        which: Which<'_>,
+    ) -> Result<Vec<usize>, Error> {
+        let width = labels.len();
+        let mut numbers = Vec::with_capacity(rows);
+        let mut all = vec![0; rows * width];
+        for (at, (column, reader)) in labels.iter().zip(&mut self.readers).enumerate() {
+            reader.read(column, &mut self.texts, &mut numbers)?;
+            let of_label = all.iter_mut().skip(at).step_by(width);
+            of_label.zip(&numbers).for_each(|(to, number)| *to = *number);
+        }
+        let keys = &mut self.keys;
+        let mut group = |key: &[u32]| match which {
+            Which::Any => keys.number(key),
+            Which::Of(wanted) => {
+                keys.find(key).filter(|group| wanted.contains(group)).unwrap_or(NO_GROUP)
+            }
+        };
+        if width == 0 {
+            return Ok(vec![group(&[]); rows]);
+        }
+        Ok(all.chunks_exact(width).map(group).collect())
+    }
+
+    /// Adds the groups of others that are of the same labels and inputs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
+    pub(super) fn absorb(&mut self, others: Self) -> Result<(), Error> {
+        if self.len() == 0 {
+            *self = others;
+            return Ok(());
+        }
+        let texts = self.texts.of(&others.texts);
+        let width = self.inputs.len();
+        let mut key = Vec::with_capacity(self.keys.width());
+        let mut of_others = Vec::with_capacity(others.len());
+        for number in 0..others.len() {
+            key.clear();
+            let own = |text: &u32| texts.get(*text as usize).copied().unwrap_or(0);
+            key.extend(others.keys.get(number).iter().map(own));
+            of_others.push(self.keys.number(&key));
+        }
+        self.sums.resize(self.keys.len() * width, UNKNOWN);
+        for (from, to) in of_others.iter().enumerate() {
+            let from = others.sums.get(from * width..(from + 1) * width).unwrap_or(&[]);
+            let to = self.sums.get_mut(to * width..(to + 1) * width).unwrap_or(&mut []);
+            let each = to.iter_mut().zip(from).zip(&self.inputs);
+            each.for_each(|((sum, value), input)| merge(sum, *value, *input));
+        }
+        for ((number, histogram), counts) in &others.slots {
+            let Some(own) = of_others.get(*number) else { continue };
+            let entry = self.slots.entry((*own, *histogram));
+            add(entry.or_insert_with(|| Box::new([0; BUCKETS])), counts);
+        }
+        self.memory.try_resize(self.bytes())?;
+        Ok(())
+    }
+
     /// Bytes that it takes, about.
     fn bytes(&self) -> usize {
-        let width = self.keys.first().map_or(0, |key| key.len());
-        // Each key is kept twice.
-        let group = 2 * width * size_of::<u32>() + self.inputs.len() * size_of::<i64>() + OVERHEAD;
-        self.texts.bytes
-            + self.keys.len() * group
-            + self.slots.len() * (size_of::<Slots>() + OVERHEAD)
+        let sums = self.sums.len() * size_of::<i64>();
+        let slots = self.slots.len() * (size_of::<Slots>() + OVERHEAD);
+        self.texts.bytes() + self.keys.bytes() + sums + slots
     }
 }
 
@@ -332,14 +368,14 @@ mod tests {
     #[test]
     fn groups_take_the_memory_of_queries_and_give_it_back() {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
-        let mut groups = Groups::new(vec![Input::Sum("tx_bytes")], &pool);
-        groups.add(&batch(100), 1, &[0], &[], Which::Any).expect("room for them");
+        let mut groups = Groups::new(1, vec![Input::Sum("tx_bytes")], &pool);
+        groups.add(&batch(100), &[0], &[], Which::Any).expect("room for them");
         let taken = pool.reserved();
         assert!(taken > 100 * 16, "{taken}");
-        groups.add(&batch(100), 1, &[0], &[], Which::Any).expect("the same groups");
+        groups.add(&batch(100), &[0], &[], Which::Any).expect("the same groups");
         assert_eq!(pool.reserved(), taken);
         assert_eq!(groups.get(7).get(Input::Sum("tx_bytes")), Some(14));
-        let error = groups.add(&batch(100_000), 1, &[0], &[], Which::Any).expect_err("no room");
+        let error = groups.add(&batch(100_000), &[0], &[], Which::Any).expect_err("no room");
         assert_eq!(error.kind(), ErrorKind::Execution);
         drop(groups);
         assert_eq!(pool.reserved(), 0);
@@ -348,10 +384,10 @@ mod tests {
     #[test]
     fn rows_of_groups_that_are_not_wanted_are_left_out() {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
-        let mut groups = Groups::new(vec![Input::Sum("tx_bytes")], &pool);
-        groups.add(&batch(3), 1, &[0], &[], Which::Any).expect("room");
+        let mut groups = Groups::new(1, vec![Input::Sum("tx_bytes")], &pool);
+        groups.add(&batch(3), &[0], &[], Which::Any).expect("room");
         let wanted = HashSet::from([2]);
-        groups.add(&batch(5), 1, &[0], &[], Which::Of(&wanted)).expect("room");
+        groups.add(&batch(5), &[0], &[], Which::Of(&wanted)).expect("room");
         let sums: Vec<_> = groups.all().map(|group| group.get(Input::Sum("tx_bytes"))).collect();
         assert_eq!(sums, [Some(0), Some(1), Some(4)]);
     }

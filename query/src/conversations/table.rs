@@ -194,7 +194,7 @@ impl Table {
         if set.len() >= self.groups.len() {
             return None;
         }
-        let shown_counts = self.groups.total(|number| set.contains(&number));
+        let shown_counts = self.groups.total_of(self.shown.iter().copied());
         let rest = self.counts.iter().map(|(histogram, all)| {
             let mut rest = all.clone();
             if let Some(shown) = shown_counts.slots(*histogram) {
