@@ -107,3 +107,23 @@ fn metrics() {
 fn explore() {
     run("explore");
 }
+
+#[test]
+fn links() {
+    run("links");
+}
+
+#[test]
+fn keyboard() {
+    run("keyboard");
+}
+
+#[test]
+fn looks() {
+    run("looks");
+}
+
+#[test]
+fn states() {
+    run("states");
+}

@@ -1,6 +1,6 @@
 // Servers of a test's own, from the binary under test.
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,6 +30,11 @@ export async function start({ options = [], port = 0, data } = {}) {
     url,
     port: Number(new URL(url).port),
     data: own,
+    /** Clock ticks that it has spent on processors, in its own code and in the kernel (proc_pid_stat(5)). */
+    spent() {
+      const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ")[1].split(" ");
+      return Number(fields[11]) + Number(fields[12]);
+    },
     /** kill -9; the folder stays. */
     async kill() {
       kill();

@@ -120,7 +120,7 @@ test("a click on a card and on a line of the picture opens them", async () => {
 });
 
 test("a workload is found, opened and shown pod by pod, and the link says all of it", async () => {
-  const { page, settled, answered, says, end } = await open(demo, `/map?${DAY}&share=0&show=list`);
+  const { page, settled, answered, says, focused, end } = await open(demo, `/map?${DAY}&share=0&show=list`);
   await settled();
   await page.getByLabel("Find workloads").fill("produ");
   await says("find", "produ");
@@ -130,6 +130,7 @@ test("a workload is found, opened and shown pod by pod, and the link says all of
   await says("node", "workload:shop/products/Deployment");
   const response = await answered(MAP, () => page.getByRole("button", { name: "Show pods" }).click());
   await says("expand", "shop/products");
+  assert.match(await focused(), /^div Map as a list/, "the panel of the workload is gone, the focus is not");
   const { params, data } = await again(demo, response.request());
   assert.deepEqual(params.expand, ["shop/products"]);
   const pods = data.nodes.filter(({ kind }) => kind === "pod");

@@ -105,6 +105,8 @@ test("the health of the measurement is the API's", async () => {
     assert.equal(await tables.nth(i).locator("code").innerText(), table.table);
     const rows = await tables.nth(i).locator("td").first().getAttribute("title");
     close(exact(rows), table.rows, `rows of ${table.table}`);
+    // The demo keeps for 30 days, as a server does unless told otherwise.
+    assert.equal(await tables.nth(i).locator("td").last().innerText(), "30 d");
   }
   await end();
 });

@@ -41,17 +41,20 @@ export function ServiceMap(shared: Shared) {
   const laid = useLayout(graph, context, again);
 
   const change = (next: Partial<MapState>, replace = false) => shared.setParams(writeState(next), replace);
-  const expand = (workload: string) =>
+  const main = useRef<HTMLDivElement>(null);
+  /** A panel that goes away leaves the focus to the map, or to what was chosen in the list. */
+  const leave = (to: string) => main.current?.querySelector<HTMLElement>(`canvas, ${to}`)?.focus();
+  const select = (selection: MapState["selection"]) => {
+    if (selection === null) leave("[aria-current]");
+    change({ selection });
+  };
+  const expand = (workload: string) => {
+    leave(".map-list");
     change({
       expand: state.expand.includes(workload)
         ? state.expand.filter((one) => one !== workload)
         : [...state.expand, workload],
     });
-  const main = useRef<HTMLDivElement>(null);
-  const select = (selection: MapState["selection"]) => {
-    // A panel that closes leaves the focus where the selection was made.
-    if (selection === null) main.current?.querySelector<HTMLElement>("canvas, [aria-current]")?.focus();
-    change({ selection });
   };
 
   const chosen = state.selection;
@@ -64,7 +67,7 @@ export function ServiceMap(shared: Shared) {
       <h1 class="hidden">Map</h1>
       <FilterBar shared={shared} />
       <Toolbar graph={graph} state={state} list={list} change={change} />
-      {answer.error && <Failure error={answer.error} retry={answer.retry} />}
+      {answer.error && <Failure error={answer.error} retry={answer.retry} outdated={data !== null} />}
       {empty ? (
         <Empty title="No flows in this time range">
           <p>Choose another time range, take filters out, or start an agent that measures.</p>

@@ -4,6 +4,7 @@ import { useAnswer } from "../api/useAnswer.ts";
 import { duration, exact, percent, quantity, si } from "../format/numbers.ts";
 import { localMinute, localTime, utc } from "../format/time.ts";
 import type { Shared } from "../state/shared.ts";
+import { durationSeconds } from "../state/time.ts";
 import { Empty, Pending } from "../ui/Pending.tsx";
 
 export function Health({ shared }: { shared: Shared }) {
@@ -134,5 +135,6 @@ function Storage({ tables }: { tables: readonly Stored[] }) {
 
 function kept(retention: string | number | null): string {
   if (retention === null) return "always";
-  return typeof retention === "number" ? duration(retention) : retention;
+  const seconds = typeof retention === "number" ? retention : durationSeconds(retention);
+  return seconds === null ? String(retention) : duration(seconds);
 }

@@ -37,10 +37,7 @@ export function Movers({ shared }: { shared: Shared }) {
         <span class="muted">against the {duration(shared.range.end - shared.range.start)} before</span>
         <label class="push">
           by{" "}
-          <select
-            value={order}
-            onChange={(event) => shared.setParams({ movers: event.currentTarget.value }, true)}
-          >
+          <select value={order} onChange={(event) => shared.setParams({ movers: event.currentTarget.value })}>
             {ORDERS.map((one) => (
               <option key={one.measure} value={one.measure}>
                 {one.label}

@@ -3,11 +3,18 @@ import type { ComponentChildren } from "preact";
 import type { ApiError } from "../api/client.ts";
 import type { Pending as State } from "../api/useAnswer.ts";
 
-export function Failure({ error, retry }: { error: ApiError; retry?: () => void }) {
+export function Failure(props: {
+  error: ApiError;
+  retry?: () => void;
+  /** Whether the answer before stays on the page. */
+  outdated?: boolean;
+}) {
+  const { error, retry } = props;
   const where = error.status > 0 ? `The server answered ${error.status}` : "No answer";
   return (
     <div class="failure" role="alert">
       <strong>{where}.</strong> <span class="failure-text">{error.message}</span>
+      {props.outdated === true && ". What is shown is the answer before."}
       {retry && (
         <button type="button" onClick={retry}>
           Try again
@@ -50,7 +57,7 @@ export function Pending<T>(props: {
   return (
     <div class="pending" aria-busy={loading}>
       <Loading on={loading} what={props.what} />
-      {error && <Failure error={error} retry={retry} />}
+      {error && <Failure error={error} retry={retry} outdated={data !== null} />}
       {data !== null ? (
         <div class={error ? "outdated" : undefined}>{props.children(data)}</div>
       ) : (
