@@ -56,6 +56,8 @@ export async function open(server, path, options = {}) {
   const page = await context.newPage();
   const wrong = [];
   const asked = [];
+  const sizes = [];
+  context.on("requestfinished", (request) => sizes.push(request.sizes()));
   page.on("pageerror", (error) => wrong.push(`script: ${error.message}`));
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
@@ -82,6 +84,11 @@ export async function open(server, path, options = {}) {
     wrong,
     /** What the page asked the API so far. */
     asked,
+    /** Bytes of all answers so far, as they came over the wire. */
+    async received() {
+      const all = await Promise.all(sizes);
+      return all.reduce((sum, one) => sum + one.responseHeadersSize + one.responseBodySize, 0);
+    },
     param: (name) => new URL(page.url()).searchParams.get(name),
     params: (name) => new URL(page.url()).searchParams.getAll(name),
     /** Path and query of the link. */

@@ -50,6 +50,8 @@ test("an expression is written with completion, run by key, and shown as chart a
     shows(line[1], Number(values.at(-1)[1]), name);
   }
 
+  assert.match(await page.locator(".provenance").innerText(), /^from flows(_5m|_1h)?$/);
+
   await answered("/api/v1/query", () => page.getByRole("button", { name: "Table" }).click());
   await says("show", "table");
   const samples = await instant(demo, expression, DEMO_END);

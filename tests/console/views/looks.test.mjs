@@ -30,8 +30,15 @@ const MOST_BYTES = 500_000;
 
 for (const [name, path] of Object.entries(VIEWS)) {
   test(`${name} in light and dark, wide and narrow`, async () => {
-    const { page, shot, end } = await open(demo, path, { height: 1000 });
+    const { page, shot, received, end } = await open(demo, path, { height: 1000 });
     await isDrawn(page);
+    const bytes = await received();
+    assert.ok(bytes > 10_000 && bytes < MOST_BYTES, `${bytes} bytes`);
+    const painted = await page.evaluate(
+      () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Number.NaN,
+    );
+    // Not held against a limit: a loaded machine is slow. The figures are there to be read.
+    console.log(`${name}: ${(bytes / 1000).toFixed(0)} kB, first paint after ${painted.toFixed(0)} ms`);
     const grounds = new Set();
     for (const width of [1400, 390]) {
       await page.setViewportSize({ width, height: width === 390 ? 844 : 1000 });
@@ -78,24 +85,3 @@ test("the switch goes through system, light and dark, and is remembered", async 
   assert.equal(await ground(), light, "the system counts again");
   await end();
 });
-
-for (const [name, path] of Object.entries(VIEWS)) {
-  test(`all that ${name} needs is small`, async () => {
-    const { page, end } = await open(demo, "/favicon-of-nothing", { expected: [/404/] });
-    const session = await page.context().newCDPSession(page);
-    await session.send("Network.enable");
-    await session.send("Network.setCacheDisabled", { cacheDisabled: true });
-    let bytes = 0;
-    session.on("Network.loadingFinished", ({ encodedDataLength }) => (bytes += encodedDataLength));
-    await page.goto(`${demo.url}${path}`);
-    await isDrawn(page);
-    assert.ok(bytes > 10_000 && bytes < MOST_BYTES, `${bytes} bytes`);
-    const painted = await page.evaluate(
-      () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? null,
-    );
-    assert.notEqual(painted, null);
-    // A loaded machine is slow; the figure is there to be read.
-    console.log(`${name}: ${(bytes / 1000).toFixed(0)} kB, first paint after ${painted.toFixed(0)} ms`);
-    await end();
-  });
-}

@@ -1,7 +1,7 @@
 /** The overview: its numbers are the API's, and those of what was sent. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { again, ask, number } from "../harness/api.mjs";
+import { again, ask, number, sql } from "../harness/api.mjs";
 import { DAY, LATE, RANGE, demo } from "../harness/demo.mjs";
 import { API, END, HOUR, MINUTES, S3, START, VISITORS, history } from "../harness/history.mjs";
 import { close, exact, rounded, shows } from "../harness/numbers.mjs";
@@ -101,13 +101,17 @@ test("the health of the measurement is the API's", async () => {
   shows(await page.locator('[data-fact="ratio"]').innerText(), health.ratio, "complete");
   const tables = page.locator(".health tbody tr");
   assert.equal(await tables.count(), health.storage.length);
-  for (const [i, table] of health.storage.entries()) {
-    assert.equal(await tables.nth(i).locator("code").innerText(), table.table);
-    const rows = await tables.nth(i).locator("td").first().getAttribute("title");
-    close(exact(rows), table.rows, `rows of ${table.table}`);
+  for (const { table, rows, rows_in_memory } of health.storage) {
+    const cells = tables.filter({ has: page.getByText(table, { exact: true }) }).locator("td");
+    shows(await cells.first().innerText(), rows + rows_in_memory, `rows of ${table}`);
+    const title = `${rows.toLocaleString("en")} in files, ${rows_in_memory.toLocaleString("en")} in memory`;
+    assert.equal(await cells.first().getAttribute("title"), title);
     // The demo keeps for 30 days, as a server does unless told otherwise.
-    assert.equal(await tables.nth(i).locator("td").last().innerText(), "30 d");
+    assert.equal(await cells.last().innerText(), "30 d");
   }
+  const { rows } = await sql(demo, "SELECT count(*) FROM flows");
+  const flows = tables.filter({ has: page.getByText("flows", { exact: true }) }).locator("td");
+  shows(await flows.first().innerText(), rows[0][0], "rows of flows");
   await end();
 });
 

@@ -18,9 +18,9 @@ test("an empty store says what to do, in each view", async () => {
   const server = await start();
   try {
     for (const [path, said] of [
-      ["/", /No traffic in either period/],
-      ["/map", /No flows in this time range/],
-      ["/flows", /No flows in this range/],
+      ["/", /No traffic in either period.*weir-agent --server http:/s],
+      ["/map", /No flows in this time range.*weir-agent --server http:/s],
+      ["/flows", /No flows in this range.*weir-agent --server http:/s],
       ["/flows?view=external", /No flows in this range/],
       ["/performance", /No agent sent metrics/],
       ["/explore", /Write an expression/],
@@ -33,7 +33,7 @@ test("an empty store says what to do, in each view", async () => {
       await settled(page);
       assert.match(await page.locator("main").innerText(), said, path);
       assert.equal(await page.getByRole("alert").count(), 0, path);
-      await isAccessible(page, path);
+      if (!path.includes("?")) await isAccessible(page, path);
       if (!path.includes("?")) await shot(`empty-${path.slice(1) || "overview"}`);
       await end();
     }

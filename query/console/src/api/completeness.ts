@@ -18,7 +18,10 @@ export interface Agent {
 export interface Stored {
   table: string;
   tier: string | null;
+  /** In files. */
   rows: number | null;
+  /** Not in files yet. */
+  rows_in_memory: number | null;
   bytes: number | null;
   files: number | null;
   oldest: number | null;

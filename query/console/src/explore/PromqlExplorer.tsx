@@ -97,7 +97,7 @@ export function PromqlExplorer({ shared }: { shared: Shared }) {
                 <p class="provenance">
                   {data.tiers.length > 0 && (
                     <span>
-                      from <code>{data.tiers.join(", ")}</code>
+                      from <code>{data.tiers.map(tableOf).join(", ")}</code>
                     </span>
                   )}
                   {data.notes.map((note) => (
@@ -118,6 +118,11 @@ export function PromqlExplorer({ shared }: { shared: Shared }) {
       )}
     </>
   );
+}
+
+/** The table that a tier of an answer's header is. */
+function tableOf(tier: string): string {
+  return tier === "raw" ? "flows" : `flows_${tier}`;
 }
 
 function name(labels: Labels): string {

@@ -30,7 +30,10 @@ export function FlowTable(props: {
   if (data.rows.length === 0) {
     return (
       <Empty title="No flows in this range">
-        <p>Widen the time range, take a filter out, or choose another view of peers.</p>
+        <p>
+          Widen the time range, take a filter out, choose another view of peers, or start an agent that
+          measures: <code>weir-agent --server {window.location.origin}</code>.
+        </p>
       </Empty>
     );
   }

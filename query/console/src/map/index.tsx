@@ -70,7 +70,10 @@ export function ServiceMap(shared: Shared) {
       {answer.error && <Failure error={answer.error} retry={answer.retry} outdated={data !== null} />}
       {empty ? (
         <Empty title="No flows in this time range">
-          <p>Choose another time range, take filters out, or start an agent that measures.</p>
+          <p>
+            Choose another time range, take filters out, or start an agent that measures:{" "}
+            <code>weir-agent --server {window.location.origin}</code>.
+          </p>
         </Empty>
       ) : (
         <div class="map-and-panel" aria-busy={answer.loading}>

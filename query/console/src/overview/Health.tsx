@@ -110,23 +110,28 @@ function Storage({ tables }: { tables: readonly Stored[] }) {
           </tr>
         </thead>
         <tbody>
-          {tables.map((table) => (
-            <tr key={table.table}>
-              <th scope="row">
-                <code>{table.table}</code>
-              </th>
-              <td class="number" title={exact(table.rows, "")}>
-                {quantity(table.rows, "")}
-              </td>
-              <td class="number" title={exact(table.bytes, "bytes")}>
-                {quantity(table.bytes, "bytes")}
-              </td>
-              <td class="number" title={table.oldest === null ? undefined : utc(table.oldest)}>
-                {table.oldest === null ? "–" : localMinute(Math.floor(table.oldest))}
-              </td>
-              <td class="number">{kept(table.retention)}</td>
-            </tr>
-          ))}
+          {tables
+            .toSorted((a, b) => a.table.localeCompare(b.table))
+            .map((table) => (
+              <tr key={table.table}>
+                <th scope="row">
+                  <code>{table.table}</code>
+                </th>
+                <td
+                  class="number"
+                  title={`${exact(table.rows, "")} in files, ${exact(table.rows_in_memory, "")} in memory`}
+                >
+                  {quantity((table.rows ?? 0) + (table.rows_in_memory ?? 0), "")}
+                </td>
+                <td class="number" title={exact(table.bytes, "bytes")}>
+                  {quantity(table.bytes, "bytes")}
+                </td>
+                <td class="number" title={table.oldest === null ? undefined : utc(table.oldest)}>
+                  {table.oldest === null ? "–" : localMinute(Math.floor(table.oldest))}
+                </td>
+                <td class="number">{kept(table.retention)}</td>
+              </tr>
+            ))}
         </tbody>
       </table>
     </div>

@@ -54,7 +54,15 @@ export function Movers({ shared }: { shared: Shared }) {
 }
 
 function Table({ data, shared, measure }: { data: Comparison; shared: Shared; measure: string }) {
-  if (data.rows.length === 0) return <Empty title="No traffic in either period" />;
+  if (data.rows.length === 0)
+    return (
+      <Empty title="No traffic in either period">
+        <p>
+          Choose another time range, take filters out, or start an agent that measures:{" "}
+          <code>weir-agent --server {window.location.origin}</code>.
+        </p>
+      </Empty>
+    );
   const labels = data.columns.filter((column) => column.kind === "label").map((column) => column.name);
   const measures = data.columns.filter((column) => column.kind === "measure");
   const column = Math.max(
@@ -74,7 +82,7 @@ function Table({ data, shared, measure }: { data: Comparison; shared: Shared; me
           <tr>
             <th scope="col">From</th>
             <th scope="col">To</th>
-            <th scope="col" class="number">
+            <th scope="col" class="number before">
               Before
             </th>
             <th scope="col" class="number">
@@ -104,7 +112,7 @@ function Table({ data, shared, measure }: { data: Comparison; shared: Shared; me
                   </a>
                 </th>
                 <td>{end(of("peer_namespace"), of("peer_workload"), of("peer_scope"))}</td>
-                <td class="number">{quantity(before, unit)}</td>
+                <td class="number before">{quantity(before, unit)}</td>
                 <td class="number">{quantity(now, unit)}</td>
                 <td class="number">
                   {moved !== null && moved > 0 ? "+" : ""}

@@ -12,7 +12,8 @@ export interface DiagramProps {
 }
 
 const NODE_WIDTH = 10;
-const PADDING = 8;
+/** Between bars: the names of thin ones keep off each other. */
+const PADDING = 15;
 const TOP = 22;
 
 export function Diagram({ data, dimensions }: DiagramProps) {
