@@ -109,6 +109,8 @@ export async function open(server, path, options = {}) {
     /** Does something and waits for the answer to what the page then asks at a path of the API, and until it is shown. */
     async answered(path, act) {
       const answer = page.waitForResponse((response) => new URL(response.url()).pathname === path);
+      // What `act` says of a failure is more than that no answer came.
+      answer.catch(() => {});
       await act();
       const response = await answer;
       await settled(page);

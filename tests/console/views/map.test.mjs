@@ -155,3 +155,24 @@ test("a map of 500 workloads and 5,000 connections is drawn from the API's answe
   assert.equal(await page.locator('[data-list="nodes"] tr').count(), 500);
   await end();
 });
+
+test("on a phone what is chosen is over the list, and the list is where it was afterwards", async () => {
+  const { page, settled, says, focused, end } = await open(demo, `/map?${DAY}`, {
+    width: 390,
+    height: 844,
+    phone: true,
+  });
+  await settled();
+  const chosen = page.locator('[data-list="edges"] button').last();
+  const name = await chosen.innerText();
+  await chosen.tap();
+  await settled();
+  const heading = page.getByRole("complementary").getByRole("heading", { level: 2 });
+  assert.ok((await heading.boundingBox()).y < 60, "the panel is on the screen");
+  await page.getByRole("button", { name: "Close" }).tap();
+  await says("edge", null);
+  assert.equal(await focused(), `button ${name}`);
+  const { y } = await chosen.boundingBox();
+  assert.ok(y > 0 && y < 844, `the row is on the screen: ${y}`);
+  await end();
+});
