@@ -9,7 +9,7 @@ const need = createRequire(`${process.env.CONSOLE_TESTS}/`);
 const { chromium } = need("playwright-core");
 
 /** What a condition of a page may take; a test never waits for anything but a condition. */
-export const PATIENCE = 40_000;
+export const PATIENCE = 60_000;
 const SCREENSHOTS = fileURLToPath(new URL("../screenshots/", import.meta.url));
 
 let browser;
