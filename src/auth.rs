@@ -22,6 +22,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use weir_query::{Refusal, Refused};
 
 /// What a token admits to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,9 +152,7 @@ pub(crate) async fn require(
                 None => "a bearer token is needed: send `Authorization: Bearer TOKEN`",
                 Some(_) => "the bearer token does not admit to this",
             };
-            let body = Json(serde_json::json!({
-                "status": "error", "errorType": "unauthorized", "error": error,
-            }));
+            let body = Json(Refusal::new(Refused::Unauthorized, error));
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], body).into_response()
         }
     }
@@ -171,10 +170,8 @@ pub(crate) async fn refuse_pages(request: Request, next: Next) -> Response {
     if asks || !of_page {
         return next.run(request).await;
     }
-    let body = Json(serde_json::json!({
-        "status": "error", "errorType": "forbidden",
-        "error": "a page in a browser may ask and not write, on a server without --token-file",
-    }));
+    let error = "a page in a browser may ask and not write, on a server without --token-file";
+    let body = Json(Refusal::new(Refused::Forbidden, error));
     (StatusCode::FORBIDDEN, body).into_response()
 }
 

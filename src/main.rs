@@ -12,6 +12,7 @@ mod demo;
 mod inspect;
 mod listen;
 mod naming;
+mod openapi;
 mod own_metrics;
 mod serve;
 mod table;

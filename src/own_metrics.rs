@@ -12,6 +12,9 @@ use weir_ingest::{Metrics, SampleMetrics};
 use weir_query::Database;
 use weir_storage::Store;
 
+/// The Prometheus text format.
+pub(crate) const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// Counters of what comes in.
 #[derive(Debug, Clone)]
 pub(crate) struct IngestMetrics {
@@ -30,8 +33,7 @@ pub(crate) fn router(store: Arc<Store>, ingest: IngestMetrics, database: Databas
             "/metrics",
             get(move || async move {
                 let text = render(&store, &ingest, &database);
-                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-                    .into_response()
+                ([(header::CONTENT_TYPE, MEDIA)], text).into_response()
             }),
         )
         // The listener opens after the store has recovered, so whoever connects finds it ready.

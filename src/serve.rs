@@ -28,6 +28,7 @@ use crate::cli::Serve;
 use crate::config::Settings;
 use crate::listen::{self, Limits};
 use crate::naming::Naming;
+use crate::openapi;
 use crate::own_metrics::{self, IngestMetrics};
 
 /// Requests under way when the server is told to stop have this long.
@@ -183,7 +184,8 @@ fn router(
     let router = weir_ingest::router(receiver)
         .merge(weir_ingest::samples_router(samples))
         .merge(weir_query::router_over(database.clone(), &queries))
-        .merge(own_metrics::router(store.clone(), metrics, database));
+        .merge(own_metrics::router(store.clone(), metrics, database))
+        .merge(openapi::router(&openapi::document(tokens.is_some(), settings.admin_api)));
     let router = if settings.admin_api {
         router.merge(weir_query::admin_router(store.clone()))
     } else {

@@ -9,8 +9,10 @@
 //! [`table`]      rows in order, totals, and what is not shown
 //! [`spark`]      a measure over time, for the rows that are shown
 //! [`statement`]  the same question in PromQL and SQL
-//! [`map`]        nodes and edges        [`compare`]   two periods
+//! [`map`]        nodes and edges; [`node_graph`]  the same for Grafana
+//! [`compare`]    two periods
 //! [`completeness`]  what the answer stands on
+//! [`answer`]     what all answers are made of
 //! ```
 //!
 //! **Each byte once.** A conversation between two measured hosts is two rows. Here a row is told from the end that opened it:
@@ -19,6 +21,7 @@
 //! like the client's, unless only the local port is known, which a server has; where both ends of such a conversation
 //! are measured and neither port was folded, it counts at both.
 
+pub(crate) mod answer;
 pub(crate) mod compare;
 pub(crate) mod completeness;
 mod ends;
@@ -27,6 +30,7 @@ mod groups;
 mod keys;
 pub(crate) mod map;
 pub(crate) mod measure;
+pub(crate) mod node_graph;
 pub(crate) mod question;
 pub(crate) mod spark;
 mod statement;

@@ -22,6 +22,7 @@ use self::threads::Threads;
 use crate::console;
 use crate::database::{Database, Resources};
 use crate::error::{Error, ErrorKind};
+use crate::openapi::Operation;
 use crate::promql::{Engine, Stop, TIMED_OUT};
 use crate::series::AllSeries;
 
@@ -32,10 +33,12 @@ mod envelope;
 mod federate;
 mod labels;
 mod metadata;
+mod parameter;
 mod params;
 mod parts;
 mod promql;
 mod routes;
+mod shapes;
 mod sql;
 mod status;
 mod syntax;
@@ -43,7 +46,8 @@ mod syntax;
 mod tests;
 mod threads;
 
-pub use self::admin::admin_router;
+pub use self::admin::{admin_operations, admin_router};
+pub use self::envelope::{Refusal, Refused};
 pub use self::metadata::{Description, Descriptions, Tell};
 
 /// Bytes of a request body; an expression or statement longer than this is refused (413).
@@ -116,7 +120,7 @@ pub fn router_over(database: Database, settings: &Settings) -> Router {
     };
     let mut router = Router::new();
     for route in routes::routes() {
-        router = router.route(route.path, route.router());
+        router = router.route(route.operation.path, route.router());
     }
     router
         .fallback(other_paths)
@@ -125,6 +129,11 @@ pub fn router_over(database: Database, settings: &Settings) -> Router {
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn(cors::allow))
         .with_state(api)
+}
+
+/// What [`router`] answers, for the document of a server.
+pub fn operations() -> Vec<Operation> {
+    routes::routes().into_iter().map(|route| route.operation).collect()
 }
 
 /// The console, and for what it does not have a plain page, as clients that try out what a server is

@@ -15,6 +15,7 @@
 //! - `budget`: the memory of all queries, and the disk beyond it;
 //! - `matchers`: selectors as the store understands them, for retention and deletion;
 //! - `database`: one DataFusion session for each query, over one snapshot;
+//! - [`openapi`]: the document of the API, made of what its handlers use;
 //! - `conversations`: the flow table, service map and comparison behind the console;
 //! - `scan`: Parquet files and rows in memory as one table.
 
@@ -28,6 +29,7 @@ mod error;
 mod flows;
 mod http;
 mod matchers;
+pub mod openapi;
 mod prices;
 pub mod promql;
 mod samples;
@@ -42,8 +44,8 @@ pub use console::is_console;
 pub use database::{Database, Resources};
 pub use error::{Error, ErrorKind};
 pub use http::{
-    About, Description, Descriptions, Settings, Tell, admin_router, router, router_over,
-    router_with,
+    About, Description, Descriptions, Refusal, Refused, Settings, Tell, admin_operations,
+    admin_router, operations, router, router_over, router_with,
 };
 pub use matchers::row_matchers;
 pub use prices::{Prices, PricesError};

@@ -12,8 +12,10 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::answer::{Short, seconds, text as label};
 use crate::error::{Error, ErrorKind};
 use crate::flows::catalog::Period;
 
@@ -32,6 +34,66 @@ struct Agent {
     arrived: i64,
     sent: i64,
     losses: BTreeMap<String, i64>,
+}
+
+/// An agent in a period.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Agent)]
+pub(crate) struct AgentState {
+    agent: String,
+    /// The node that it measures.
+    node: Option<String>,
+    /// When it was heard first, seconds since 1970.
+    first: f64,
+    /// When it was heard last, seconds since 1970.
+    last: f64,
+    /// It had fallen silent by the end of the period: for three of its own intervals.
+    silent: bool,
+    /// Batches that arrived.
+    intervals: i64,
+    /// Batches that did not: by their numbers, and those that it would have sent since it fell silent.
+    missing: i64,
+    /// What it counted as lost, by reason, in units of their own.
+    losses: BTreeMap<String, i64>,
+    /// Always null: agents sample nothing.
+    sampling_max: Option<i64>,
+}
+
+/// What a table has on disk and in memory.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StoredTable {
+    pub(crate) table: &'static str,
+    /// `raw`, `5m` or `1h` for tables of flows.
+    pub(crate) tier: Option<&'static str>,
+    /// Rows in files.
+    pub(crate) rows: u64,
+    pub(crate) rows_in_memory: u64,
+    /// Of files.
+    pub(crate) bytes: u64,
+    pub(crate) files: usize,
+    /// Of rows in files, seconds since 1970.
+    pub(crate) oldest: Option<f64>,
+    /// Of rows in files, seconds since 1970.
+    pub(crate) newest: Option<f64>,
+    /// How long rows are kept.
+    pub(crate) retention: String,
+}
+
+/// What the server was told in a period and what it has.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct State {
+    /// Begin of the period, seconds since 1970; not included.
+    start: f64,
+    /// End of the period, seconds since 1970; included.
+    end: f64,
+    /// Share of the batches that agents sent, or would have, which arrived; null where no agent was heard.
+    ratio: Option<f64>,
+    agents: Vec<AgentState>,
+    /// What agents counted as lost, by reason, in units of their own.
+    losses: BTreeMap<String, i64>,
+    storage: Vec<StoredTable>,
+    /// What is to be known about the answer.
+    notes: Vec<String>,
 }
 
 /// See the module's text.
@@ -147,41 +209,42 @@ impl Completeness {
         (sent > 0).then(|| arrived as f64 / sent as f64)
     }
 
-    fn losses(&self) -> BTreeMap<&str, i64> {
+    fn losses(&self) -> BTreeMap<String, i64> {
         let mut losses = BTreeMap::new();
         for (reason, count) in self.agents.values().flat_map(|agent| &agent.losses) {
-            *losses.entry(reason.as_str()).or_insert(0i64) += count;
+            *losses.entry(reason.clone()).or_insert(0i64) += count;
         }
         losses
     }
 
     /// The short form that stands beside answers.
-    pub(crate) fn short(&self) -> Value {
+    pub(crate) fn short(&self) -> Short {
         let silent = self.agents.values().filter(|agent| self.missed(agent) > 0).count();
-        json!({
-            "ratio": self.ratio(), "agents": self.agents.len(), "silent": silent, "losses": self.losses(),
-        })
+        let (ratio, agents) = (self.ratio(), self.agents.len());
+        Short { ratio, agents, silent, losses: self.losses() }
     }
 
-    /// All of it.
-    pub(crate) fn json(&self) -> Value {
-        let agents: Vec<Value> = self
-            .agents
-            .iter()
-            .map(|(name, agent)| {
-                json!({
-                    "agent": name,
-                    "node": super::table::text(&agent.node),
-                    "first": agent.first as f64 / 1e6,
-                    "last": agent.last as f64 / 1e6,
-                    "silent": self.missed(agent) > 0,
-                    "intervals": agent.arrived,
-                    "missing": agent.sent - agent.arrived + self.missed(agent),
-                    "losses": agent.losses,
-                    "sampling_max": Value::Null,
-                })
-            })
-            .collect();
-        json!({ "ratio": self.ratio(), "agents": agents, "losses": self.losses() })
+    /// All of it, for the period that was asked for.
+    pub(crate) fn state(&self, asked: Period, storage: Vec<StoredTable>) -> State {
+        let one = |(name, agent): (&String, &Agent)| AgentState {
+            agent: name.clone(),
+            node: label(&agent.node),
+            first: seconds(agent.first),
+            last: seconds(agent.last),
+            silent: self.missed(agent) > 0,
+            intervals: agent.arrived,
+            missing: agent.sent - agent.arrived + self.missed(agent),
+            losses: agent.losses.clone(),
+            sampling_max: None,
+        };
+        State {
+            start: seconds(asked.after),
+            end: seconds(asked.until),
+            ratio: self.ratio(),
+            agents: self.agents.iter().map(one).collect(),
+            losses: self.losses(),
+            storage,
+            notes: Vec::new(),
+        }
     }
 }

@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map as Object, Value, json};
+use serde::Serialize;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
+use super::answer::{Number, measures_schema, text};
 use super::gather::Gather;
 use super::groups::{Group, Total};
 use super::measure::{Input, Measure, Sums, named};
 use super::question::{Question, View};
-use super::table::{Order, Table, text};
+use super::table::{Order, Table};
 use crate::error::Error;
 use crate::flows::catalog::Period;
 use crate::flows::tiers::Span;
@@ -23,18 +27,9 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// # Errors
-    /// There is no such level.
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        match text {
-            "namespace" => Ok(Self::Namespace),
-            "workload" => Ok(Self::Workload),
-            "pod" => Ok(Self::Pod),
-            _ => Err(Error::bad(format!(
-                "invalid parameter \"level\": `{text}` is none of namespace, workload, pod"
-            ))),
-        }
-    }
+    /// All of them, by name.
+    pub(crate) const ALL: [(&'static str, Self); 3] =
+        [("namespace", Self::Namespace), ("workload", Self::Workload), ("pod", Self::Pod)];
 }
 
 /// What is asked.
@@ -96,10 +91,79 @@ struct Edge {
     bytes: i64,
 }
 
+/// A node of the map: a namespace, a workload, a pod, a host, a service of a cloud or a network.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MapNode {
+    pub(super) id: String,
+    pub(super) kind: &'static str,
+    pub(super) label: String,
+    pub(super) namespace: Option<String>,
+    workload: Option<String>,
+    workload_kind: Option<String>,
+    pod: Option<String>,
+    cloud_service: Option<String>,
+    pub(super) region: Option<String>,
+    network: Option<String>,
+    /// That it sent over the edges that are given.
+    pub(super) tx_bytes: i64,
+    /// That it received over the edges that are given.
+    pub(super) rx_bytes: i64,
+    /// Edges of it that are given.
+    pub(super) edges: usize,
+}
+
+/// The measures of an edge, by name; null where they are not known.
+#[derive(Debug, Serialize)]
+pub(crate) struct EdgeMeasures(BTreeMap<&'static str, Option<Number>>);
+
+impl PartialSchema for EdgeMeasures {
+    fn schema() -> RefOr<Schema> {
+        measures_schema(MEASURES.split(',').filter_map(named))
+    }
+}
+
+impl ToSchema for EdgeMeasures {}
+
+impl EdgeMeasures {
+    pub(super) fn get(&self, name: &str) -> Option<Number> {
+        self.0.get(name).copied().flatten()
+    }
+}
+
+/// An edge of the map. Its bytes are told from the end that is measured.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MapEdge {
+    pub(super) id: String,
+    /// The node of the client.
+    pub(super) source: String,
+    /// The node of the server.
+    pub(super) target: String,
+    /// Bytes by how far they went: `same-zone`, `cross-zone` and so on.
+    crossing: BTreeMap<String, i64>,
+    protocols: BTreeSet<String>,
+    #[serde(flatten)]
+    pub(super) measures: EdgeMeasures,
+}
+
+/// Edges beyond the limit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Hidden {
+    edges: usize,
+    bytes: i64,
+}
+
+/// The service map as the API gives it, without what it stands on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ServiceMap {
+    pub(super) nodes: Vec<MapNode>,
+    /// The largest first.
+    pub(super) edges: Vec<MapEdge>,
+    hidden: Hidden,
+}
+
 /// The map of a period.
 pub(crate) struct Map {
-    /// As the API gives it, without what it stands on.
-    pub(crate) json: Value,
+    pub(crate) answer: ServiceMap,
     pub(crate) spans: Vec<Span>,
     pub(crate) notes: BTreeSet<String>,
 }
@@ -169,9 +233,9 @@ pub(crate) async fn map(gather: &Gather<'_>, asked: &MapQuestion) -> Result<Map,
             entry.1 = entry.1.saturating_add(back);
             entry.2 += 1;
         }
-        given.push(edge_json(&table.question.measures, source, target, edge, &total));
+        given.push(edge_answer(&table.question.measures, source, target, edge, &total));
     }
-    let nodes: Vec<Value> = nodes.iter().map(|(node, sums)| node_json(node, *sums)).collect();
+    let nodes = nodes.iter().map(|(node, sums)| node_answer(node, *sums)).collect();
     let hidden_bytes: i64 = hidden.iter().map(|(_, edge)| edge.bytes).sum();
     let mut notes = BTreeSet::new();
     let mut spans = Vec::new();
@@ -183,12 +247,9 @@ pub(crate) async fn map(gather: &Gather<'_>, asked: &MapQuestion) -> Result<Map,
             }
         }
     }
-    let json = json!({
-        "nodes": nodes,
-        "edges": given,
-        "hidden": { "edges": hidden.len(), "bytes": hidden_bytes },
-    });
-    Ok(Map { json, spans, notes })
+    let hidden = Hidden { edges: hidden.len(), bytes: hidden_bytes };
+    let answer = ServiceMap { nodes, edges: given, hidden };
+    Ok(Map { answer, spans, notes })
 }
 
 fn is_of_both(name: &str) -> bool {
@@ -244,84 +305,48 @@ fn ends(question: &Question, group: Group<'_>, asked: &MapQuestion) -> (Node, No
     if of("role") == "server" { (peer, own) } else { (own, peer) }
 }
 
-fn node_json(node: &Node, (sent, received, edges): (i64, i64, usize)) -> Value {
+fn node_answer(node: &Node, (sent, received, edges): (i64, i64, usize)) -> MapNode {
     let [first, second, third, pod] = &node.texts;
     let is_cloud = node.kind == "cloud";
     let is_external = node.kind == "external";
-    let of_workload = |part: &str| if is_cloud || is_external { Value::Null } else { text(part) };
-    json!({
-        "id": node.id(),
-        "kind": node.kind,
-        "label": node.label(),
-        "namespace": of_workload(first),
-        "workload": of_workload(second),
-        "workload_kind": of_workload(third),
-        "pod": of_workload(pod),
-        "cloud_service": if is_cloud { text(first) } else { Value::Null },
-        "region": if is_cloud { text(second) } else { Value::Null },
-        "network": if is_external { text(first) } else { Value::Null },
-        "tx_bytes": sent,
-        "rx_bytes": received,
-        "edges": edges,
-    })
+    let only = |wanted: bool, part: &str| if wanted { text(part) } else { None };
+    let of_workload = |part: &str| only(!is_cloud && !is_external, part);
+    MapNode {
+        id: node.id(),
+        kind: node.kind,
+        label: node.label().to_owned(),
+        namespace: of_workload(first),
+        workload: of_workload(second),
+        workload_kind: of_workload(third),
+        pod: of_workload(pod),
+        cloud_service: only(is_cloud, first),
+        region: only(is_cloud, second),
+        network: only(is_external, first),
+        tx_bytes: sent,
+        rx_bytes: received,
+        edges,
+    }
 }
 
-fn edge_json(
+fn edge_answer(
     measures: &[&'static Measure],
     source: &Node,
     target: &Node,
     edge: &Edge,
     total: &Total,
-) -> Value {
-    let (from, to) = (source.id(), target.id());
-    let mut object = Object::new();
-    object.insert("id".into(), format!("{from}>{to}").into());
-    object.insert("source".into(), from.into());
-    object.insert("target".into(), to.into());
-    for measure in measures {
-        object.insert(measure.name.into(), measure.json(total));
-    }
-    let none = MEASURES.split(',').filter(|name| !measures.iter().any(|m| m.name == *name));
-    for name in none {
-        object.insert(name.to_owned(), Value::Null);
-    }
+) -> MapEdge {
+    let (source, target) = (source.id(), target.id());
+    let none = MEASURES.split(',').map(|name| (name, None));
+    let known = measures.iter().map(|measure| (measure.name, measure.number(total)));
+    let mut measures: BTreeMap<_, _> = none.chain(known).collect();
     // Nothing where the server's end alone has told of it; its own numbers stand beside.
-    object.insert("bytes".into(), edge.bytes.into());
-    object.insert("crossing".into(), json!(edge.crossing));
-    object.insert("protocols".into(), json!(edge.protocols));
-    Value::Object(object)
-}
-
-/// The same as Grafana's node graph takes it: two tables, for instance through the Infinity data source.
-pub(crate) fn node_graph(map: &Value) -> Value {
-    let list = |name: &str| map.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let number = |of: &Value, name: &str| of.get(name).and_then(Value::as_f64).unwrap_or(0.0);
-    let nodes: Vec<Value> = list("nodes")
-        .iter()
-        .map(|node| {
-            let sub = ["namespace", "region", "kind"]
-                .into_iter()
-                .find_map(|name| node.get(name)?.as_str());
-            json!({
-                "id": node["id"], "title": node["label"], "subtitle": sub,
-                "mainstat": number(node, "tx_bytes"), "secondarystat": number(node, "rx_bytes"),
-                "detail__kind": node["kind"], "detail__edges": node["edges"],
-            })
-        })
-        .collect();
-    let edges: Vec<Value> = list("edges")
-        .iter()
-        .map(|edge| {
-            let ratio = number(edge, "retransmit_ratio");
-            json!({
-                "id": edge["id"], "source": edge["source"], "target": edge["target"],
-                "mainstat": number(edge, "bytes"), "secondarystat": ratio,
-                "color": if ratio >= 0.01 { "red" } else if ratio >= 0.001 { "orange" } else { "gray" },
-                "thickness": (1.0 + number(edge, "bytes").max(1.0).log10() / 3.0).round(),
-                "detail__timeouts": edge["timeouts"],
-                "detail__rtt_p95_seconds": edge["rtt_p95"],
-            })
-        })
-        .collect();
-    json!({ "nodes": nodes, "edges": edges })
+    measures.insert("bytes", Some(Number::Whole(edge.bytes)));
+    MapEdge {
+        id: format!("{source}>{target}"),
+        source,
+        target,
+        crossing: edge.crossing.clone(),
+        protocols: edge.protocols.clone(),
+        measures: EdgeMeasures(measures),
+    }
 }

@@ -1,8 +1,8 @@
 //! The numbers of an answer: what each is made of, and its unit.
 
-use serde_json::Value;
 use weir_wire::histogram::{BUCKETS, FIRST_INDEX, upper_bound};
 
+use super::answer::Number;
 use crate::promql::histogram::{Bucket, quantile};
 
 /// The counts of all buckets of a histogram.
@@ -244,12 +244,11 @@ impl Measure {
         }
     }
 
-    /// The same as JSON.
-    pub(crate) fn json(&self, sums: &impl Sums) -> Value {
-        if let Some(whole) = self.whole(sums) {
-            return whole.into();
-        }
-        self.fraction(sums).filter(|n| n.is_finite()).map_or(Value::Null, Value::from)
+    /// The same as answers give it.
+    pub(crate) fn number(&self, sums: &impl Sums) -> Option<Number> {
+        let whole = self.whole(sums).map(Number::Whole);
+        let fraction = || self.fraction(sums).filter(|n| n.is_finite()).map(Number::Fraction);
+        whole.or_else(fraction)
     }
 
     /// The same of the metrics of flows; `of` makes the sum of a metric's increase, grouped, with its labels. Nothing for

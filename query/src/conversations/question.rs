@@ -1,5 +1,7 @@
 //! What is asked of the flow table.
 
+use serde::Serialize;
+use utoipa::ToSchema;
 use weir_wire::schema::{FLOW_COLUMNS, flow_column};
 
 use super::ends::{is_label_name, not_a_label};
@@ -10,7 +12,8 @@ use crate::flows::filter::is_label;
 use crate::promql::source::Selector;
 
 /// Which conversations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum View {
     /// All of them.
     All,
@@ -23,27 +26,13 @@ pub(crate) enum View {
 }
 
 impl View {
-    const ALL: [(Self, &'static str); 4] = [
-        (Self::All, "all"),
-        (Self::Cluster, "cluster"),
-        (Self::Cloud, "cloud"),
-        (Self::External, "external"),
+    /// All of them, by name.
+    pub(crate) const ALL: [(&'static str, Self); 4] = [
+        ("all", Self::All),
+        ("cluster", Self::Cluster),
+        ("cloud", Self::Cloud),
+        ("external", Self::External),
     ];
-
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(view, _)| *view == self).map_or("all", |(_, name)| name)
-    }
-
-    /// # Errors
-    /// There is no such view.
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let found = Self::ALL.iter().find(|(_, name)| *name == text);
-        found.map(|(view, _)| *view).ok_or_else(|| {
-            Error::bad(format!(
-                "invalid parameter \"view\": `{text}` is none of all, cluster, cloud, external"
-            ))
-        })
-    }
 
     /// What rows are grouped by unless the question says.
     fn labels(self) -> &'static str {

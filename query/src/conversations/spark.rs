@@ -8,8 +8,10 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{Expr, cast as cast_to};
 use datafusion::prelude::{ident, lit};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::answer::{Number, seconds};
 use super::ends::counted;
 use super::gather::{Aggregate, Gather, columns_of};
 use super::measure::{Histogram, Input, Measure, Slots, Sums};
@@ -21,6 +23,21 @@ pub(crate) const MAX_POINTS: usize = 240;
 /// Lengths that a step may have, seconds: those that people read, and that tiers answer.
 const STEPS: [i64; 17] =
     [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800];
+
+/// A measure over time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Lines {
+    /// The measure.
+    measure: &'static str,
+    /// Seconds from one value to the next.
+    step: i64,
+    /// Begin of the first step, seconds since 1970.
+    start: f64,
+    /// A list for each row.
+    values: Vec<Vec<Option<Number>>>,
+    /// Of all groups together.
+    total: Vec<Option<Number>>,
+}
 
 /// The sums of one step.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +75,7 @@ pub(crate) async fn lines(
     table: &Table,
     measure: &'static Measure,
     points: usize,
-) -> Result<Value, Error> {
+) -> Result<Lines, Error> {
     let question = &table.question;
     let period = question.period;
     let step = step(period.until.saturating_sub(period.after), points);
@@ -142,14 +159,14 @@ pub(crate) async fn lines(
         Ok(())
     });
     run.await?;
-    let line = |steps: &[Step]| -> Vec<Value> { steps.iter().map(|s| measure.json(s)).collect() };
-    Ok(json!({
-        "measure": measure.name,
-        "step": step / 1_000_000,
-        "start": origin as f64 / 1e6,
-        "values": each.iter().map(|steps| line(steps)).collect::<Vec<_>>(),
-        "total": line(&total),
-    }))
+    let line = |steps: &[Step]| steps.iter().map(|step| measure.number(step)).collect();
+    Ok(Lines {
+        measure: measure.name,
+        step: step / 1_000_000,
+        start: seconds(origin),
+        values: each.iter().map(|steps| line(steps)).collect(),
+        total: line(&total),
+    })
 }
 
 #[cfg(test)]

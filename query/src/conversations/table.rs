@@ -10,12 +10,14 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::disjunction;
 use datafusion::prelude::{ident, lit};
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
+use super::answer::{Cell, Described, describe, text};
 use super::gather::Gather;
 use super::groups::{Group, Groups, Total, add};
 use super::measure::{Histogram, Measure, Slots, Sums};
-use super::question::{Column, Question};
+use super::question::{Column, Question, View};
+use super::spark::Lines;
 use super::statement;
 use crate::error::{Error, ErrorKind};
 use crate::flows::tiers::Span;
@@ -72,24 +74,25 @@ impl Order {
     }
 }
 
-/// A column as answers describe it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Described {
-    name: &'static str,
-    /// `label` or `measure`.
-    kind: &'static str,
-    unit: &'static str,
-}
-
-/// The columns of an answer, described.
-pub(crate) fn describe(columns: &[Column]) -> Vec<Described> {
-    let one = |column: &Column| match column {
-        Column::Label(name) => Described { name, kind: "label", unit: "" },
-        Column::Measure(measure) => {
-            Described { name: measure.name, kind: "measure", unit: measure.unit }
-        }
-    };
-    columns.iter().map(one).collect()
+/// The flow table as the API gives it, without what it stands on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FlowTable {
+    view: View,
+    columns: Vec<Described>,
+    /// In order; each has a value for each column.
+    rows: Vec<Vec<Cell>>,
+    /// Of all groups; labels are null.
+    total: Vec<Cell>,
+    /// Of the groups that are not among the rows; null if all are.
+    other: Option<Vec<Cell>>,
+    /// How many groups there are.
+    groups: usize,
+    /// The same question in PromQL, to be asked at the end of the period; null where there is none.
+    promql: Option<String>,
+    /// The same question in SQL, without measures that it has no function for; null where there is none.
+    sql: Option<String>,
+    /// With `points`: a measure over time.
+    spark: Option<Lines>,
 }
 
 /// See the module's text.
@@ -227,34 +230,32 @@ impl Table {
     }
 
     /// As the API gives it, without what it stands on.
-    pub(crate) fn json(&self) -> Value {
-        let labels = |group: Group<'_>| -> Vec<Value> { group.labels().map(text).collect() };
+    pub(crate) fn answer(&self, spark: Option<Lines>) -> FlowTable {
         let measures = &self.question.measures;
-        let rows: Vec<Vec<Value>> = self
-            .shown()
-            .map(|group| {
-                let mut row = labels(group);
-                row.extend(measures.iter().map(|measure| measure.json(&group)));
-                row
-            })
-            .collect();
-        let sums = |total: &Total| -> Vec<Value> {
-            let labels = self.question.by.iter().map(|_| Value::Null);
-            labels.chain(measures.iter().map(|measure| measure.json(total))).collect()
+        let row = |group: Group<'_>| -> Vec<Cell> {
+            let labels = group.labels().map(|label| Cell::Label(text(label)));
+            let measures = measures.iter().map(|measure| Cell::Measure(measure.number(&group)));
+            labels.chain(measures).collect()
+        };
+        let sums = |total: &Total| -> Vec<Cell> {
+            let labels = self.question.by.iter().map(|_| Cell::Label(None));
+            let measures = measures.iter().map(|measure| Cell::Measure(measure.number(total)));
+            labels.chain(measures).collect()
         };
         let limit = self.shown.len();
-        json!({
-            "columns": describe(&self.question.columns()),
-            "rows": rows,
-            "total": sums(&self.total()),
-            "other": self.other().as_ref().map(sums),
-            "groups": self.groups.len(),
-            // PromQL knows the first ones only.
-            "promql": (self.offset == 0)
-                .then(|| statement::promql(&self.question, self.order, limit))
-                .flatten(),
-            "sql": statement::sql(&self.question, self.order, limit, self.offset),
-        })
+        // PromQL knows the first ones only.
+        let promql = || statement::promql(&self.question, self.order, limit);
+        FlowTable {
+            view: self.question.view,
+            columns: describe(&self.question.columns()),
+            rows: self.shown().map(row).collect(),
+            total: sums(&self.total()),
+            other: self.other().as_ref().map(sums),
+            groups: self.groups.len(),
+            promql: (self.offset == 0).then(promql).flatten(),
+            sql: statement::sql(&self.question, self.order, limit, self.offset),
+            spark,
+        }
     }
 
     /// The rows that are shown, as columns.
@@ -271,7 +272,7 @@ impl Table {
         }
         for measure in &self.question.measures {
             let column: ArrayRef = if measure.is_whole() {
-                let whole = |group: Group<'_>| measure.json(&group).as_i64();
+                let whole = |group: Group<'_>| measure.whole(&group);
                 Arc::new(self.shown().map(whole).collect::<Int64Array>())
             } else {
                 Arc::new(self.shown().map(|group| measure.value(&group)).collect::<Float64Array>())
@@ -284,11 +285,6 @@ impl Table {
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
             .map_err(|e| Error::new(ErrorKind::Internal, format!("rows make no columns: {e}")))
     }
-}
-
-/// A label's text as JSON: what is absent is null.
-pub(crate) fn text(text: &str) -> Value {
-    if text.is_empty() { Value::Null } else { text.into() }
 }
 
 fn ordered(

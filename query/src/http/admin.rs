@@ -8,33 +8,75 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::routing::{post, put};
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use weir_storage::{Deletion, ErrorKind as StoreError, Store};
 
 use super::MAX_BODY;
 use super::envelope::{Failure, Success};
+use super::parameter::{END, Parameter, Parameters, START, Selectors, Texts};
 use super::params::Params;
+use super::routes::{POST, POST_PUT, Route};
 use crate::database::FLOWS;
 use crate::error::{Error, ErrorKind};
 use crate::matchers::{is_of_samples, of_selector};
+use crate::openapi::{Access, Operation, Shape};
 
 /// The table of series that are no flows.
 const SAMPLES: &str = "samples";
 
+const MATCHES: Parameter<Selectors> =
+    Parameter::new("match[]", Selectors, "Selectors of what is deleted; several are alternatives.")
+        .required()
+        .example("{workload=\"gone\"}");
+const TABLE: Parameter<Texts> = Parameter::new(
+    "table",
+    Texts,
+    "Tables in which it is deleted; those of flows, or `samples` for a metric's name, without it.",
+);
+const TAKES: Parameters = &[&MATCHES, &START, &END, &TABLE];
+
 /// The admin API over a store. Whoever reaches it can delete history: put authorization in front.
 pub fn admin_router(store: Arc<Store>) -> Router {
-    Router::new()
-        .route("/api/v1/admin/delete", post(delete))
-        .route("/api/v1/admin/tsdb/delete_series", post(delete).merge(put(delete)))
-        .route("/api/v1/admin/clean", post(clean))
-        .route("/api/v1/admin/tsdb/clean_tombstones", post(clean).merge(put(clean)))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(store)
+    let mut router = Router::new();
+    for route in routes() {
+        router = router.route(route.operation.path, route.router());
+    }
+    router.layer(DefaultBodyLimit::max(MAX_BODY)).with_state(store)
+}
+
+/// The admin API, for the document of a server that has it.
+pub fn admin_operations() -> Vec<Operation> {
+    routes().into_iter().map(|route| route.operation).collect()
+}
+
+fn routes() -> Vec<Route<Arc<Store>>> {
+    let deletes = |path, methods, id| {
+        let about = "Deletes rows whose time lies in (start, end].";
+        Route::new(path, methods, id, about, delete)
+            .of("Deleting")
+            .takes(TAKES)
+            .with(|o| o.open_to(Access::Admin).gives(Shape::of::<Answer>()))
+            .with(|o| o.refuses(&[400, 413, 500, 503]))
+    };
+    let cleans = |path, methods, id| {
+        Route::new(path, methods, id, "Removes from disk what was deleted.", clean)
+            .of("Deleting")
+            .with(|o| o.open_to(Access::Admin).gives(Shape::json(json!({ "type": "null" }))))
+            .with(|o| o.refuses(&[500, 503]))
+    };
+    vec![
+        deletes("/api/v1/admin/delete", POST, "delete"),
+        deletes("/api/v1/admin/tsdb/delete_series", POST_PUT, "delete_series"),
+        cleans("/api/v1/admin/clean", POST, "clean"),
+        cleans("/api/v1/admin/tsdb/clean_tombstones", POST_PUT, "clean_tombstones"),
+    ]
 }
 
 /// What was deleted.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = Deleted)]
 struct Answer {
     /// Files that are to be rewritten because they may hold such rows.
     files: usize,
@@ -45,16 +87,16 @@ struct Answer {
 }
 
 async fn delete(State(store): State<Arc<Store>>, params: Params) -> Result<Success, Failure> {
-    let selectors = params.selectors()?;
+    let selectors = params.selectors(&MATCHES)?;
     if selectors.is_empty() {
         return Err(Error::bad("no match[] parameter provided").into());
     }
-    let after = params.time("start")?.map_or(i64::MIN, micros);
-    let until = params.time("end")?.map_or(i64::MAX, micros);
+    let after = params.time(&START)?.map_or(i64::MIN, micros);
+    let until = params.time(&END)?.map_or(i64::MAX, micros);
     if after >= until {
         return Err(Error::bad("end has to be later than start").into());
     }
-    let named = params.tables();
+    let named: Vec<String> = params.texts(&TABLE).map(str::to_owned).collect();
     // All of them are read before the first counts.
     let mut deletions = Vec::new();
     for selector in &selectors {

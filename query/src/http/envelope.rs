@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::parts::Parts;
 use crate::error::{Error, ErrorKind};
@@ -42,9 +43,65 @@ impl Success {
     /// # Errors
     /// [`ErrorKind::Internal`] when `data` cannot be written as JSON.
     pub(super) fn of(data: &impl Serialize) -> Result<Self, Failure> {
-        serde_json::to_string(data).map(Self::new).map_err(|e| {
-            Failure(Error::new(ErrorKind::Internal, format!("answer cannot be written: {e}")))
-        })
+        Ok(Self::written(data)?)
+    }
+
+    /// [`Self::of`], for what goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when `data` cannot be written as JSON.
+    pub(super) fn written(data: &impl Serialize) -> Result<Self, Error> {
+        serde_json::to_string(data)
+            .map(Self::new)
+            .map_err(|e| Error::new(ErrorKind::Internal, format!("answer cannot be written: {e}")))
+    }
+}
+
+/// What kind of refusal it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Refused {
+    /// A parameter, expression or body is not well formed, or too large.
+    BadData,
+    /// The query cannot be answered.
+    Execution,
+    /// It took too long, or waited too long for others.
+    Timeout,
+    /// The store cannot be used at the moment.
+    Unavailable,
+    /// There is no such thing.
+    NotFound,
+    /// There is no format that the client takes.
+    NotAcceptable,
+    /// The store failed.
+    Internal,
+    /// A token is needed that admits to this.
+    Unauthorized,
+    /// A page in a browser may not write.
+    Forbidden,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Error,
+}
+
+/// A refusal as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct Refusal {
+    status: Status,
+    #[serde(rename = "errorType")]
+    kind: Refused,
+    /// What is wrong, and the way out.
+    error: String,
+}
+
+impl Refusal {
+    /// `error` says what is wrong, and the way out.
+    pub fn new(kind: Refused, error: impl Into<String>) -> Self {
+        Self { status: Status::Error, kind, error: error.into() }
     }
 }
 
@@ -91,23 +148,23 @@ impl IntoResponse for Success {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Self(error) = self;
-        let (status, name) = match error.kind() {
-            ErrorKind::BadData => (StatusCode::BAD_REQUEST, "bad_data"),
-            ErrorKind::Execution => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
-            ErrorKind::Timeout | ErrorKind::Busy => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
-            ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-            ErrorKind::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
-            ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "bad_data"),
-            ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        let (status, kind) = match error.kind() {
+            ErrorKind::BadData => (StatusCode::BAD_REQUEST, Refused::BadData),
+            ErrorKind::Execution => (StatusCode::UNPROCESSABLE_ENTITY, Refused::Execution),
+            ErrorKind::Timeout | ErrorKind::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, Refused::Timeout)
+            }
+            ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Refused::Unavailable),
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, Refused::NotFound),
+            ErrorKind::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, Refused::NotAcceptable),
+            ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Refused::BadData),
+            ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Refused::Internal),
         };
         if matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable) {
             tracing::error!(error = %error, "request failed");
         }
-        let body = serde_json::json!({
-            "status": "error", "errorType": name, "error": error.to_string(),
-        });
-        json(status, Body::from(body.to_string()))
+        let refusal = Refusal::new(kind, error.to_string());
+        json(status, Body::from(serde_json::to_vec(&refusal).unwrap_or_default()))
     }
 }
 

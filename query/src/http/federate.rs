@@ -10,12 +10,16 @@ use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 
 use super::Api;
+use super::parameter::{MATCH, Parameters, TIMEOUT};
 use super::params::Params;
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::{Labels, Selector, Source, collected};
 use crate::promql::{Stop, format_shortest, is_stale};
 
-const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+pub(super) const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+/// What [`federate`] takes.
+pub(super) const TAKES: Parameters = &[&MATCH, &TIMEOUT];
 
 /// The newest samples of the last five minutes: `match[]` any number of times. Series that have ended
 /// are left out. All are of unknown type, as Prometheus has it.
@@ -36,7 +40,7 @@ pub(super) async fn federate(State(api): State<Api>, params: Params) -> Response
 }
 
 async fn newest(api: &Api, params: &Params) -> Result<String, Error> {
-    let selectors = params.selectors()?;
+    let selectors = params.selectors(&MATCH)?;
     let now = Timestamp::now().as_millisecond();
     let after = now - api.engine.lookback_ms;
     let most = api.engine.max_samples;

@@ -8,11 +8,24 @@ use futures::FutureExt;
 
 use super::Api;
 use super::envelope::{Data, Failure, Success};
+use super::parameter::{END, LIMIT, MATCH, Parameter, Parameters, START, Selectors, TIMEOUT};
 use super::params::{Params, invalid};
 use super::parts::Parts;
 use crate::error::Error;
 use crate::flows::catalog::{self, Period};
 use crate::promql::Stop;
+
+/// What [`names`] and [`values`] take.
+pub(super) const TAKES: Parameters = &[&MATCH, &START, &END, &LIMIT, &TIMEOUT];
+
+/// The selectors of [`series`].
+const MATCHES: Parameter<Selectors> =
+    Parameter::new("match[]", Selectors, "Selectors of series; several are alternatives.")
+        .required()
+        .example("{workload=\"web\"}");
+
+/// What [`series`] takes.
+pub(super) const SERIES_TAKES: Parameters = &[&MATCHES, &START, &END, &LIMIT, &TIMEOUT];
 
 /// Names of the labels of matching series: `match[]`, `start`, `end`, `limit`.
 pub(super) async fn names(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
@@ -43,11 +56,11 @@ pub(super) async fn values(
 /// Label sets of matching series: `match[]` at least once, `start`, `end`, `limit`.
 pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
     let period = period(&params)?;
-    let selectors = params.selectors().map_err(|e| invalid("match[]", &e.to_string()))?;
+    let selectors = params.selectors(&MATCHES).map_err(|e| invalid("match[]", &e.to_string()))?;
     if selectors.is_empty() {
         return Err(Error::bad("no match[] parameter provided").into());
     }
-    let limit = params.limit()?.unwrap_or(usize::MAX);
+    let limit = params.limit(&LIMIT)?.unwrap_or(usize::MAX);
     // One more than is shown tells whether there are more.
     let most = limit.saturating_add(1);
     let owned = api.clone();
@@ -65,15 +78,15 @@ pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Suc
 
 /// The selectors of a request; without any, one that matches everything.
 fn selectors_or_all(params: &Params) -> Result<Vec<crate::promql::source::Selector>, Error> {
-    let selectors = params.selectors()?;
+    let selectors = params.selectors(&MATCH)?;
     Ok(if selectors.is_empty() { vec![catalog::everything()] } else { selectors })
 }
 
 /// Rows that end between `start` and `end`, both included; all rows without them.
 fn period(params: &Params) -> Result<Period, Error> {
     let micros = |ms: i64| ms.saturating_mul(1000);
-    let start = params.time("start")?.map_or(i64::MIN, micros);
-    let until = params.time("end")?.map_or(i64::MAX, micros);
+    let start = params.time(&START)?.map_or(i64::MIN, micros);
+    let until = params.time(&END)?.map_or(i64::MAX, micros);
     Ok(Period { after: start.saturating_sub(1), until })
 }
 
@@ -107,7 +120,7 @@ fn unescaped(escaped: &str) -> Option<String> {
 }
 
 fn texts(found: BTreeSet<Arc<str>>, params: &Params) -> Result<Success, Failure> {
-    let limit = params.limit()?.unwrap_or(usize::MAX);
+    let limit = params.limit(&LIMIT)?.unwrap_or(usize::MAX);
     let shown: Vec<&str> = found.iter().take(limit).map(AsRef::as_ref).collect();
     let mut success = Success::of(&shown)?;
     if found.len() > limit {

@@ -9,11 +9,13 @@ use serde::Serialize;
 
 use super::Api;
 use super::envelope::{Failure, Success};
+use super::parameter::{Bound, Parameter, Parameters, Text};
 use super::params::Params;
 use crate::flows::metrics::{FAMILIES, metric_named};
 
 /// What is known of a metric. Any text may be empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Metadata)]
 pub struct Description {
     /// `counter`, `gauge`, `histogram` and what else Prometheus knows.
     #[serde(rename = "type")]
@@ -54,12 +56,22 @@ impl fmt::Debug for Descriptions {
     }
 }
 
+const METRIC: Parameter<Text> = Parameter::new("metric", Text, "One metric; all without it.");
+/// Also of the metadata of targets.
+pub(super) const LIMIT: Parameter<Bound> =
+    Parameter::new("limit", Bound, "How many metrics are told of at most; negative for all.");
+const LIMIT_PER_METRIC: Parameter<Bound> =
+    Parameter::new("limit_per_metric", Bound, "There is one description of a metric.");
+
+/// What [`metadata`] takes.
+pub(super) const TAKES: Parameters = &[&METRIC, &LIMIT, &LIMIT_PER_METRIC];
+
 /// `metric` for one of them, `limit`, `limit_per_metric`. A metric has one description here, that of whoever
 /// described it last, so that the last parameter is checked and leaves nothing out.
 pub(super) async fn metadata(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
-    let wanted = params.get("metric");
-    let limit = params.number("limit")?.unwrap_or(usize::MAX);
-    params.number("limit_per_metric")?;
+    let wanted = params.text(&METRIC);
+    let limit = params.bound(&LIMIT)?.unwrap_or(usize::MAX);
+    params.bound(&LIMIT_PER_METRIC)?;
     let mut found: BTreeMap<String, [Description; 1]> = FAMILIES
         .iter()
         .filter(|family| wanted.is_none_or(|name| name == family.name))

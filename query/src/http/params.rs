@@ -1,6 +1,9 @@
 //! Parameters of a request: of its query string and, for a POST, of its form.
+//!
+//! A route says which parameters it takes ([`Taken`]); others are left out, so that nothing can be read that the API's
+//! document does not have.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -10,20 +13,30 @@ use jiff::Timestamp;
 use url::form_urlencoded;
 
 use super::envelope::Failure;
+use super::parameter::{
+    self, Bound, Choice, Count, Duration, Expression, Limit, Name, Names, Parameter, Selectors,
+    Text, Texts, Time,
+};
 use crate::error::{Error, ErrorKind};
 use crate::promql::source::Selector;
 use crate::promql::{parse_duration, parse_labels, parse_selector};
 
+/// Names of the parameters of a route, which puts them into the extensions of its requests.
+#[derive(Debug, Clone)]
+pub(super) struct Taken(pub(super) Arc<[&'static str]>);
+
 /// Names and values in the order they came; a form's follow those of the query string.
-#[derive(Debug, Default)]
-pub(super) struct Params(Vec<(String, String)>);
+#[derive(Debug)]
+pub(super) struct Params {
+    taken: Option<Taken>,
+    values: Vec<(String, String)>,
+}
 
 impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let mut params = Self::default();
-        params.read(request.uri().query().unwrap_or_default().as_bytes());
+        let mut params = Self::of_query(&request);
         let form = request.headers().get(CONTENT_TYPE).is_some_and(|value| {
             value.as_bytes().starts_with(b"application/x-www-form-urlencoded")
         });
@@ -46,26 +59,56 @@ pub(super) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<
 }
 
 impl Params {
-    pub(super) fn read(&mut self, encoded: &[u8]) {
-        self.0.extend(form_urlencoded::parse(encoded).into_owned());
+    /// Those of the query string.
+    pub(super) fn of_query(request: &Request) -> Self {
+        let taken = request.extensions().get::<Taken>().cloned();
+        let mut params = Self { taken, values: Vec::new() };
+        params.read(request.uri().query().unwrap_or_default().as_bytes());
+        params
     }
 
+    /// Adds those of a form.
+    pub(super) fn read(&mut self, encoded: &[u8]) {
+        for (name, value) in form_urlencoded::parse(encoded) {
+            self.push(&name, value.into_owned());
+        }
+    }
+
+    /// Adds one, if the route takes it.
     pub(super) fn push(&mut self, name: &str, value: String) {
-        self.0.push((name.to_owned(), value));
+        if self.taken.as_ref().is_none_or(|Taken(names)| names.contains(&name)) {
+            self.values.push((name.to_owned(), value));
+        }
     }
 
     /// The last value that is not empty: the form's before the query string's.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).last()
+    fn last<K>(&self, parameter: &Parameter<K>) -> Option<&str> {
+        self.all(parameter).last()
     }
 
-    fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
-        self.0.iter().filter(move |(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str())
+    fn all<K>(&self, parameter: &Parameter<K>) -> impl DoubleEndedIterator<Item = &str> {
+        let name = parameter.name;
+        self.values.iter().filter(move |(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str())
+    }
+
+    /// The text of any parameter.
+    pub(super) fn given<K>(&self, parameter: &Parameter<K>) -> Option<&str> {
+        self.last(parameter)
+    }
+
+    pub(super) fn text(&self, parameter: &Parameter<Text>) -> Option<&str> {
+        self.last(parameter)
+    }
+
+    /// An expression; empty without one.
+    pub(super) fn expression(&self, parameter: &Parameter<Expression>) -> &str {
+        self.last(parameter).unwrap_or_default()
     }
 
     /// A time in milliseconds since the Unix epoch.
-    pub(super) fn time(&self, name: &str) -> Result<Option<i64>, Error> {
-        let Some(text) = self.get(name) else { return Ok(None) };
+    pub(super) fn time(&self, parameter: &Parameter<Time>) -> Result<Option<i64>, Error> {
+        let Some(text) = self.last(parameter) else { return Ok(None) };
+        let name = parameter.name;
         time(text).map(Some).map_err(|why| {
             Error::bad(format!(
                 "invalid parameter \"{name}\": invalid time value for '{name}': {why}"
@@ -74,73 +117,114 @@ impl Params {
     }
 
     /// A time that has to be there, in milliseconds since the Unix epoch.
-    pub(super) fn required_time(&self, name: &str) -> Result<i64, Error> {
-        time(self.get(name).unwrap_or_default()).map_err(|why| invalid(name, &why))
+    pub(super) fn required_time(&self, parameter: &Parameter<Time>) -> Result<i64, Error> {
+        time(self.last(parameter).unwrap_or_default()).map_err(|why| invalid(parameter.name, &why))
     }
 
     /// A duration in milliseconds.
-    pub(super) fn duration(&self, name: &str) -> Result<Option<i64>, Error> {
-        self.get(name).map(|text| duration(text).map_err(|why| invalid(name, &why))).transpose()
+    pub(super) fn duration(&self, parameter: &Parameter<Duration>) -> Result<Option<i64>, Error> {
+        let text = self.last(parameter);
+        text.map(|text| duration(text).map_err(|why| invalid(parameter.name, &why))).transpose()
     }
 
     /// A duration that has to be there, in milliseconds.
-    pub(super) fn required_duration(&self, name: &str) -> Result<i64, Error> {
-        duration(self.get(name).unwrap_or_default()).map_err(|why| invalid(name, &why))
+    pub(super) fn required_duration(&self, parameter: &Parameter<Duration>) -> Result<i64, Error> {
+        let text = self.last(parameter).unwrap_or_default();
+        duration(text).map_err(|why| invalid(parameter.name, &why))
     }
 
     /// The `lookback_delta` parameter in milliseconds.
-    pub(super) fn lookback(&self) -> Result<Option<i64>, Error> {
-        let text = self.get("lookback_delta");
+    pub(super) fn lookback(&self, parameter: &Parameter<Duration>) -> Result<Option<i64>, Error> {
+        let text = self.last(parameter);
         text.map(duration)
             .transpose()
             .map_err(|why| Error::bad(format!("error parsing lookback delta duration: {why}")))
     }
 
     /// The `timeout` parameter.
-    pub(super) fn timeout(&self) -> Result<Option<Duration>, Error> {
+    pub(super) fn timeout(&self) -> Result<Option<std::time::Duration>, Error> {
         Ok(self
-            .duration("timeout")?
+            .duration(&parameter::TIMEOUT)?
             .and_then(|ms| u64::try_from(ms).ok())
-            .map(Duration::from_millis))
+            .map(std::time::Duration::from_millis))
     }
 
-    /// The `limit` parameter; 0 is none.
-    pub(super) fn limit(&self) -> Result<Option<usize>, Error> {
-        let Some(text) = self.get("limit") else { return Ok(None) };
+    /// How many are wanted; 0 is none.
+    pub(super) fn limit(&self, parameter: &Parameter<Limit>) -> Result<Option<usize>, Error> {
+        let Some(text) = self.last(parameter) else { return Ok(None) };
+        let name = parameter.name;
         let limit: i64 = text.parse().map_err(|_| {
-            invalid("limit", &format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+            invalid(name, &format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
         })?;
         let limit =
-            usize::try_from(limit).map_err(|_| invalid("limit", "limit must be non-negative"))?;
-        Ok((limit > 0).then_some(limit))
+            usize::try_from(limit).map_err(|_| invalid(name, "limit must be non-negative"))?;
+        match parameter.kind {
+            Limit(Some(most)) if limit > most => {
+                Err(invalid(name, &format!("{limit} is more than {most}")))
+            }
+            _ => Ok((limit > 0).then_some(limit)),
+        }
     }
 
     /// A bound of the endpoints that tell of metadata: `None` without one; a negative one is none.
-    pub(super) fn number(&self, name: &str) -> Result<Option<usize>, Error> {
-        let Some(text) = self.get(name) else { return Ok(None) };
+    pub(super) fn bound(&self, parameter: &Parameter<Bound>) -> Result<Option<usize>, Error> {
+        let Some(text) = self.last(parameter) else { return Ok(None) };
+        let name = parameter.name;
         let number: i64 =
             text.parse().map_err(|_| Error::bad(format!("{name} must be a number")))?;
         Ok(usize::try_from(number).ok())
     }
 
-    /// The `match[]` parameters of what has labels and no metric's name.
-    pub(super) fn labels(&self) -> Result<Vec<Selector>, Error> {
-        self.all("match[]").map(labels).collect()
+    /// A whole number.
+    pub(super) fn count(&self, parameter: &Parameter<Count>) -> Result<Option<usize>, Error> {
+        let Some(text) = self.last(parameter) else { return Ok(None) };
+        let Count { least, most } = parameter.kind;
+        let number = text.parse::<usize>().ok().filter(|number| (least..=most).contains(number));
+        number.map(Some).ok_or_else(|| {
+            let why = format!("`{text}` is no whole number from {least} to {most}");
+            invalid(parameter.name, &why)
+        })
+    }
+
+    /// What a word stands for.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        parameter: &Parameter<Choice<T>>,
+    ) -> Result<Option<T>, Error> {
+        let Some(text) = self.last(parameter) else { return Ok(None) };
+        let found = parameter.kind.0.iter().find(|(name, _)| *name == text);
+        found.map(|(_, value)| Some(*value)).ok_or_else(|| {
+            let names = parameter.kind.names().join(", ");
+            invalid(parameter.name, &format!("`{text}` is none of {names}"))
+        })
+    }
+
+    /// A name, which its reader knows or refuses.
+    pub(super) fn name(&self, parameter: &Parameter<Name>) -> Option<&str> {
+        self.last(parameter)
+    }
+
+    /// Names separated by commas, which their reader knows or refuses.
+    pub(super) fn names(&self, parameter: &Parameter<Names>) -> Option<&str> {
+        self.last(parameter)
+    }
+
+    /// Selectors of what has labels and no metric's name.
+    pub(super) fn labels(&self, parameter: &Parameter<Selectors>) -> Result<Vec<Selector>, Error> {
+        self.all(parameter).map(labels).collect()
     }
 
     /// Every value of a parameter.
-    pub(super) fn every(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.all(name)
+    pub(super) fn texts(&self, parameter: &Parameter<Texts>) -> impl Iterator<Item = &str> {
+        self.all(parameter)
     }
 
-    /// The `table` parameters.
-    pub(super) fn tables(&self) -> Vec<String> {
-        self.all("table").map(str::to_owned).collect()
-    }
-
-    /// The `match[]` parameters.
-    pub(super) fn selectors(&self) -> Result<Vec<Selector>, Error> {
-        self.all("match[]").map(selector).collect()
+    /// Selectors of series.
+    pub(super) fn selectors(
+        &self,
+        parameter: &Parameter<Selectors>,
+    ) -> Result<Vec<Selector>, Error> {
+        self.all(parameter).map(selector).collect()
     }
 }
 
@@ -173,8 +257,7 @@ fn time(text: &str) -> Result<i64, String> {
     let bad = || format!("cannot parse {text:?} to a valid timestamp");
     if let Ok(seconds) = text.parse::<f64>() {
         let ms = (seconds * 1000.0).round();
-        // Beyond this a double no longer counts milliseconds; Prometheus' own bounds lie there too.
-        return if ms.abs() < 9.0e15 { Ok(ms as i64) } else { Err(bad()) };
+        return if ms.abs() < Time::BOUND * 1000.0 { Ok(ms as i64) } else { Err(bad()) };
     }
     // The bounds of Prometheus' times, which clients send to ask for all there is.
     match text {

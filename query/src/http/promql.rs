@@ -12,16 +12,39 @@ use jiff::Timestamp;
 
 use super::Api;
 use super::envelope::{Data, Failure, Success};
+use super::parameter::{
+    Duration, END, LIMIT, Parameter, Parameters, QUERY, START, TIMEOUT, Text, Time,
+};
 use super::params::{Params, invalid};
 use super::parts::Parts;
 use crate::error::Error;
 use crate::promql::source::Steps;
 use crate::promql::{Answer, Engine, Query, Stop, Value};
 
+const TIME: Parameter<Time> =
+    Parameter::new("time", Time, "When the expression is evaluated; now without it.");
+const FROM: Parameter<Time> = START.required().example("1700000000");
+const UNTIL: Parameter<Time> = END.required().example("1700000600");
+const STEP: Parameter<Duration> =
+    Parameter::new("step", Duration, "From one evaluation to the next: 11,000 at most.")
+        .required()
+        .example("1m");
+const LOOKBACK: Parameter<Duration> =
+    Parameter::new("lookback_delta", Duration, "How old a sample may be; 5m without it.");
+const STATS: Parameter<Text> =
+    Parameter::new("stats", Text, "With any value, the answer says what it has cost.");
+
+/// What [`instant`] takes.
+pub(super) const INSTANT_TAKES: Parameters = &[&QUERY, &TIME, &TIMEOUT, &LOOKBACK, &LIMIT, &STATS];
+
+/// What [`range`] takes.
+pub(super) const RANGE_TAKES: Parameters =
+    &[&QUERY, &FROM, &UNTIL, &STEP, &TIMEOUT, &LOOKBACK, &LIMIT, &STATS];
+
 /// An instant query: `query`, `time` (now), `timeout`, `lookback_delta`, `limit`, `stats`.
 pub(super) async fn instant(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
     let now = || Timestamp::now().as_millisecond();
-    let time = params.time("time")?.unwrap_or_else(now);
+    let time = params.time(&TIME)?.unwrap_or_else(now);
     evaluate(&api, &params, Steps { start: time, end: time, step: 1 }, true).await
 }
 
@@ -29,9 +52,9 @@ pub(super) async fn instant(State(api): State<Api>, params: Params) -> Result<Su
 /// `stats`.
 pub(super) async fn range(State(api): State<Api>, params: Params) -> Result<Success, Failure> {
     let steps = Steps {
-        start: params.required_time("start")?,
-        end: params.required_time("end")?,
-        step: params.required_duration("step")?,
+        start: params.required_time(&FROM)?,
+        end: params.required_time(&UNTIL)?,
+        step: params.required_duration(&STEP)?,
     };
     evaluate(&api, &params, steps, false).await
 }
@@ -42,11 +65,11 @@ async fn evaluate(
     steps: Steps,
     instant: bool,
 ) -> Result<Success, Failure> {
-    let limit = params.limit()?;
-    let lookback_ms = params.lookback()?;
+    let limit = params.limit(&LIMIT)?;
+    let lookback_ms = params.lookback(&LOOKBACK)?;
     let query = Query { expr: expression(params)?, steps, instant, lookback_ms };
     api.engine.check(&query)?;
-    let stats = params.get("stats").is_some();
+    let stats = params.text(&STATS).is_some();
     let asked = Instant::now();
     let owned = api.clone();
     let work = |stop: Stop| async move {
@@ -91,7 +114,7 @@ async fn evaluate(
 
 /// The `query` parameter, which has to be an expression.
 pub(super) fn expression(params: &Params) -> Result<String, Error> {
-    let text = params.get("query").unwrap_or_default();
+    let text = params.expression(&QUERY);
     match Engine::parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(crate::promql::error::Error::BadData(why)) => Err(invalid("query", &why)),

@@ -15,8 +15,10 @@ use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
+use utoipa::ToSchema;
 
 use super::envelope::Failure;
+use super::parameter::{Name, Parameter, Parameters, TIMEOUT, Text};
 use super::params::{Params, body, invalid};
 use super::threads::Threads;
 use super::{Api, Waiting, timed_out, waiting};
@@ -29,15 +31,37 @@ use crate::sql::run;
 /// Runs of bytes that are made before the client takes them.
 const AHEAD: usize = 2;
 
+/// Names of formats, which [`Format::choose`] knows.
+pub(super) fn formats() -> Vec<&'static str> {
+    vec!["json", "ndjson", "csv", "arrow", "parquet"]
+}
+
+const QUERY: Parameter<Text> = Parameter::new("query", Text, "The statement.");
+const FORMAT: Parameter<Name> = Parameter::new(
+    "format",
+    Name(formats),
+    "The format of the rows; what `Accept` says, or `json`, without it.",
+);
+
+/// What [`query`] takes beside its body.
+pub(super) const TAKES: Parameters = &[&FORMAT, &TIMEOUT];
+/// What may be in its body beside these.
+pub(super) const FIELDS: Parameters = &[&QUERY];
+
+/// The media types of its answers.
+pub(super) fn media() -> impl Iterator<Item = &'static str> {
+    let formats = formats().into_iter();
+    formats.filter_map(|name| Some(Format::choose(Some(name), None).ok()?.media_type()))
+}
+
 /// Runs a statement and streams its rows.
 pub(super) async fn query(State(api): State<Api>, request: Request) -> Result<Response, Failure> {
-    let mut params = Params::default();
-    params.read(request.uri().query().unwrap_or_default().as_bytes());
+    let mut params = Params::of_query(&request);
     let headers = request.headers().clone();
     let body = body(request, &()).await?;
     let text = statement(&headers, &body, &mut params)?;
     let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
-    let format = Format::choose(params.get("format"), accept)?;
+    let format = Format::choose(params.name(&FORMAT), accept)?;
     let deadline = api.deadline(params.timeout()?);
     let place = api.place(deadline).await?;
     let (stop, waiting, gone) = waiting(deadline);
@@ -131,10 +155,14 @@ impl Rest {
 }
 
 /// A statement as JSON.
-#[derive(Deserialize)]
-struct Json {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SqlStatement)]
+pub(super) struct Json {
+    /// The statement.
     query: String,
+    /// `json`, `ndjson`, `csv`, `arrow` or `parquet`.
     format: Option<String>,
+    /// How long the answer may take, such as `30s`.
     timeout: Option<String>,
 }
 
@@ -145,7 +173,7 @@ fn statement(headers: &HeaderMap, body: &[u8], params: &mut Params) -> Result<St
     let text = match media {
         "application/x-www-form-urlencoded" => {
             params.read(body);
-            let text = params.get("query");
+            let text = params.text(&QUERY);
             text.ok_or_else(|| invalid("query", "it is missing"))?.to_owned()
         }
         "application/json" => {

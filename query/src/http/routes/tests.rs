@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use axum::routing::MethodFilter;
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::Value;
 use weir_wire::schema::{FLOW_COLUMNS, Kind};
 
-use super::routes;
 use crate::flows::metrics::{FAMILIES, METRICS, Virtual};
+use crate::http::params::{Params, Taken};
+use crate::http::{admin_operations, operations, parameter};
+use crate::openapi::Document;
 
 const API: &str = include_str!("../../../../docs/api.md");
 const METRICS_PAGE: &str = include_str!("../../../../docs/metrics.md");
@@ -24,37 +28,77 @@ fn headings() -> BTreeSet<(String, String)> {
     found
 }
 
-/// Paths that other parts of the server answer; the server's own tests ask them.
-const ELSEWHERE: [&str; 10] = [
-    "/v1/flows",
-    "/api/v1/write",
-    "/api/v1/otlp/v1/metrics",
-    "/api/v1/admin/delete",
-    "/api/v1/admin/clean",
-    "/api/v1/admin/tsdb/delete_series",
-    "/api/v1/admin/tsdb/clean_tombstones",
-    "/metrics",
-    "/-/healthy",
-    "/-/ready",
-];
-
-fn filter(method: &str) -> MethodFilter {
-    if method == "GET" { MethodFilter::GET } else { MethodFilter::POST }
+/// Paths that other parts of the server answer; the server's own tests compare those (`src/openapi.rs`).
+fn is_elsewhere(path: &str) -> bool {
+    let beside = ["/v1/", "/api/v1/write", "/api/v1/otlp/", "/api/v1/admin/", "/metrics", "/-/"];
+    path == "/api/v1/openapi.json" || beside.iter().any(|start| path.starts_with(start))
 }
 
 #[test]
 fn the_page_of_the_api_has_each_path_and_no_other() {
     let mut described = headings();
-    described.retain(|(_, path)| !ELSEWHERE.contains(&path.as_str()));
-    let there: BTreeSet<_> = routes()
+    described.retain(|(_, path)| !is_elsewhere(path));
+    let there: BTreeSet<_> = operations()
         .into_iter()
-        .flat_map(|r| {
-            let methods = r.methods;
-            let has = move |m: &&str| methods.or(filter(m)) == methods;
-            ["GET", "POST"].into_iter().filter(has).map(|m| (m.to_owned(), r.path.to_owned()))
+        .flat_map(|operation| {
+            let path = operation.path().to_owned();
+            let methods = operation.methods().to_vec();
+            methods.into_iter().map(move |method| (method.to_uppercase(), path.clone()))
         })
         .collect();
     assert_eq!(described, there);
+}
+
+/// All shapes, by the paths of the document.
+fn document() -> Value {
+    Document::new([operations(), admin_operations()].concat(), true).json()
+}
+
+/// Every `$ref` of a value.
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(to) = fields.get("$ref").and_then(Value::as_str) {
+                found.insert(to.to_owned());
+            }
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_document_has_each_schema_that_it_refers_to_and_no_other() {
+    let document = document();
+    let mut referred = BTreeSet::new();
+    references(&document, &mut referred);
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    let there: BTreeSet<_> =
+        schemas.keys().map(|name| format!("#/components/schemas/{name}")).collect();
+    assert_eq!(referred, there);
+}
+
+#[test]
+fn names_of_operations_are_unique() {
+    let document = document();
+    let mut names = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("methods") {
+            let name = operation["operationId"].as_str().expect("a name");
+            assert!(names.insert(name), "{method} {path}: {name}");
+        }
+    }
+}
+
+#[test]
+fn a_handler_gets_the_parameters_of_its_route_and_no_others() {
+    let taken = Taken(["limit"].into());
+    let mut request = Request::get("/?limit=1&start=2").body(Body::empty()).expect("a request");
+    request.extensions_mut().insert(taken);
+    let params = Params::of_query(&request);
+    assert_eq!(params.given(&parameter::LIMIT), Some("1"));
+    assert_eq!(params.given(&parameter::START), None);
 }
 
 /// First cells of the rows of the table below a heading.
