@@ -55,6 +55,7 @@ fn schemathesis(python: &Path, server: &Server, directory: &Path, arguments: &[&
         .arg(document(server, directory))
         .args(["--no-color"])
         .args(arguments)
+        .env("WEIR_HOOKS", format!("{HERE}/tests/openapi/hooks.py"))
         .env("WEIR_URL", &server.url)
         .env("WEIR_READER", READER)
         .env("WEIR_AGENT", AGENT)
