@@ -3,7 +3,7 @@
 use std::io;
 
 use super::message::Entry;
-use crate::netlink::{Netlink, messages};
+use crate::netlink::{self, Netlink};
 
 /// `NFNL_SUBSYS_CTNETLINK`, and in it `IPCTNL_MSG_CT_NEW`, `_GET`, `_DELETE`.
 const SUBSYSTEM: u16 = 1 << 8;
@@ -57,7 +57,7 @@ impl Events {
         for _ in 0..MAX_READS {
             match self.events.receive(&mut buffer, libc::MSG_DONTWAIT) {
                 Ok(bytes) => {
-                    messages(bytes, |kind, payload| match (kind, Entry::parse(payload)) {
+                    netlink::events(bytes, |kind, payload| match (kind, Entry::parse(payload)) {
                         (NEW, Some(entry)) => each(Event::New(entry)),
                         (DELETE, Some(entry)) => each(Event::Destroy(entry)),
                         _ => {}
@@ -76,14 +76,11 @@ impl Events {
     /// # Errors
     /// The kernel's refusal.
     pub(super) fn dump(&self) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
         // `struct nfgenmsg`: every family.
         self.dumps.dump(GET, &[0; 4], |kind, payload| {
-            if kind == NEW {
-                entries.extend(Entry::parse(payload).filter(Entry::is_translated));
-            }
-        })?;
-        Ok(entries)
+            let entry = (kind == NEW).then(|| Entry::parse(payload))?;
+            entry.filter(Entry::is_translated)
+        })
     }
 }
 

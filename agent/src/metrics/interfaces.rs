@@ -71,13 +71,10 @@ fn namespace(inode: u64) -> Namespace {
 }
 
 fn interfaces() -> io::Result<Vec<Interface>> {
-    let mut all = Vec::new();
-    Netlink::open(libc::NETLINK_ROUTE)?.dump(RTM_GETLINK, &[0; IFINFOMSG], |kind, payload| {
-        if kind == RTM_NEWLINK {
-            all.extend(interface(payload));
-        }
-    })?;
-    Ok(all)
+    let socket = Netlink::open(libc::NETLINK_ROUTE)?;
+    socket.dump(RTM_GETLINK, &[0; IFINFOMSG], |kind, payload| {
+        (kind == RTM_NEWLINK).then(|| interface(payload))?
+    })
 }
 
 fn interface(payload: &[u8]) -> Option<Interface> {

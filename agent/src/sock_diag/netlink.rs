@@ -85,9 +85,8 @@ fn dump_family(
     request.extend(STATES.to_ne_bytes());
     request.resize(56, 0);
     let socket = Netlink::open(libc::NETLINK_SOCK_DIAG)?;
-    socket.dump(SOCK_DIAG_BY_FAMILY, &request, |kind, payload| {
-        if kind == SOCK_DIAG_BY_FAMILY {
-            out.extend(DiagSocket::parse(payload));
-        }
-    })
+    out.extend(socket.dump(SOCK_DIAG_BY_FAMILY, &request, |kind, payload| {
+        (kind == SOCK_DIAG_BY_FAMILY).then(|| DiagSocket::parse(payload))?
+    })?);
+    Ok(())
 }
