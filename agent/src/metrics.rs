@@ -65,8 +65,16 @@ impl Metrics {
 
     /// Enters what an interval gave.
     pub(crate) fn interval(&self, enter: impl FnOnce(&mut Workloads, &mut AgentState)) {
-        let Known { workloads, agent, .. } = &mut *self.0.lock();
-        enter(workloads, agent);
+        let look = {
+            let Known { workloads, agent, .. } = &mut *self.0.lock();
+            enter(workloads, agent);
+            workloads.take_look()
+        };
+        // Scrapers need not wait for a disk.
+        if let Some(look) = look {
+            let found = look.read();
+            self.0.lock().workloads.learn(found);
+        }
     }
 
     /// Replaces what is known of the node.

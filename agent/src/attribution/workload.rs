@@ -27,6 +27,11 @@ impl Workload {
         Self { name: "unknown".into(), kind: "Unknown", container: None, pod: None }
     }
 
+    /// Stands for those that there is no room to tell apart.
+    pub(crate) fn other() -> Arc<Self> {
+        Arc::new(Self { name: "other".into(), kind: "Unknown", container: None, pod: None })
+    }
+
     pub(super) fn process(name: String) -> Self {
         Self { name, kind: "Process", container: None, pod: None }
     }

@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP: Duration = Duration::from_secs(15 * 60);
 /// Questions that wait for their answers.
 const MAX_PENDING: usize = 65_536;
-/// Workloads that are told apart.
+/// Workloads that are told apart; what others ask is counted as that of `other`.
 const MAX_WORKLOADS: usize = 10_000;
 
 /// Upper bounds of the latency histogram, seconds.
@@ -52,7 +52,7 @@ impl Questions {
         kind: &'static str,
         at_ns: u64,
     ) {
-        let Some(outcomes) = self.of(workload, at_ns) else { return };
+        let outcomes = self.of(workload, at_ns);
         *outcomes.questions.entry(kind).or_insert(0) += 1;
         if self.pending.len() < MAX_PENDING {
             // A repetition of the question counts from there on.
@@ -69,7 +69,7 @@ impl Questions {
         at_ns: u64,
     ) {
         let asked = self.pending.remove(&(cookie, id)).map(|(_, asked_ns)| asked_ns);
-        let Some(outcomes) = self.of(workload, at_ns) else { return };
+        let outcomes = self.of(workload, at_ns);
         *outcomes.answers.entry(code).or_insert(0) += 1;
         let Some(asked_ns) = asked else { return };
         let us = at_ns.saturating_sub(asked_ns) / 1000;
@@ -86,8 +86,9 @@ impl Questions {
         let outcomes = &mut self.outcomes;
         self.pending.retain(|_, (workload, asked_ns)| {
             let waits = Duration::from_nanos(now_ns.saturating_sub(*asked_ns)) < TIMEOUT;
-            if !waits && let Some(outcomes) = outcomes.get_mut(workload) {
-                outcomes.timeouts += 1;
+            if !waits {
+                let whose = whose(outcomes, workload);
+                outcomes.entry(whose).or_default().timeouts += 1;
             }
             waits
         });
@@ -102,17 +103,20 @@ impl Questions {
         self.outcomes.iter()
     }
 
-    fn of(&mut self, workload: &Arc<Workload>, at_ns: u64) -> Option<&mut Outcomes> {
-        if !self.outcomes.contains_key(workload) {
-            if self.outcomes.len() >= MAX_WORKLOADS {
-                return None;
-            }
-            self.outcomes.insert(Arc::clone(workload), Outcomes::default());
-        }
-        let outcomes = self.outcomes.get_mut(workload)?;
+    fn of(&mut self, workload: &Arc<Workload>, at_ns: u64) -> &mut Outcomes {
+        let outcomes = {
+            let whose = whose(&self.outcomes, workload);
+            self.outcomes.entry(whose).or_default()
+        };
         outcomes.heard_ns = outcomes.heard_ns.max(at_ns);
-        Some(outcomes)
+        outcomes
     }
+}
+
+/// The workload that what this one does is counted for.
+fn whose(outcomes: &HashMap<Arc<Workload>, Outcomes>, workload: &Arc<Workload>) -> Arc<Workload> {
+    let has_room = outcomes.len() < MAX_WORKLOADS || outcomes.contains_key(workload);
+    if has_room { Arc::clone(workload) } else { Workload::other() }
 }
 
 #[cfg(test)]
@@ -140,5 +144,23 @@ mod tests {
         assert_eq!(known(&questions), ["job", "shop"]);
         questions.time_out(at(901));
         assert_eq!(known(&questions), ["shop"]);
+    }
+    #[test]
+    fn questions_of_workloads_without_room_are_those_of_other() {
+        let named = |name: String| Arc::new(Workload { name, ..(*Workload::other()).clone() });
+        let mut questions = Questions::default();
+        let count = u64::try_from(MAX_WORKLOADS).unwrap();
+        for cookie in 0..count + 5 {
+            questions.asked(&named(cookie.to_string()), cookie, 1, "A", 0);
+        }
+        let late = named(count.to_string());
+        questions.answered(&late, count, 1, "NOERROR", 1_000_000);
+        questions.time_out(6_000_000_000);
+        let all: u64 = questions.outcomes().map(|(_, o)| o.questions["A"]).sum();
+        assert_eq!(all, count + 5);
+        assert_eq!(questions.outcomes.len(), MAX_WORKLOADS + 1);
+        let other = &questions.outcomes[&Workload::other()];
+        assert_eq!((other.questions["A"], other.answers["NOERROR"], other.timeouts), (5, 1, 4));
+        assert_eq!(other.latencies.iter().sum::<u64>(), 1);
     }
 }

@@ -43,13 +43,47 @@ impl PodNames {
     /// Keeps the names of these pods, which stay named when their folders go, and forgets all others. Looks into the
     /// folder if there is one without a name, at most once a second.
     pub(super) fn follow(&mut self, uids: &HashSet<&str>, now: Instant) {
+        if let Some(look) = self.wanted(uids, now) {
+            self.learn(look.read());
+        }
+    }
+
+    /// The same in steps, for whoever must not wait for the folder: what there is to look for.
+    pub(super) fn wanted(&mut self, uids: &HashSet<&str>, now: Instant) -> Option<Look> {
         self.known.retain(|uid, _| uids.contains(uid.as_str()));
         let early = self.looked.is_some_and(|at| now.duration_since(at) < LOOK_EVERY);
-        let Some(folder) = self.folder.as_ref().filter(|_| uids.len() > self.known.len() && !early)
-        else {
-            return;
-        };
+        let folder = self.folder.clone().filter(|_| uids.len() > self.known.len() && !early)?;
         self.looked = Some(now);
+        Some(Look { folder, uids: uids.iter().map(|uid| (*uid).to_owned()).collect() })
+    }
+
+    /// Takes over what was found.
+    pub(super) fn learn(&mut self, found: HashMap<String, PodName>) {
+        for (uid, name) in found {
+            self.known.entry(uid).or_insert(name);
+        }
+    }
+
+    /// The labels that tell which pod it is: `namespace` and `pod`, or its uid in `pod` while it has no name.
+    pub(super) fn labels(&self, uid: &str) -> Vec<(&'static str, String)> {
+        match self.known.get(uid) {
+            Some(pod) => vec![("namespace", pod.namespace.clone()), ("pod", pod.name.clone())],
+            None => vec![("pod", uid.to_owned())],
+        }
+    }
+}
+
+/// A look into the folder that is due.
+#[derive(Debug)]
+pub(super) struct Look {
+    folder: PathBuf,
+    uids: HashSet<String>,
+}
+
+impl Look {
+    /// Names of those that have a folder.
+    pub(super) fn read(&self) -> HashMap<String, PodName> {
+        let Self { folder, uids } = self;
         let mut found = HashMap::new();
         let looked = fs::read_dir(folder).and_then(|entries| {
             entries.take(MAX_ENTRIES).try_for_each(|entry| {
@@ -67,19 +101,7 @@ impl PodNames {
         if let Err(error) = looked {
             tracing::debug!(%error, folder = %folder.display(), "pods are told by uid, not by name");
         }
-        for (uid, name) in found {
-            if let Some(name) = name {
-                self.known.entry(uid).or_insert(name);
-            }
-        }
-    }
-
-    /// The labels that tell which pod it is: `namespace` and `pod`, or its uid in `pod` while it has no name.
-    pub(super) fn labels(&self, uid: &str) -> Vec<(&'static str, String)> {
-        match self.known.get(uid) {
-            Some(pod) => vec![("namespace", pod.namespace.clone()), ("pod", pod.name.clone())],
-            None => vec![("pod", uid.to_owned())],
-        }
+        found.into_iter().filter_map(|(uid, name)| Some((uid, name?))).collect()
     }
 }
 

@@ -1,5 +1,7 @@
-//! `/metrics` over HTTP: one thread, a bounded number of connections, each bounded in time.
+//! `/metrics` over HTTP: one thread, a bounded number of connections, each bounded in time. A connection that finds no
+//! room takes that of the one that has been there longest: whoever reads slowly, or not at all, keeps nobody out.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
@@ -16,11 +18,12 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use super::{Format, Listen, Metrics, render};
 
-/// Connections at a time; others wait.
+/// Connections at a time.
 const MAX_CONNECTIONS: usize = 32;
 /// Longest time of one connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -117,10 +120,10 @@ async fn serve(listener: TcpListener, token_file: Option<PathBuf>, metrics: Metr
             return;
         }
     };
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // In the order in which they came.
+    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
     let token_file: Option<Arc<Path>> = token_file.map(Into::into);
     loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -130,8 +133,15 @@ async fn serve(listener: TcpListener, token_file: Option<PathBuf>, metrics: Metr
                 continue;
             }
         };
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            tracing::debug!("a scraper's connection has made room for another");
+            oldest.abort();
+        }
         let (metrics, token_file) = (metrics.clone(), token_file.clone());
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let response = answer(&request, token_file.as_deref(), &metrics);
                 async move { Ok::<_, Infallible>(response) }
@@ -145,8 +155,8 @@ async fn serve(listener: TcpListener, token_file: Option<PathBuf>, metrics: Metr
             if let Ok(Err(error)) = done {
                 tracing::debug!(%error, "a scraper's connection has failed");
             }
-            drop(permit);
         });
+        connections.push_back(connection.abort_handle());
     }
 }
 
@@ -217,6 +227,8 @@ mod tests {
 
     fn ask(server: &Server, request: &str) -> String {
         let mut stream = TcpStream::connect(server.address()).unwrap();
+        // Sooner than others would have to go.
+        stream.set_read_timeout(Some(CONNECTION_TIMEOUT / 2)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -281,10 +293,31 @@ mod tests {
     #[test]
     fn silent_scrapers_hold_up_nobody() {
         let server = Server::start(listen(None), Metrics::default()).unwrap();
-        let silent: Vec<_> = (0..MAX_CONNECTIONS - 1)
+        let silent: Vec<_> = (0..3 * MAX_CONNECTIONS)
             .map(|_| TcpStream::connect(server.address()).unwrap())
             .collect();
         assert!(ask(&server, &get("/metrics", "")).starts_with("HTTP/1.1 200"));
         drop(silent);
+    }
+    #[test]
+    fn scrapers_that_do_not_read_hold_up_nobody() {
+        let metrics = Metrics::default();
+        // More than the buffers of a connection hold.
+        metrics.agent(|agent| {
+            let reasons = (0..50_000).map(|n| (format!("{n:0100}"), n));
+            agent.losses = reasons.collect();
+        });
+        let server = Server::start(listen(None), metrics).unwrap();
+        let slow: Vec<_> = (0..MAX_CONNECTIONS)
+            .map(|_| {
+                let mut stream = TcpStream::connect(server.address()).unwrap();
+                stream.write_all(get("/metrics", "").as_bytes()).unwrap();
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                stream
+            })
+            .collect();
+        assert!(ask(&server, &get("/-/healthy", "")).starts_with("HTTP/1.1 200"));
+        drop(slow);
     }
 }

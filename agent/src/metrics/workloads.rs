@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::family::{Family, Kind};
-use super::pod_names::PodNames;
+use super::pod_names::{Look, PodName, PodNames};
 use crate::attribution::Workload;
 use crate::dns::{LATENCY_BOUNDS, Outcomes, Questions};
 use crate::drops::Reasons;
@@ -23,6 +23,7 @@ pub(crate) struct Workloads {
     known: HashMap<(Arc<Workload>, Protocol), Counted>,
     questions: Vec<(Arc<Workload>, Outcomes)>,
     pods: PodNames,
+    look: Option<Look>,
 }
 
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Workloads {
         for (key, row) in rows {
             let mut id = (Arc::clone(&key.local), key.protocol);
             if self.known.len() >= MAX_WORKLOADS && !self.known.contains_key(&id) {
-                id.0 = other();
+                id.0 = Workload::other();
             }
             let known = self.known.entry(id).or_insert_with(|| Counted::new(now));
             let counters = &row.counters;
@@ -97,7 +98,17 @@ impl Workloads {
         let told = self.known.keys().map(|(workload, _)| workload);
         let told = told.chain(self.questions.iter().map(|(workload, _)| workload));
         let uids: HashSet<&str> = told.filter_map(|workload| workload.pod.as_deref()).collect();
-        self.pods.follow(&uids, now);
+        self.look = self.pods.wanted(&uids, now);
+    }
+
+    /// What to look for in the folder of pods, to be done while nobody waits.
+    pub(super) fn take_look(&mut self) -> Option<Look> {
+        self.look.take()
+    }
+
+    /// Takes over what was found.
+    pub(super) fn learn(&mut self, found: HashMap<String, PodName>) {
+        self.pods.learn(found);
     }
 
     /// Sets how many connections are open.
@@ -110,7 +121,7 @@ impl Workloads {
         for (key, active) in levels {
             let mut id = (Arc::clone(&key.local), key.protocol);
             if self.known.len() >= MAX_WORKLOADS && !self.known.contains_key(&id) {
-                id.0 = other();
+                id.0 = Workload::other();
             }
             if let Some(known) = self.known.get_mut(&id) {
                 known.active += active;
@@ -279,11 +290,6 @@ impl Workloads {
     }
 }
 
-/// Stands for those that there is no room to tell apart.
-fn other() -> Arc<Workload> {
-    Arc::new(Workload { name: "other".into(), kind: "Unknown", container: None, pod: None })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,7 +299,7 @@ mod tests {
     fn connections_of_workloads_without_room_are_those_of_other() {
         let now = Instant::now();
         let mut workloads = Workloads::default();
-        let named = |name: String| Arc::new(Workload { name, ..(*other()).clone() });
+        let named = |name: String| Arc::new(Workload { name, ..(*Workload::other()).clone() });
         let known = |name| ((named(name), Protocol::Tcp), Counted::new(now));
         workloads.known.extend((0..MAX_WORKLOADS).map(|n| known(n.to_string())));
         workloads.known.extend([known("other".into())]);
@@ -313,7 +319,7 @@ mod tests {
             sampling: 1,
         };
         workloads.set_active([(&key, 3)].into_iter(), now);
-        let told = &workloads.known[&(other(), Protocol::Tcp)];
+        let told = &workloads.known[&(Workload::other(), Protocol::Tcp)];
         assert_eq!(told.active, 3);
     }
 }
