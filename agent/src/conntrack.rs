@@ -217,15 +217,22 @@ impl Conntrack {
     /// Begins to follow namespaces that are new, and leaves those that are gone.
     fn look(&mut self, now: Instant) {
         self.looked = Some(now);
-        let found = match namespaces::others() {
-            Ok(found) => found,
+        self.take_over(namespaces::others(), now);
+    }
+
+    /// What cannot be listed says nothing of those that are followed.
+    fn take_over(&mut self, found: io::Result<HashMap<u64, File>>, now: Instant) {
+        let own = self.own;
+        let found = match found {
+            Ok(found) => {
+                self.namespaces.retain(|inode, _| *inode == own || found.contains_key(inode));
+                found
+            }
             Err(error) => {
                 tracing::debug!(%error, "network namespaces could not be listed");
-                Default::default()
+                HashMap::new()
             }
         };
-        let own = self.own;
-        self.namespaces.retain(|inode, _| *inode == own || found.contains_key(inode));
         let new: Vec<(u64, Option<File>)> = found
             .into_iter()
             .map(|(inode, file)| (inode, Some(file)))
@@ -299,5 +306,24 @@ fn open_all(new: Vec<(u64, Option<File>)>) -> Vec<(u64, io::Result<Opened>)> {
             tracing::debug!(%error, "network namespaces could not be visited");
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_cannot_be_had_ends_nothing() {
+        let now = Instant::now();
+        let mut conntrack = Conntrack { own: 1, ..Conntrack::default() };
+        for inode in [1, 2] {
+            conntrack.namespaces.insert(inode, Watched::Refused(Some(10 * inode)));
+        }
+        conntrack.take_over(Err(io::Error::from_raw_os_error(libc::EMFILE)), now);
+        assert_eq!(conntrack.namespaces.len(), 2);
+        assert_eq!(conntrack.inodes, HashMap::from([(10, 1), (20, 2)]));
+        conntrack.take_over(Ok(HashMap::new()), now);
+        assert_eq!(conntrack.inodes, HashMap::from([(10, 1)]), "one that is gone is left");
     }
 }

@@ -274,8 +274,13 @@ impl Handle {
         // A request that was sent before may hang for longer: then the thread is left behind, and
         // its batch stays in the spool.
         let _ = self.shipping.0.recv_timeout(self.drain + Duration::from_millis(500));
-        self.spool.retry_memory();
-        let waiting = self.spool.len();
+        let (waiting, lost) = self.spool.leave();
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                "batches that the disk refused and the server did not take are lost"
+            );
+        }
         if waiting > 0 {
             tracing::warn!(waiting, "server did not take every batch, the rest waits in the spool");
         }

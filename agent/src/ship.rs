@@ -102,6 +102,13 @@ impl Shipper {
             }
             Err(error) => error,
         };
+        // Neither will it be read at the next attempt, and others wait behind it.
+        if let SendError::Spooled(_) = &error {
+            tracing::error!(sequence, %error, "set aside in refused/");
+            self.spool.refused(outgoing);
+            self.backoff.reset();
+            return None;
+        }
         let mut asked = None;
         if let SendError::Status { status, message, retry_after, .. } = &error {
             if backoff::verdict(*status) == Verdict::Refused {

@@ -13,7 +13,8 @@
 //!
 //! A batch is written to a temporary file, synced and renamed, so that a crash leaves it whole or
 //! not at all. Over the bound the oldest batches are dropped and counted; the count travels in the
-//! next batch's header. When the disk refuses a batch it waits in memory, within a bound of its own.
+//! next batch's header. When the disk refuses a batch it waits in memory, within a bound of its own; what is there when
+//! the agent ends is lost and counted like the rest.
 
 mod format;
 mod queue;
@@ -232,6 +233,20 @@ impl Spool {
                 shared.delete(ordinal);
             }
         }
+    }
+
+    /// The agent ends: what the disk still refuses is lost with its memory, and is noted for the batch that declares it
+    /// after the next start. How many batches wait on disk, and how many are lost.
+    pub(crate) fn leave(&self) -> (usize, usize) {
+        self.retry_memory();
+        let shared = &*self.shared;
+        let mut state = shared.state.lock();
+        let lost = state.queue.give_up_memory();
+        state.memory.clear();
+        if lost > 0 {
+            shared.write_losses(&state.queue.losses);
+        }
+        (state.queue.len(), lost)
     }
 
     /// The oldest batch, waiting for one to come until `awake` says otherwise (asked at each

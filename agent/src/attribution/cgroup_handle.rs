@@ -51,8 +51,13 @@ impl Handles {
             }
         };
         let path = fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).ok()?;
-        let below = path.strip_prefix(&self.path).ok()?;
-        Some(format!("/{}", below.display()))
+        self.below(&path)
+    }
+
+    /// One that has ended since it was opened still tells where it was (`d_path` of fs/d_path.c).
+    fn below(&self, path: &Path) -> Option<String> {
+        let below = path.strip_prefix(&self.path).ok()?.display().to_string();
+        Some(format!("/{}", below.strip_suffix(" (deleted)").unwrap_or(&below)))
     }
 
     fn open(&self, id: u64) -> io::Result<OwnedFd> {
@@ -80,6 +85,15 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_cgroup_that_ends_meanwhile_has_its_own_path() {
+        let handles = Handles::of(Path::new("/")).unwrap();
+        let below = |path: &str| handles.below(Path::new(path));
+        assert_eq!(below("/a.slice/b.service (deleted)").as_deref(), Some("/a.slice/b.service"));
+        assert_eq!(below("/a.slice").as_deref(), Some("/a.slice"));
+        assert_eq!(below("/").as_deref(), Some("/"));
+    }
 
     #[test]
     fn a_cgroup_is_found_by_its_id() {

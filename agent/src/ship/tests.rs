@@ -104,6 +104,17 @@ fn a_server_that_reads_no_zstd_gets_the_bare_stream() {
 }
 
 #[test]
+fn a_batch_that_cannot_be_decompressed_holds_up_nobody() {
+    let receiver = Receiver::start([Answer::Status(415, "what is this")]);
+    let shipping = Shipping::start(receiver.url(), None);
+    // The magic of a zstd frame, and no frame.
+    shipping.push_body(1, [&[0x28, 0xb5, 0x2f, 0xfd], "rows".as_bytes()].concat());
+    shipping.push(2);
+    assert_eq!(taken(&receiver.wait(|all| all.len() == 2)), ["2"]);
+    assert_eq!(fs::read_dir(shipping.directory.path().join("refused")).unwrap().count(), 1);
+}
+
+#[test]
 fn an_outage_delays_batches_and_loses_none() {
     // An address at which nobody listens until later.
     let address = closed_address(77);

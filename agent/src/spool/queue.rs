@@ -98,6 +98,19 @@ impl Queue {
         self.entries.remove(at)
     }
 
+    /// Takes out what waits in memory, and notes its loss; how many batches.
+    pub(super) fn give_up_memory(&mut self) -> usize {
+        let (given_up, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.in_memory);
+        self.entries = kept;
+        for entry in &given_up {
+            self.lost(Loss::SpoolBatches, 1);
+            self.lost(Loss::SpoolRows, entry.rows);
+            self.take_over(&entry.losses);
+        }
+        given_up.len()
+    }
+
     pub(super) fn lost(&mut self, reason: Loss, count: u64) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let total = self.losses.entry(reason.name().to_owned()).or_insert(0);

@@ -162,6 +162,27 @@ fn a_batch_in_memory_can_be_delivered_from_there() {
 }
 
 #[test]
+fn what_the_disk_refuses_to_the_end_is_counted_after_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path(), 1 << 20);
+    push(&spool, 1);
+    let obstacle = block(directory.path(), 1);
+    push(&spool, 2);
+    assert_eq!(spool.leave(), (1, 1));
+    drop(spool);
+    fs::remove_dir(obstacle).unwrap();
+    let spool = open(directory.path(), 1 << 20);
+    let losses = spool.undeclared_losses();
+    assert_eq!((losses["spool_batches"], losses["spool_rows"]), (1, batch(2, "b").rows as i64));
+    assert_eq!(drain(&spool), [("b".to_owned(), 1)]);
+    // A disk that is well again takes all of it.
+    let obstacle = block(directory.path(), 2);
+    push(&spool, 3);
+    fs::remove_dir(obstacle).unwrap();
+    assert_eq!(spool.leave(), (1, 0));
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
