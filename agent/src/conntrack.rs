@@ -13,7 +13,8 @@
 //!
 //! Linux 3.3 (`ctnetlink`: linux/netfilter/nfnetlink_conntrack.h); reading takes `CAP_NET_ADMIN` in the
 //! namespace. Events of connections that are not translated are dropped in the kernel by a filter on the
-//! socket, so that tracking without translation costs nothing. A socket keeps its namespace alive: those of
+//! socket, so that tracking without translation costs nothing. A namespace that cannot be followed is tried again
+//! each minute. A socket keeps its namespace alive: those of
 //! namespaces that no process is in any more are closed at the next look, within ten seconds.
 
 mod events;
@@ -35,6 +36,8 @@ use table::Table;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The least, where somebody asks for one that is not known.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Time until a namespace is tried again that could not be followed.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// Time between two dumps of one namespace.
 const DUMP_EVERY: Duration = Duration::from_secs(5);
 /// Translations that are kept over all namespaces; about 150 bytes each.
@@ -96,8 +99,11 @@ enum Watched {
         dumped: Instant,
         stale: bool,
     },
-    /// With its cookie, if it could be entered.
-    Refused(Option<u64>),
+    Refused {
+        /// If it could be entered.
+        cookie: Option<u64>,
+        tried: Instant,
+    },
 }
 
 /// A socket of a namespace, opened inside of it.
@@ -177,7 +183,7 @@ impl Conntrack {
         [Some(inode), host].into_iter().flatten().find_map(|inode| {
             match self.namespaces.get(&inode)? {
                 Watched::Followed { table, .. } => table.translate(socket),
-                Watched::Refused(_) => None,
+                Watched::Refused { .. } => None,
             }
         })
     }
@@ -201,7 +207,8 @@ impl Conntrack {
     /// How far translation is known.
     #[must_use]
     pub fn status(&self) -> Status {
-        let refused = self.namespaces.values().filter(|w| matches!(w, Watched::Refused(_))).count();
+        let refused =
+            self.namespaces.values().filter(|w| matches!(w, Watched::Refused { .. })).count();
         Status {
             namespaces: self.namespaces.len() - refused,
             refused,
@@ -237,7 +244,7 @@ impl Conntrack {
             .into_iter()
             .map(|(inode, file)| (inode, Some(file)))
             .chain([(own, None)])
-            .filter(|(inode, _)| !self.namespaces.contains_key(inode))
+            .filter(|(inode, _)| self.is_due(*inode, now))
             .collect();
         if !new.is_empty() {
             for (inode, opened) in open_all(new) {
@@ -245,10 +252,18 @@ impl Conntrack {
             }
         }
         let cookie = |(inode, watched): (&u64, &Watched)| {
-            let (Watched::Followed { cookie, .. } | Watched::Refused(cookie)) = watched;
+            let (Watched::Followed { cookie, .. } | Watched::Refused { cookie, .. }) = watched;
             Some(((*cookie)?, *inode))
         };
         self.inodes = self.namespaces.iter().filter_map(cookie).collect();
+    }
+
+    /// One that is new, or was refused a while ago: a module may be there by now, or room for another file.
+    fn is_due(&self, inode: u64, now: Instant) -> bool {
+        self.namespaces.get(&inode).is_none_or(|watched| match watched {
+            Watched::Followed { .. } => false,
+            Watched::Refused { tried, .. } => now.duration_since(*tried) >= TRY_AGAIN,
+        })
     }
 
     fn enter(&mut self, inode: u64, opened: io::Result<Opened>, now: Instant) {
@@ -265,8 +280,10 @@ impl Conntrack {
             }
             Err(error) => {
                 tracing::debug!(inode, %error, "connection tracking of a namespace is not followed");
-                self.losses.namespaces += 1;
-                Watched::Refused(cookie)
+                if !self.namespaces.contains_key(&inode) {
+                    self.losses.namespaces += 1;
+                }
+                Watched::Refused { cookie, tried: now }
             }
         };
         self.namespaces.insert(inode, watched);
@@ -277,7 +294,7 @@ impl Watched {
     fn len(&self) -> usize {
         match self {
             Self::Followed { table, .. } => table.len(),
-            Self::Refused(_) => 0,
+            Self::Refused { .. } => 0,
         }
     }
 }
@@ -318,12 +335,30 @@ mod tests {
         let now = Instant::now();
         let mut conntrack = Conntrack { own: 1, ..Conntrack::default() };
         for inode in [1, 2] {
-            conntrack.namespaces.insert(inode, Watched::Refused(Some(10 * inode)));
+            let refused = Watched::Refused { cookie: Some(10 * inode), tried: now };
+            conntrack.namespaces.insert(inode, refused);
         }
         conntrack.take_over(Err(io::Error::from_raw_os_error(libc::EMFILE)), now);
         assert_eq!(conntrack.namespaces.len(), 2);
         assert_eq!(conntrack.inodes, HashMap::from([(10, 1), (20, 2)]));
         conntrack.take_over(Ok(HashMap::new()), now);
         assert_eq!(conntrack.inodes, HashMap::from([(10, 1)]), "one that is gone is left");
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_again_and_counted_once() {
+        let now = Instant::now();
+        let mut conntrack = Conntrack { own: 1, ..Conntrack::default() };
+        // No namespace: nobody can enter it.
+        let file = || File::open("/dev/null").unwrap();
+        conntrack.enter(2, Err(io::Error::other("refused")), now);
+        conntrack.enter(1, Err(io::Error::other("refused")), now + TRY_AGAIN);
+        assert_eq!(conntrack.losses.namespaces, 2);
+        assert!(conntrack.is_due(3, now) && !conntrack.is_due(2, now));
+        let later = now + TRY_AGAIN;
+        assert!(conntrack.is_due(2, later) && !conntrack.is_due(1, later));
+        conntrack.take_over(Ok(HashMap::from([(2, file())])), later);
+        assert!(!conntrack.is_due(2, later), "it was tried");
+        assert_eq!(conntrack.losses.namespaces, 2);
     }
 }
