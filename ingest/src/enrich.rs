@@ -32,7 +32,7 @@ use arrow::error::ArrowError;
 pub(crate) use ends::Unknown;
 
 use crate::names::Names;
-use crate::places::Places;
+use crate::places::LivePlaces;
 
 /// One of the texts of a label column is such.
 pub(crate) fn any_text(batch: &RecordBatch, name: &str, is: &dyn Fn(&str) -> bool) -> bool {
@@ -44,7 +44,7 @@ pub(crate) fn any_text(batch: &RecordBatch, name: &str, is: &dyn Fn(&str) -> boo
 #[derive(Debug, Clone)]
 pub struct Enrichment {
     /// Clouds and networks.
-    pub places: Arc<Places>,
+    pub places: Arc<LivePlaces>,
     /// Pods, nodes and services.
     pub names: Arc<Names>,
 }
@@ -53,7 +53,7 @@ impl Enrichment {
     /// What every server knows: the shipped places, and no names.
     #[must_use]
     pub fn shipped() -> Self {
-        Self { places: Places::shipped(), names: Names::nobody() }
+        Self { places: LivePlaces::shipped(), names: Names::nobody() }
     }
 
     /// Fills in what the sender of a batch, which has the columns of `flows`, has left out. `unknown` is told which
@@ -66,9 +66,10 @@ impl Enrichment {
         batch: RecordBatch,
         unknown: &mut Unknown,
     ) -> Result<RecordBatch, ArrowError> {
-        let batch = self.places.enrich(batch)?;
+        let places = self.places.now();
+        let batch = places.enrich(batch)?;
         let batch = self.names.enrich(batch, unknown)?;
-        crossing::enrich(batch, &self.places)
+        crossing::enrich(batch, &places)
     }
 
     /// Takes over what rows that have been enriched tell of the hosts that they come from.

@@ -3,7 +3,8 @@
 //! ```text
 //! [`ranges`]   addresses -> what is known of them; the longest prefix wins
 //! [`databases`] AS numbers and countries, from files that the user has
-//! [`clouds`]   the ranges that providers publish, as shipped and as read from their own files
+//! [`clouds`]   the ranges that providers publish, as shipped and as they come from [`source`]s
+//! [`live`]     the places of now, while files and lists change
 //! ```
 //!
 //! An address that the agent calls `external` becomes `cloud` if a provider publishes it, with the service
@@ -12,22 +13,26 @@
 
 mod clouds;
 mod databases;
+mod live;
 mod ranges;
+mod source;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
-use std::{fs, io};
 
 use thiserror::Error;
 
-pub use clouds::{CloudError, compact};
-use clouds::{Clouds, Published};
+use clouds::Clouds;
+pub use clouds::{CloudError, MAX_LIST, Published, compact};
 use databases::Databases;
 pub(crate) use databases::Origin;
+pub use live::LivePlaces;
 use ranges::Ranges;
 pub use ranges::{NetworkError, Prefix};
+pub use source::{CloudSource, SourceError};
 
 /// What nobody routes: RFC 1918, RFC 6598 (shared by carriers), RFC 3927 and RFC 4291 (of one link), RFC 4193.
 const PRIVATE: [&str; 7] = [
@@ -79,8 +84,8 @@ impl std::str::FromStr for Network {
 /// What the server is told of places.
 #[derive(Debug, Clone, Default)]
 pub struct PlaceSettings {
-    /// Files as AWS, Google and Azure publish them. With any, the shipped ranges of the same provider are not used.
-    pub cloud_ranges: Vec<PathBuf>,
+    /// Lists as AWS, Google and Azure publish them. With any, the shipped one of the same kind is not used.
+    pub cloud_ranges: Vec<CloudSource>,
     /// Databases in MaxMind's format; the first that knows an address counts.
     pub databases: Vec<PathBuf>,
     /// Named ranges; the longest prefix wins.
@@ -125,45 +130,22 @@ pub enum PlaceError {
 }
 
 /// Knows places.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Places {
-    clouds: Clouds,
-    databases: Databases,
-    networks: Ranges,
+    clouds: Arc<Clouds>,
+    databases: Arc<Databases>,
+    networks: Arc<Networks>,
+}
+
+/// The user's networks and the private ones.
+#[derive(Debug)]
+struct Networks {
+    ranges: Ranges,
     names: Vec<String>,
 }
 
-/// The shipped ranges, and no networks but private ones.
-static SHIPPED: LazyLock<Arc<Places>> = LazyLock::new(|| {
-    let places = Places::of(Clouds::shipped(), &[]);
-    Arc::new(places)
-});
-
-impl Places {
-    /// Those that every server knows.
-    #[must_use]
-    pub fn shipped() -> Arc<Self> {
-        Arc::clone(&SHIPPED)
-    }
-
-    /// Reads what the settings name.
-    ///
-    /// # Errors
-    /// A file cannot be read, or is no list of ranges.
-    pub fn new(settings: &PlaceSettings) -> Result<Self, PlaceError> {
-        let read = |path: &Path| {
-            let path = path.to_owned();
-            let bytes = fs::read(&path)
-                .map_err(|source| PlaceError::Read { path: path.clone(), source })?;
-            Published::parse(&bytes).map_err(|source| PlaceError::Clouds { path, source })
-        };
-        let fresh =
-            settings.cloud_ranges.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
-        let databases = Databases::read(&settings.databases)?;
-        Ok(Self { databases, ..Self::of(Clouds::with(fresh), &settings.networks) })
-    }
-
-    fn of(clouds: Clouds, networks: &[Network]) -> Self {
+impl Networks {
+    fn new(networks: &[Network]) -> Self {
         let mut names: Vec<String> = Vec::new();
         let mut numbers: HashMap<&str, u32> = HashMap::new();
         let mut prefixes: Vec<(Prefix, u32)> = Vec::new();
@@ -177,8 +159,24 @@ impl Places {
             });
             prefixes.push((prefix, number));
         }
-        let databases = Databases::default();
-        Self { clouds, databases, networks: Ranges::new(prefixes), names }
+        Self { ranges: Ranges::new(prefixes), names }
+    }
+}
+
+/// The shipped ranges, and no networks but private ones.
+static SHIPPED: LazyLock<Arc<Places>> = LazyLock::new(|| {
+    Arc::new(Places {
+        clouds: Arc::new(Clouds::with([])),
+        databases: Arc::default(),
+        networks: Arc::new(Networks::new(&[])),
+    })
+});
+
+impl Places {
+    /// Those that every server knows.
+    #[must_use]
+    pub fn shipped() -> Arc<Self> {
+        Arc::clone(&SHIPPED)
     }
 
     /// Service and region of a provider's address.
@@ -200,8 +198,8 @@ impl Places {
     /// The name of the network that an address is in.
     #[must_use]
     pub fn network(&self, address: IpAddr) -> Option<&str> {
-        let number = usize::try_from(self.networks.get(address)?).ok()?;
-        self.names.get(number).map(String::as_str)
+        let number = usize::try_from(self.networks.ranges.get(address)?).ok()?;
+        self.networks.names.get(number).map(String::as_str)
     }
 }
 
@@ -219,7 +217,8 @@ mod tests {
     fn private_ranges_have_a_name_and_the_users_names_beat_it() {
         let networks = ["office=10.7.0.0/16", "lab=10.7.8.0/24", "all=10.0.0.0/8"];
         let networks: Vec<Network> = networks.iter().map(|text| text.parse().unwrap()).collect();
-        let places = Places::of(Clouds::with(Vec::new()), &networks);
+        let networks = Arc::new(Networks::new(&networks));
+        let places = Places { networks, ..Places::clone(&Places::shipped()) };
         let name = |address| at(&places, address).1;
         assert_eq!(name("10.7.1.1").as_deref(), Some("office"));
         assert_eq!(name("10.7.8.1").as_deref(), Some("lab"));

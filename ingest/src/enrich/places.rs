@@ -203,7 +203,7 @@ mod tests {
             databases: vec![fixture.into()],
             ..crate::places::PlaceSettings::default()
         };
-        let places = Places::new(&settings).unwrap();
+        let places = crate::places::LivePlaces::open(&settings).unwrap().now();
         let batch = batch(&[
             ("203.0.113.1", "external", "", ""),
             ("198.51.100.1", "external", "", ""),

@@ -55,7 +55,8 @@ fn labels<const N: usize>(batch: &RecordBatch, row: usize, names: [&str; N]) -> 
 }
 
 fn enriched(cluster: &Cluster, rows: &[(i64, i64, Row<'_>)]) -> (RecordBatch, Unknown) {
-    let enrichment = Enrichment { places: Places::shipped(), names: Arc::clone(&cluster.names) };
+    let enrichment =
+        Enrichment { places: LivePlaces::shipped(), names: Arc::clone(&cluster.names) };
     let mut unknown = Unknown::default();
     let batch = enrichment.enrich(batch(rows), &mut unknown).unwrap();
     assert_eq!(batch.schema(), flows_table().schema);
@@ -311,7 +312,8 @@ fn of_host<'a>(
 #[test]
 fn hosts_without_a_cluster_name_each_other() {
     let cluster = Cluster::new();
-    let enrichment = Enrichment { places: Places::shipped(), names: Arc::clone(&cluster.names) };
+    let enrichment =
+        Enrichment { places: LivePlaces::shipped(), names: Arc::clone(&cluster.names) };
     let tell = |row: Row<'_>| {
         let mut unknown = Unknown::default();
         let batch = enrichment.enrich(batch(&[(200, 210, row)]), &mut unknown).unwrap();
@@ -364,7 +366,7 @@ fn a_name_that_comes_late_takes_scope_and_crossing_along() {
         assert_eq!(labels(&first, 0, ["peer_scope", "crossing"]), before);
         cluster.node(&format!("db-{peer}"), "zone-b", "eu-west-1", peer);
         let enrichment =
-            Enrichment { places: Places::shipped(), names: Arc::clone(&cluster.names) };
+            Enrichment { places: LivePlaces::shipped(), names: Arc::clone(&cluster.names) };
         let again = enrichment.enrich(first, &mut Unknown::default()).unwrap();
         assert_eq!(labels(&again, 0, ["peer_scope", "crossing"]), ["cluster", "cross-zone"]);
         cluster.node(&format!("db-{peer}"), "", "", peer);

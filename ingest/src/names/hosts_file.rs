@@ -8,9 +8,10 @@
 //! ```
 //!
 //! A host may have several lines, one for each address. What a cluster's API says of a node of the same name counts for
-//! more.
+//! more. When the file is read again, what is new or different holds from then on, and hosts that it has no longer are
+//! gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -77,6 +78,19 @@ impl Names {
     /// # Errors
     /// It cannot be read, or a line is not as documented.
     pub fn read_hosts(&self, path: &Path) -> Result<(), HostsError> {
+        // Rows from before the start are named as well.
+        self.take_hosts(path, Since { at: 0, exact: false })
+    }
+
+    /// Reads it again.
+    ///
+    /// # Errors
+    /// As before; nothing changes then.
+    pub fn reread_hosts(&self, path: &Path) -> Result<(), HostsError> {
+        self.take_hosts(path, Since { at: self.now(), exact: false })
+    }
+
+    fn take_hosts(&self, path: &Path, since: Since) -> Result<(), HostsError> {
         let own = || path.to_owned();
         let text =
             fs::read_to_string(path).map_err(|source| HostsError::Read { path: own(), source })?;
@@ -84,14 +98,15 @@ impl Names {
             parse(&text).map_err(|(line, fault)| HostsError::Line { path: own(), line, fault })?;
         let now = self.now();
         self.change(|map| {
+            let there: HashSet<_> = hosts.keys().map(|name| map.texts.one(name)).collect();
+            // First, so that its address can be another's.
+            map.retain_nodes(By::File, &there, now);
             for (name, (zone, region, addresses)) in hosts {
                 let mut text = |text: Option<&str>| text.map(|text| map.texts.one(text));
                 let place = (text(zone), text(region));
                 let addresses = addresses.into_iter().map(address).collect();
-                // Rows from before the start are named as well.
-                let since = Since { at: 0, exact: false };
                 let name = map.texts.one(name);
-                map.apply_node(Node::new(name, place, addresses, since, By::File), now);
+                map.apply_file_host(Node::new(name, place, addresses, since, By::File), now);
             }
         });
         Ok(())
@@ -133,5 +148,36 @@ mod tests {
         }
         let error = Names::new().read_hosts(&folder.path().join("absent")).unwrap_err().to_string();
         assert!(error.contains("absent"), "{error}");
+    }
+    #[test]
+    fn a_file_that_changes_holds_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        let names = Names::new();
+        let at = |ip: &str, start: i64| {
+            let lookup = names.lookup().unwrap();
+            let who = lookup.node_at(ip, start, start + 1)?;
+            Some((who.seat.workload.to_string(), who.spot.zone.to_string()))
+        };
+        let is = |name: &str, zone: &str| Some((name.to_owned(), zone.to_owned()));
+        fs::write(&path, "192.0.2.1 old\n192.0.2.2 moved\n192.0.2.3 stays z\n").unwrap();
+        names.read_hosts(&path).unwrap();
+        let before = names.now();
+        fs::write(&path, "192.0.2.2 new\n192.0.2.4 moved\n192.0.2.3 stays y\n").unwrap();
+        names.reread_hosts(&path).unwrap();
+        // Those that are gone are remembered for rows that are late.
+        let later = names.now() + 3_600_000_000;
+        for (ip, then, now) in [
+            ("192.0.2.1", is("old", ""), None),
+            ("192.0.2.2", is("moved", ""), is("new", "")),
+            ("192.0.2.3", is("stays", "y"), is("stays", "y")),
+            ("192.0.2.4", None, is("moved", "")),
+        ] {
+            assert_eq!(at(ip, before - 10_000_000), then, "{ip}, then");
+            assert_eq!(at(ip, later), now, "{ip}, now");
+        }
+        fs::write(&path, "192.0.2.2").unwrap();
+        assert!(names.reread_hosts(&path).is_err());
+        assert_eq!(at("192.0.2.2", later), is("new", ""));
     }
 }

@@ -43,7 +43,7 @@ use tokio::time::Instant;
 
 use super::Names;
 use super::map::Map;
-use super::record::Uid;
+use super::record::{By, Uid};
 use super::status::Kind;
 
 /// Slices of services without an address of their own (kubernetes/pkg/controller/endpointslice).
@@ -250,7 +250,7 @@ impl Follower<Node> for Nodes {
     }
 
     fn listed(&mut self, map: &mut Map, now: i64) {
-        map.retain_nodes(&std::mem::take(&mut self.0), now);
+        map.retain_nodes(By::Cluster, &std::mem::take(&mut self.0), now);
     }
 }
 

@@ -350,11 +350,23 @@ impl Map {
         }
     }
 
-    /// Every node that the cluster has, has been told.
-    pub(super) fn retain_nodes(&mut self, there: &HashSet<Text>, now: i64) {
-        let absent = |node: &&Arc<Node>| {
-            node.by == By::Cluster && !there.contains(&node.name) && self.is_up(node)
-        };
+    /// What the user's file says of a host: as `apply_node`, unless the cluster's API knows it or nothing is new.
+    pub(super) fn apply_file_host(&mut self, mut node: Node, now: i64) {
+        if let Some(before) = self.nodes.get(&node.name).filter(|before| self.is_up(before)) {
+            if before.by == By::Cluster {
+                return;
+            }
+            if before.by == By::File && before.addresses == node.addresses {
+                node.since = before.since;
+            }
+        }
+        self.apply_node(node, now);
+    }
+
+    /// Every node of which this source knows has been told.
+    pub(super) fn retain_nodes(&mut self, by: By, there: &HashSet<Text>, now: i64) {
+        let absent =
+            |node: &&Arc<Node>| node.by == by && !there.contains(&node.name) && self.is_up(node);
         let absent = self.nodes.values().filter(absent);
         let absent: Vec<Text> = absent.map(|node| Arc::clone(&node.name)).collect();
         for name in absent {

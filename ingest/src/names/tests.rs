@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use weir_storage::Store;
 use weir_wire::Header;
 
+use super::record::By;
 use super::testing::Cluster;
 use super::{Names, keep_history};
 use crate::enrich::Enrichment;
-use crate::places::Places;
+use crate::places::LivePlaces;
 use crate::receive::Receiver;
 use crate::repair::repair;
 use crate::tables::store_options_with;
@@ -31,7 +32,7 @@ struct Server {
 
 async fn server(names: &Arc<Names>) -> Server {
     let dir = tempfile::tempdir().unwrap();
-    let enrichment = Enrichment { places: Places::shipped(), names: Arc::clone(names) };
+    let enrichment = Enrichment { places: LivePlaces::shipped(), names: Arc::clone(names) };
     let options = store_options_with(dir.path(), enrichment.clone());
     let store = Store::open(options).await.unwrap();
     let receiver = Receiver::new(Arc::clone(&store)).with(enrichment.clone());
@@ -197,7 +198,7 @@ fn hosts_beside_a_cluster_stay() {
             super::record::address("192.0.2.1".parse().unwrap()),
             0,
         );
-        map.retain_nodes(&std::collections::HashSet::new(), 1);
+        map.retain_nodes(By::Cluster, &std::collections::HashSet::new(), 1);
     });
     let late = 400_000_000;
     let lookup = cluster.names.lookup().unwrap();

@@ -43,6 +43,14 @@ impl Prefix {
         self.first | u128::MAX.checked_shr(self.length.into()).unwrap_or(0)
     }
 
+    /// 4 or 6, and the bits that all of its addresses share, as they are written.
+    pub(super) fn family_and_length(self) -> (u8, u8) {
+        match Ipv6Addr::from_bits(self.first).to_ipv4_mapped() {
+            Some(_) if self.length >= 96 => (4, self.length - 96),
+            _ => (6, self.length),
+        }
+    }
+
     /// An address within it.
     pub(super) fn contains(self, other: Self) -> bool {
         self.length <= other.length && (self.first..=self.last()).contains(&other.first)
