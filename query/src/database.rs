@@ -19,7 +19,7 @@ use crate::budget::{self, Budget, Space, SpaceOf, Spill};
 use crate::edges::{EDGES, Edges};
 use crate::error::Error;
 use crate::flows::{Tiers, bucket_sum};
-use crate::prices::{Prices, cost, cost_in_billionths};
+use crate::prices::{LivePrices, cost, cost_in_billionths};
 use crate::promql::Stop;
 use crate::samples::{HeadCache, SampleSource, SampleTable, label};
 use crate::scan::SnapshotTable;
@@ -77,7 +77,7 @@ pub struct Resources {
     /// Parallel parts of one query; 0 stands for the number of cores.
     pub parallelism: usize,
     /// What traffic costs.
-    pub prices: Arc<Prices>,
+    pub prices: LivePrices,
 }
 
 impl Default for Resources {
@@ -91,7 +91,7 @@ impl Default for Resources {
             index_cache_bytes: 64 << 20,
             head_cache_bytes: 32 << 20,
             parallelism: 0,
-            prices: Arc::default(),
+            prices: LivePrices::default(),
         }
     }
 }
@@ -191,7 +191,7 @@ pub(crate) struct Runtime {
     indexes: Arc<Indexes>,
     heads: Arc<HeadCache>,
     config: SessionConfig,
-    prices: Arc<Prices>,
+    prices: LivePrices,
 }
 
 impl Runtime {
@@ -233,7 +233,7 @@ impl Runtime {
         }
         let indexes = Arc::new(Indexes::new(resources.index_cache_bytes));
         let heads = Arc::new(HeadCache::new(resources.head_cache_bytes));
-        let prices = Arc::clone(&resources.prices);
+        let prices = resources.prices.clone();
         Self { env, indexes, heads, config, prices }
     }
 
@@ -270,8 +270,9 @@ impl Runtime {
         let session = SessionContext::new_with_state(state);
         session.register_udaf(bucket_sum());
         session.register_udf(label());
-        session.register_udf(cost(&self.prices));
-        session.register_udf(cost_in_billionths(&self.prices));
+        let prices = self.prices.now();
+        session.register_udf(cost(&prices));
+        session.register_udf(cost_in_billionths(&prices));
         for name in UNBOUNDED {
             session.deregister_udf(name);
         }

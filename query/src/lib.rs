@@ -48,4 +48,4 @@ pub use http::{
     admin_router, operations, router, router_over, router_with,
 };
 pub use matchers::row_matchers;
-pub use prices::{Prices, PricesError};
+pub use prices::{LivePrices, Prices, PricesError};

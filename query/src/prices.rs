@@ -17,8 +17,10 @@
 mod cost;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
+use parking_lot::RwLock;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -48,6 +50,37 @@ pub struct Prices {
     currency: String,
     #[serde(default)]
     price: Vec<Price>,
+}
+
+/// Prices that can change: a query takes those of the moment, and keeps them to its end.
+#[derive(Debug, Clone, Default)]
+pub struct LivePrices(Arc<RwLock<Arc<Prices>>>);
+
+impl LivePrices {
+    /// Those of a file.
+    ///
+    /// # Errors
+    /// See [`Prices::read`].
+    pub fn read(path: &Path) -> Result<Self, PricesError> {
+        let prices = Self::default();
+        prices.reread(path)?;
+        Ok(prices)
+    }
+
+    /// Reads the file again, for queries that begin from now on.
+    ///
+    /// # Errors
+    /// See [`Prices::read`]; the prices stay as they are.
+    pub fn reread(&self, path: &Path) -> Result<(), PricesError> {
+        let prices = Prices::read(path)?;
+        *self.0.write() = Arc::new(prices);
+        Ok(())
+    }
+
+    /// The prices of now.
+    pub(crate) fn now(&self) -> Arc<Prices> {
+        Arc::clone(&self.0.read())
+    }
 }
 
 /// A file of prices that cannot be used.

@@ -7,7 +7,7 @@ use weir_storage::{Entry, Options, Part, Store};
 use weir_wire::{Header, encode};
 
 use crate::database::{Database, Resources};
-use crate::prices::Prices;
+use crate::prices::LivePrices;
 use crate::testing::{Row, flow_batch, specs};
 
 /// 2026-11-22 12:00:00 UTC, microseconds.
@@ -185,8 +185,8 @@ async fn prices_apply_to_each_end() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = "[[price]]\ncrossing = \"cross-zone\"\nsent = 10\nreceived = 20\n";
     std::fs::write(file.path(), text).expect("it is written");
-    let prices = Arc::new(Prices::read(file.path()).expect("prices"));
-    let resources = Resources { prices, ..Resources::default() };
+    let prices = LivePrices::read(file.path()).expect("prices");
+    let resources = Resources { prices: prices.clone(), ..Resources::default() };
     let rig = Rig::with(&conversation(), &resources).await;
     let cost = "SELECT role, CAST(round(sum(flow_cost(crossing, peer_cloud_service, tx_bytes, rx_bytes)) * 1e9) AS BIGINT), \
          count(flow_cost(crossing, peer_cloud_service, tx_bytes, rx_bytes)), count(*) FROM flows GROUP BY role ORDER BY role";
@@ -199,6 +199,13 @@ async fn prices_apply_to_each_end() {
             vec![json!("server"), json!(server), json!(3), json!(3)],
         ]
     );
+    // What cannot be used leaves the prices as they are; others hold from the next query on.
+    std::fs::write(file.path(), "[[price]]\nsent = -1\n").expect("it is written");
+    assert!(prices.reread(file.path()).is_err());
+    assert_eq!(rig.sql(cost).await[0][1], json!(client));
+    std::fs::write(file.path(), text.replace("10", "20")).expect("it is written");
+    prices.reread(file.path()).expect("prices");
+    assert_eq!(rig.sql(cost).await[0][1], json!(client + 301 * 10));
     let free = Rig::with(&conversation(), &Resources::default()).await;
     let none =
         "SELECT count(flow_cost(crossing, peer_cloud_service, tx_bytes, rx_bytes)) FROM flows";
