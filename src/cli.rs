@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use weir_ingest::places::Network;
+use weir_ingest::places::{CloudSource, Network};
 
 use crate::demo::{Demo, Part};
 
@@ -103,9 +103,16 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) flush_interval: Option<Duration>,
     /// Address ranges as AWS, Google Cloud or Azure publish them (JSON), instead of the shipped ones of the same
-    /// provider: they say which peers are in a cloud. May be given several times.
+    /// provider: they say which peers are in a cloud. A file is read again when it changes; a URL (http, https) is
+    /// fetched at the start and again. What cannot be right is not used. May be given several times.
+    #[arg(long, value_name = "FILE|URL")]
+    pub(crate) cloud_ranges: Vec<CloudSource>,
+    /// How often ranges are fetched that --cloud-ranges names by a URL, a tenth more or less [default: 24h].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) cloud_ranges_interval: Option<Duration>,
+    /// Certificates (PEM) of the authorities that these servers' certificates come from, instead of the public ones.
     #[arg(long, value_name = "FILE")]
-    pub(crate) cloud_ranges: Vec<PathBuf>,
+    pub(crate) cloud_ranges_ca: Option<PathBuf>,
     /// A name for a range of peers' addresses (label peer_network), as in office=192.0.2.0/24; the longest prefix
     /// wins. May be given several times.
     #[arg(long, value_name = "NAME=CIDR")]

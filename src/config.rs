@@ -12,7 +12,9 @@
 //! kubernetes = true          # names from the cluster that the server runs in
 //! kubeconfig = "/etc/weir/kubeconfig"                 # or from the one that this file names
 //! labels = ["app.kubernetes.io/part-of"]              # of pods, as columns of flows
-//! cloud_ranges = ["/etc/weir/aws-ip-ranges.json"]     # instead of the shipped ones
+//! cloud_ranges = ["/etc/weir/aws-ip-ranges.json"]     # instead of the shipped ones; also http:// and https://
+//! cloud_ranges_interval = "24h"                       # how often URLs are fetched
+//! cloud_ranges_ca = "/etc/weir/mirror-ca.pem"         # whom to trust there, instead of the public authorities
 //! hosts = "/etc/weir/hosts"  # names of hosts that have no agent
 //! prices = "/etc/weir/prices.toml"                    # what traffic costs
 //! mmdb = ["/var/lib/GeoIP/GeoLite2-ASN.mmdb"]         # AS numbers and countries
@@ -33,7 +35,8 @@
 //! branches = ["198.51.100.0/24", "2001:db8:7::/48"]
 //! ```
 //!
-//! An option of the command line wins over the same one here.
+//! An option of the command line wins over the same one here. Of this file, `[networks]` is read again when it changes;
+//! for everything else the server has to start again.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,7 +46,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Deserializer};
 use weir_ingest::SampleSettings;
-use weir_ingest::places::{Network, NetworkError, PlaceSettings};
+use weir_ingest::places::{CloudSource, Network, NetworkError, PlaceSettings};
 use weir_query::About;
 use weir_storage::{Retention, RetentionRule};
 
@@ -53,6 +56,7 @@ use crate::cli::{self, DEFAULT_LISTEN, ServerOptions};
 const TIERS: [(&str, &str); 3] = [("raw", "flows"), ("5m", "flows_5m"), ("1h", "flows_1h")];
 /// What is kept if nobody says anything.
 const DEFAULT_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The file.
 #[derive(Debug, Default, Deserialize)]
@@ -69,7 +73,9 @@ struct File {
     samples_window: Option<Keep>,
     max_bytes: Option<Bytes>,
     #[serde(default)]
-    cloud_ranges: Vec<PathBuf>,
+    cloud_ranges: Vec<Source>,
+    cloud_ranges_interval: Option<Span>,
+    cloud_ranges_ca: Option<PathBuf>,
     prices: Option<PathBuf>,
     #[serde(default)]
     mmdb: Vec<PathBuf>,
@@ -132,6 +138,46 @@ read_by!(Span, Duration, cli::parse_duration);
 read_by!(Keep, cli::Retention, cli::parse_retention);
 read_by!(Bytes, u64, cli::parse_bytes);
 
+/// A list of ranges, as on the command line.
+#[derive(Debug)]
+struct Source(CloudSource);
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A file, and its text.
+fn read(path: &Path) -> anyhow::Result<(File, String)> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("configuration file {} cannot be read", path.display()))?;
+    let file =
+        toml::from_str(&text).map_err(|e| anyhow!("configuration file {}: {e}", path.display()))?;
+    Ok((file, text))
+}
+
+/// Networks of a file, and beside them those of the command line.
+fn networks_in(
+    named: &BTreeMap<String, OneOrMany>,
+    path: &Path,
+    given: &[Network],
+) -> anyhow::Result<Vec<Network>> {
+    let mut all =
+        networks(named).map_err(|e| anyhow!("configuration file {}: {e}", path.display()))?;
+    all.extend(given.iter().cloned());
+    Ok(all)
+}
+
+/// The same of a file as it is now.
+///
+/// # Errors
+/// When it cannot be read or says something that is not understood, wherever.
+pub(crate) fn networks_of(path: &Path, given: &[Network]) -> anyhow::Result<Vec<Network>> {
+    networks_in(&read(path)?.0.networks, path, given)
+}
+
 /// How a cluster's API is reached.
 #[derive(Debug, Clone)]
 pub(crate) struct Kubernetes {
@@ -153,6 +199,14 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     pub(crate) samples: SampleSettings,
     pub(crate) places: PlaceSettings,
+    /// How often lists that are fetched are fetched.
+    pub(crate) cloud_ranges_interval: Duration,
+    /// Authorities of their servers, unless the public ones.
+    pub(crate) cloud_ranges_ca: Option<PathBuf>,
+    /// Networks of the command line, which stay when the file's change.
+    pub(crate) given_networks: Vec<Network>,
+    /// The file that this was read from.
+    pub(crate) file: Option<PathBuf>,
     pub(crate) prices: Option<PathBuf>,
     pub(crate) hosts: Option<PathBuf>,
     /// The cluster that is followed, if any.
@@ -175,11 +229,7 @@ impl Settings {
         let (file, text, path) = match &options.config {
             None => (File::default(), String::new(), Path::new("")),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| {
-                    format!("configuration file {} cannot be read", path.display())
-                })?;
-                let file = toml::from_str(&text)
-                    .map_err(|e| anyhow!("configuration file {}: {e}", path.display()))?;
+                let (file, text) = read(path)?;
                 (file, text, path.as_path())
             }
         };
@@ -205,17 +255,15 @@ impl Settings {
         let mut places = PlaceSettings {
             cloud_ranges: options.cloud_ranges.clone(),
             databases: Vec::new(),
-            networks: networks(&file.networks)
-                .map_err(|e| anyhow!("configuration file {}: {e}", path.display()))?,
+            networks: networks_in(&file.networks, path, &options.network)?,
         };
         if places.cloud_ranges.is_empty() {
-            places.cloud_ranges = file.cloud_ranges;
+            places.cloud_ranges = file.cloud_ranges.into_iter().map(|source| source.0).collect();
         }
         places.databases.clone_from(&options.mmdb);
         if places.databases.is_empty() {
             places.databases = file.mmdb;
         }
-        places.networks.extend(options.network.iter().cloned());
         let kubeconfig = options.kubeconfig.clone().or(file.kubeconfig);
         let kubernetes =
             options.kubernetes || file.kubernetes.unwrap_or(false) || kubeconfig.is_some();
@@ -224,6 +272,13 @@ impl Settings {
             samples: SampleSettings { window: samples_window(window, &retention) },
             retention,
             places,
+            cloud_ranges_interval: options
+                .cloud_ranges_interval
+                .or(file.cloud_ranges_interval.map(|span| span.0))
+                .unwrap_or(DAY),
+            cloud_ranges_ca: options.cloud_ranges_ca.clone().or(file.cloud_ranges_ca),
+            given_networks: options.network.clone(),
+            file: options.config.clone(),
             hosts: options.hosts.clone().or(file.hosts),
             prices: options.prices.clone().or(file.prices),
             kubernetes: kubernetes.then_some(Kubernetes { kubeconfig }),

@@ -15,6 +15,7 @@ mod naming;
 mod openapi;
 mod own_metrics;
 mod serve;
+mod sources;
 mod table;
 mod up;
 

@@ -12,6 +12,8 @@ use weir_ingest::{Metrics, SampleMetrics};
 use weir_query::Database;
 use weir_storage::Store;
 
+use crate::sources::Status;
+
 /// The Prometheus text format.
 pub(crate) const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -24,6 +26,8 @@ pub(crate) struct IngestMetrics {
     pub(crate) samples: Arc<SampleMetrics>,
     /// Names of both ends.
     pub(crate) names: Arc<Names>,
+    /// Files and lists that are read again.
+    pub(crate) sources: Arc<Status>,
 }
 
 /// Routes of the server's own health: `/metrics`, `/-/healthy`, `/-/ready`.
@@ -59,6 +63,7 @@ fn render(store: &Store, ingest: &IngestMetrics, database: &Database) -> String 
         }
     }
     names(&mut out, &ingest.names);
+    ingest.sources.render(&mut out);
     let name = "weir_index_failures_total";
     family(&mut out, name, "counter", "Label indexes of files that could not be used.");
     let _ = writeln!(out, "{name} {}", database.index_failures());
@@ -137,6 +142,6 @@ fn names(out: &mut String, names: &Names) {
     }
 }
 
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn family(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }

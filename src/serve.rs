@@ -18,9 +18,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_ingest::names::Names;
-use weir_ingest::places::Places;
+use weir_ingest::places::LivePlaces;
 use weir_ingest::{Enrichment, Receiver, SamplesReceiver};
-use weir_query::{Database, Description, Descriptions, Prices};
+use weir_query::{Database, Description, Descriptions, LivePrices};
 use weir_storage::{ObjectStorage, Store};
 
 use crate::auth::{self, Tokens};
@@ -30,6 +30,7 @@ use crate::listen::{self, Limits};
 use crate::naming::Naming;
 use crate::openapi;
 use crate::own_metrics::{self, IngestMetrics};
+use crate::sources::{Seen, Sources};
 
 /// Requests under way when the server is told to stop have this long.
 const GRACE: Duration = Duration::from_secs(10);
@@ -42,6 +43,7 @@ pub(crate) struct Server {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     naming: Naming,
+    sources: Sources,
 }
 
 impl Server {
@@ -71,7 +73,8 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         weir_wire::chosen::choose(&settings.labels).map_err(|error| anyhow!("--label: {error}"))?;
-        let places = Arc::new(Places::new(&settings.places)?);
+        let seen = Seen::of(settings);
+        let places = LivePlaces::open(&settings.places)?;
         let enrichment = Enrichment { places, names: Names::new() };
         if let Some(path) = &settings.hosts {
             enrichment.names.read_hosts(path)?;
@@ -90,7 +93,7 @@ impl Server {
         queries.resources.memory_bytes = settings.query_memory_mib.max(1).saturating_mul(1 << 20);
         queries.resources.spill_bytes = settings.query_spill_mib.saturating_mul(1 << 20);
         if let Some(path) = &settings.prices {
-            queries.resources.prices = Arc::new(Prices::read(path)?);
+            queries.resources.prices = LivePrices::read(path)?;
         }
         queries.engine.max_samples = settings.query_max_samples.max(1);
         queries.about = settings.about();
@@ -98,12 +101,14 @@ impl Server {
         let database = Database::new(store.clone(), &queries.resources);
         let naming =
             Naming::start(settings.kubernetes.as_ref(), &enrichment, &store, &database).await?;
+        let prices = &queries.resources.prices;
+        let sources = Sources::follow(data, settings, &seen, &enrichment, prices)?;
         let receiver = Receiver::new(store.clone()).with(enrichment);
-        let router = router(&store, database, receiver, &queries, settings, tokens);
+        let router = router(&store, database, (receiver, &sources), &queries, settings, tokens);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(listen::serve(listener, router, Limits::default(), stopped));
         tracing::info!(%address, data = %data.display(), "listening");
-        Ok(Self { address, store, stop, task, naming })
+        Ok(Self { address, store, stop, task, naming, sources })
     }
 
     /// Where it listens; the port is the real one if 0 was asked for.
@@ -136,7 +141,7 @@ impl Server {
             tracing::warn!("requests still under way after {} s are left behind", GRACE.as_secs());
             self.task.abort();
         }
-        drop(self.naming);
+        drop((self.naming, self.sources));
         self.store
             .close()
             .await
@@ -161,7 +166,7 @@ fn emptied(folder: PathBuf) -> PathBuf {
 fn router(
     store: &Arc<Store>,
     database: Database,
-    receiver: Receiver,
+    (receiver, sources): (Receiver, &Sources),
     queries: &weir_query::Settings,
     settings: &Settings,
     tokens: Option<Arc<Tokens>>,
@@ -171,6 +176,7 @@ fn router(
         flows: receiver.metrics().clone(),
         samples: samples.metrics().clone(),
         names: receiver.names().clone(),
+        sources: Arc::clone(sources.status()),
     };
     let known = samples.metadata().clone();
     let descriptions = Descriptions::new(move |only, tell| {

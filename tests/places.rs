@@ -4,14 +4,17 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use serde_json::Value;
 
-use support::{Server, batch, now_us, program};
+use support::answers::{self, Answers, ok};
+use support::{Server, batch, now_us, ports, program};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/places.py");
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ingest/src/places/clouds.zst");
@@ -130,4 +133,166 @@ fn networks_have_the_names_that_the_user_gives() {
         let error = Server::try_start(&dir.path().join("other"), &options).err().unwrap();
         assert!(error.contains(why), "{error}");
     }
+}
+
+/// A list of AWS with a network for each service.
+fn aws(services: &[&str]) -> String {
+    let prefixes = (0..).zip(services).map(|(n, service)| {
+        format!(r#"{{"ip_prefix": "203.0.{n}.0/24", "region": "moon-1", "service": "{service}"}}"#)
+    });
+    format!(r#"{{"prefixes": [{}]}}"#, prefixes.collect::<Vec<_>>().join(","))
+}
+
+/// Google's own list: there is none among the shipped ones, so any length will do.
+fn goog(networks: usize) -> String {
+    let prefixes = (0..networks).map(|n| format!(r#"{{"ipv4Prefix": "198.51.{n}.0/24"}}"#));
+    format!(r#"{{"prefixes": [{}]}}"#, prefixes.collect::<Vec<_>>().join(","))
+}
+
+/// Waits until there is what is waited for.
+fn until(what: &str, is: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Readings of a source by what came of them.
+fn reads(server: &Server, source: &str, outcome: &str) -> u64 {
+    let (status, text) = server.get("/metrics");
+    assert_eq!(status, 200);
+    let wanted = format!("source=\"{source}\",outcome=\"{outcome}\"}} ");
+    let line = text.lines().find_map(|line| {
+        let (before, value) = line.split_once(&wanted)?;
+        before.starts_with("weir_source_reads_total").then_some(value)
+    });
+    line.unwrap_or("0").parse().unwrap()
+}
+
+/// What rows are told of an address that come now.
+fn told(server: &Server, sequence: &Cell<i64>, address: &str) -> [String; 4] {
+    sequence.set(sequence.get() + 1);
+    let rows = flows_to(&[address]);
+    assert_eq!(server.post(&batch("b", sequence.get(), &rows)).unwrap().0, 200);
+    let rows = server.sql(&format!(
+        "SELECT peer_cloud_service, peer_network, peer_workload, CAST(peer_asn AS TEXT) FROM flows \
+         WHERE peer_address = '{address}' ORDER BY \"end\" DESC LIMIT 1"
+    ));
+    [0, 1, 2, 3].map(|column| text(&rows[0][column]))
+}
+
+#[test]
+fn lists_are_fetched_and_only_good_ones_are_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, ca) = (dir.path().join("data"), dir.path().join("ca.pem"));
+    let web = Answers::start(ports::free_port(), true);
+    std::fs::write(&ca, &web.certificate).unwrap();
+    let url = web.url("/goog.json");
+    let options = [
+        "--cloud-ranges",
+        &url,
+        "--cloud-ranges-interval",
+        "1s",
+        "--cloud-ranges-ca",
+        ca.to_str().unwrap(),
+    ];
+    let sequence = Cell::new(0);
+    let server = Server::start(&data, &options);
+    // Nothing has come yet, and nobody waits for it.
+    let services = |server: &Server| {
+        ["198.51.0.1", "198.51.1.1"].map(|address| told(server, &sequence, address)[0].clone())
+    };
+    let wait = |outcome: &str| {
+        let before = reads(&server, &url, outcome);
+        until(outcome, || reads(&server, &url, outcome) > before);
+    };
+    wait("failed");
+    assert_eq!(services(&server), ["", ""]);
+    web.say(ok(&goog(2), &["ETag: \"1\""]));
+    wait("taken");
+    assert_eq!(services(&server), ["Google", "Google"]);
+    web.say(answers::text("HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n"));
+    wait("unchanged");
+    assert!(web.heads().last().unwrap().to_lowercase().contains("if-none-match: \"1\""));
+    let wide = r#"{"prefixes": [{"ipv4Prefix": "0.0.0.0/0"}, {"ipv4Prefix": "198.51.0.0/24"}]}"#;
+    let (half, page) = (&goog(2)[..30], "<html>Please log in</html>");
+    for lie in [half, page, wide, &goog(0), "{}", &aws(&["S3", "EC2"])] {
+        web.say(ok(lie, &["ETag: \"2\""]));
+        wait("refused");
+        assert_eq!(services(&server), ["Google", "Google"], "{lie}");
+    }
+    web.say(answers::text("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"));
+    wait("failed");
+    assert_eq!(services(&server), ["Google", "Google"]);
+    web.say(ok(&goog(1), &["ETag: \"3\""]));
+    wait("taken");
+    assert_eq!(services(&server), ["Google", ""]);
+    assert!(server.terminate().success());
+    // Without network, the last good copy is what there is.
+    drop(web);
+    let server = Server::start(&data, &options);
+    until("failed fetch", || reads(&server, &url, "failed") > 0);
+    assert_eq!(services(&server), ["Google", ""]);
+    assert_eq!(reads(&server, &url, "taken"), 0);
+    assert!(server.get("/metrics").1.contains("weir_source_good_timestamp_seconds{"));
+}
+
+#[test]
+fn files_are_read_again_when_they_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+    let database = concat!(env!("CARGO_MANIFEST_DIR"), "/ingest/tests/fixtures/asn-country.mmdb");
+    let database = std::fs::read(database).unwrap();
+    write("aws.json", &aws(&["S3"]));
+    write("hosts", "192.0.2.1 first\n");
+    write("prices.toml", "[[price]]\nsent = 1e6\n");
+    write("weir.toml", "[networks]\noffice = \"198.51.100.0/24\"\n");
+    std::fs::write(path("asn.mmdb"), &database).unwrap();
+    let named = |name: &str| path(name).to_str().unwrap().to_owned();
+    let names = ["weir.toml", "aws.json", "hosts", "prices.toml", "asn.mmdb"].map(named);
+    let kinds = ["--config", "--cloud-ranges", "--hosts", "--prices", "--mmdb"];
+    let options: Vec<&str> =
+        kinds.iter().zip(&names).flat_map(|(kind, name)| [*kind, name]).collect();
+    let server = Server::start(&path("data"), &options);
+    let sequence = Cell::new(0);
+    let told = |address: &str| told(&server, &sequence, address);
+    let is_cost = |expected: f64| {
+        let rows = server.sql(
+            "SELECT max(flow_cost(crossing, peer_cloud_service, tx_bytes, rx_bytes)) FROM flows",
+        );
+        let cost = rows[0][0].as_f64().unwrap();
+        assert!((cost - expected).abs() < 1e-9, "{cost}, not {expected}");
+    };
+    assert_eq!(told("203.0.0.1")[0], "S3");
+    assert_eq!(told("198.51.100.1"), ["", "office", "", "64501"]);
+    assert_eq!(told("192.0.2.1")[2], "first");
+    is_cost(1e-3);
+    write("aws.json", &aws(&["EC2"]));
+    write("hosts", "192.0.2.1 second\n");
+    write("prices.toml", "[[price]]\nsent = 2e5\n");
+    // Put in its place, as editors and Kubernetes do.
+    write("new.toml", "[networks]\nbranch = \"198.51.100.0/24\"\n");
+    std::fs::rename(path("new.toml"), path("weir.toml")).unwrap();
+    for name in names.iter().take(4) {
+        until(name, || reads(&server, name, "taken") > 1);
+    }
+    assert_eq!(told("203.0.0.1")[0], "EC2");
+    assert_eq!(told("198.51.100.1"), ["", "branch", "", "64501"]);
+    // Rows of the second before are the former name's.
+    until("other name", || told("192.0.2.1")[2] == "second");
+    is_cost(2e-4);
+    write("aws.json", &aws(&["EC2"])[..20]);
+    write("hosts", "192.0.2.1\n");
+    write("prices.toml", "[[price]]\nsent = -1\n");
+    write("weir.toml", "[networks]\nbranch = \"198.51.100.7/24\"\n");
+    std::fs::write(path("asn.mmdb"), &database[..database.len() / 2]).unwrap();
+    for name in &names {
+        until(name, || reads(&server, name, "refused") > 0);
+    }
+    assert_eq!(told("203.0.0.1")[0], "EC2");
+    assert_eq!(told("198.51.100.1"), ["", "branch", "", "64501"]);
+    assert_eq!(told("192.0.2.1")[2], "second");
+    is_cost(2e-4);
 }

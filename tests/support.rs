@@ -14,6 +14,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicr
 use serde_json::Value;
 use weir_wire::Header;
 
+pub(crate) mod answers;
 pub(crate) mod peers;
 pub(crate) mod ports;
 pub(crate) mod seaweed;
