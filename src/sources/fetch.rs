@@ -80,9 +80,9 @@ impl Client {
                 .with_context(|| format!("cannot read certificates {}", path.display()))?;
             let mut certificates = Vec::new();
             for item in parse_pem(&bytes) {
-                match item.with_context(|| format!("{} is not in PEM", path.display()))? {
-                    PemItem::Certificate(certificate) => certificates.push(certificate),
-                    _ => {}
+                let item = item.with_context(|| format!("{} is not in PEM", path.display()))?;
+                if let PemItem::Certificate(certificate) = item {
+                    certificates.push(certificate);
                 }
             }
             if certificates.is_empty() {
