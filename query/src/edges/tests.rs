@@ -1,7 +1,5 @@
 //! Conversations seen by both ends, by one, and priced.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use weir_storage::{Entry, Options, Part, Store};
 use weir_wire::{Header, encode};
