@@ -10,7 +10,7 @@ use super::shop::NODES;
 
 /// The flows of the incident in a link: `workload="orders"` to `peer_workload="products"`, pod by pod, with what tells why.
 const ORDERS: &str = "f=workload%3D%22orders%22&f=peer_workload%3D%22products%22&by=pod,peer_pod&\
-    cols=bytes,server_retransmits,retransmits,server_timeouts,lost_rx,drops,rtt_p99&order=-server_retransmits";
+    cols=bytes,server_retransmits,retransmits,server_timeouts,lost_tx,lost_rx,drops,server_drops,rtt_p99&order=-server_retransmits";
 
 /// Views on a range of time.
 fn links(url: &str, range: &str) -> String {

@@ -46,7 +46,7 @@ pub(crate) struct MapQuestion {
 
 /// Measures of an edge. Quantiles come for the edges that are given.
 const MEASURES: &str = "bytes,tx_bytes,rx_bytes,tx_packets,rx_packets,retransmits,retransmit_ratio,timeouts,connects,connect_failures,\
-    resets,drops,rtt_avg,rtt_p50,rtt_p95,server_tx_packets,server_rx_packets,server_retransmits,server_timeouts,server_tx_bytes,server_rx_bytes,lost_tx,lost_rx";
+    resets,drops,rtt_avg,rtt_p50,rtt_p95,server_tx_packets,server_rx_packets,server_retransmits,server_timeouts,server_drops,server_tx_bytes,server_rx_bytes,lost_tx,lost_rx";
 
 /// One end of an edge.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

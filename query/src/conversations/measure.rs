@@ -88,7 +88,7 @@ const fn sum(name: &'static str, unit: &'static str) -> Measure {
 }
 
 /// Every measure.
-pub(crate) const MEASURES: [Measure; 45] = [
+pub(crate) const MEASURES: [Measure; 46] = [
     measure("bytes", "bytes", Made::Both("tx_bytes", "rx_bytes")),
     sum("tx_bytes", "bytes"),
     sum("rx_bytes", "bytes"),
@@ -132,6 +132,7 @@ pub(crate) const MEASURES: [Measure; 45] = [
     measure("server_retransmits", "segments", Made::Server("retransmits")),
     measure("server_retransmit_ratio", "ratio", Made::ServerRatio("retransmits", "tx_packets")),
     measure("server_timeouts", "timeouts", Made::Server("timeouts")),
+    measure("server_drops", "packets", Made::Server("drops")),
     measure("lost_tx", "packets", Made::LostOut("tx_packets", "rx_packets")),
     measure("lost_rx", "packets", Made::LostIn("tx_packets", "rx_packets")),
 ];

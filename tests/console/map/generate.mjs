@@ -72,9 +72,15 @@ function edge(source, target, bytes, more = {}) {
     tx_packets: packets,
     retransmits: again,
     retransmit_ratio: again / packets,
+    rx_packets: packets * 2,
     server_tx_packets: packets * 2,
+    server_rx_packets: packets - again,
     server_retransmits: Math.round(packets * ratio * 0.1),
     timeouts: Math.round(again / 20),
+    server_timeouts: 0,
+    drops: 0,
+    server_drops: 0,
+    resets: 0,
     connects: 400,
     connect_failures: failures,
     lost_tx: again,
@@ -178,9 +184,10 @@ export function pods() {
     "server_tx_packets",
     "server_retransmits",
     "server_timeouts",
+    "lost_tx",
   ];
   const columns = [
-    ...["pod", "peer_pod"].map((name) => ({ name, kind: "label", unit: "" })),
+    ...["pod", "peer_pod", "node", "peer_node"].map((name) => ({ name, kind: "label", unit: "" })),
     ...names.map((name) => ({ name, kind: "measure", unit: "" })),
   ];
   const rows = ["orders-5b8d-k9x2c", "orders-5b8d-p7f4w"].flatMap((client) =>
@@ -189,6 +196,8 @@ export function pods() {
       return [
         client,
         `products-6d9f7c-${end}`,
+        "node-1",
+        `node-${i + 1}`,
         1.8e8,
         91_000,
         again,
@@ -198,11 +207,14 @@ export function pods() {
         140_000,
         again / 9,
         0,
+        again,
       ].map((cell) => (typeof cell === "number" && cell > 1 ? Math.round(cell) : cell));
     }),
   );
   const { tiers, completeness, start, end, seconds } = shop();
-  const total = columns.map(() => null);
+  const total = columns.map(({ kind, name }, i) =>
+    kind === "label" ? null : name === "rtt_p95" ? 0.21 : rows.reduce((sum, row) => sum + row[i], 0),
+  );
   return {
     view: "cluster",
     start,

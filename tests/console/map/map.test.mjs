@@ -82,10 +82,11 @@ test("the incident is first among what is high, and its panel names the pod", as
   await is("edge", `${ORDERS}→${PRODUCTS}`);
   const wanted = shop().edges.find((edge) => edge.source === ORDERS && edge.target === PRODUCTS);
   for (const measure of ["bytes", "tx_packets", "retransmits", "timeouts"]) {
-    const title = await page.locator(`[data-measure="${measure}"] td`).first().getAttribute("title");
+    const title = await page.locator(`[data-measure="${measure}"]`).getAttribute("title");
     assert.equal(exact(title), wanted[measure], measure);
   }
-  assert.match(await page.locator(".finding").innerText(), /products-6d9f7c-m5vtb stands out/);
+  const verdict = /^▲ Packets were lost from client to server, at server pod products-6d9f7c-m5vtb on node-3/;
+  assert.match(await page.locator(".finding").innerText(), verdict);
   assert.equal(await page.locator(".pod-table tbody tr").count(), 6);
   await page.keyboard.press("Escape");
   await is("edge", null);

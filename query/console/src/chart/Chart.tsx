@@ -1,4 +1,4 @@
-/** Lines over time, with a legend that shows the values under the pointer. */
+/** Lines over time, with a legend that shows the values under the pointer, or else the highest. */
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
@@ -187,7 +187,8 @@ export function Chart(props: {
                 />
               </svg>
               <span class="legend-name">{line.name}</span>
-              <span class="number">{quantity(at === null ? last(line.values) : line.values[at], unit)}</span>
+              {at === null && <small class="muted">peak</small>}
+              <span class="number">{quantity(at === null ? peak(line.values) : line.values[at], unit)}</span>
             </li>
           ))}
           {lines.length > shown.length && <li class="muted">{lines.length - shown.length} more</li>}
@@ -204,12 +205,16 @@ function last(values: readonly (number | null)[]): number | null {
   return values.findLast((value) => value !== null) ?? null;
 }
 
+function peak(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : known.reduce((a, b) => Math.max(a, b));
+}
+
 /** A chart in words: the newest and the highest value of each line. */
 function summary(name: string, lines: readonly Line[], unit: Unit): string {
   const parts = lines.slice(0, 6).map((line) => {
-    const known = line.values.filter((value) => value !== null);
-    if (known.length === 0) return `${line.name}: no data`;
-    const highest = known.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    const highest = peak(line.values);
+    if (highest === null) return `${line.name}: no data`;
     return `${line.name}: last ${quantity(last(line.values), unit)}, highest ${quantity(highest, unit)}`;
   });
   return `${name}. ${parts.length === 0 ? UNKNOWN : parts.join("; ")}`;

@@ -84,7 +84,7 @@ function OneChart(props: {
 
 function chartsOf(view: FlowView, filters: readonly Filter[], step: number): Drawn[] {
   const { near, far } = sides(view, filters);
-  const [client, server] = view === "cluster" ? ["client", "server"] : ["this end", ""];
+  const [client, server] = view === "cluster" ? ["client", "server"] : ["the measured end", ""];
   const ratio = (of: readonly Case[]) =>
     `${sum("flow_retransmits_total", of, step)} / ${sum("flow_tx_packets_total", of, step)}`;
   const rtt = (quantile: number) =>
@@ -103,7 +103,7 @@ function chartsOf(view: FlowView, filters: readonly Filter[], step: number): Dra
         { name: "received", expression: `8 * ${sum("flow_rx_bytes_total", near, step)}`, dash: [6, 3] },
       ],
     },
-    { title: "Sent again", unit: "ratio", lines: both("by ", ratio, [6, 3]) },
+    { title: "Retransmits, of the segments sent", unit: "ratio", lines: both("by ", ratio, [6, 3]) },
     {
       title: "Round-trip time",
       unit: "seconds",

@@ -1,14 +1,16 @@
 /** Rows, what is beyond them, and their total. */
 import { useRef, useState } from "preact/hooks";
-import type { Cell, Column, FlowTable as Answer } from "../api/flows.ts";
+import type { Cell, Column, FlowTable as Answer, FlowView } from "../api/flows.ts";
 import { Sparkline } from "../chart/Sparkline.tsx";
 import { exact, quantity } from "../format/numbers.ts";
 import { matcher, type Filter } from "../state/filters.ts";
 import { labelName } from "../state/labels.ts";
 import { Empty } from "../ui/Pending.tsx";
-import { MEASURES } from "./measures.ts";
+import { lossOf, lossText, lossTitle } from "./loss.ts";
+import { measureName } from "./measures.ts";
+import { useMore } from "./useMore.ts";
 
-/** From here on a share of segments sent again is set off: throughput of loss-based congestion control suffers. */
+/** From here on a share of retransmits is set off: throughput of loss-based congestion control suffers. */
 const MUCH = 0.01;
 
 export function FlowTable(props: {
@@ -21,6 +23,8 @@ export function FlowTable(props: {
 }) {
   const { data, order } = props;
   const body = useRef<HTMLTableSectionElement>(null);
+  const around = useRef<HTMLDivElement>(null);
+  const more = useMore(around, data);
   // The one row that Tab reaches; arrows go from it to the others.
   const [reached, setReached] = useState(0);
   const labels = data.columns.filter((column) => column.kind === "label");
@@ -69,106 +73,122 @@ export function FlowTable(props: {
   const tabbable = Math.min(reached, data.rows.length - 1);
 
   return (
-    <div class="scroll flow-table">
-      <table>
-        <caption class="hidden">
-          {data.groups} groups. Arrow keys move from row to row, Enter shows a row's details.
-        </caption>
-        <thead>
-          <tr>
-            {data.columns.map((column, i) => (
-              <Head
-                key={column.name}
-                column={column}
-                order={order}
-                setOrder={props.setOrder}
-                spark={spark !== null && i === labels.length ? spark.measure : null}
-              />
-            ))}
-          </tr>
-        </thead>
-        <tbody ref={body}>
-          {data.rows.map((row, index) => {
-            const filters = rowFilters(row);
-            const id = filters.map(matcher).join("\n");
-            return (
-              <tr
-                key={id}
-                aria-selected={id === chosen}
-                class={id === chosen ? "chosen" : ""}
-                onClick={(event) => {
-                  // The link in the row does its own; text that is being selected is no click.
-                  if (event.target instanceof Element && event.target.closest("a")) return;
-                  if (window.getSelection()?.isCollapsed !== false)
-                    props.select(id === chosen ? null : filters);
-                }}
-              >
-                {data.columns.map((column, i) => {
-                  const cell = row[i] ?? null;
-                  const first = i === 0;
-                  const before =
-                    spark !== null && i === labels.length ? (
-                      <td key="spark" class="spark-cell">
-                        <Sparkline
-                          values={spark.values[index] ?? []}
-                          name={`${MEASURES[spark.measure]?.short ?? spark.measure} over time`}
-                        />
-                      </td>
+    <div class={more ? "flow-frame more" : "flow-frame"}>
+      <div class="scroll flow-table" ref={around}>
+        <table>
+          <caption class="hidden">
+            {data.groups} groups. Arrow keys move from row to row, Enter shows a row's details.
+          </caption>
+          <thead>
+            <tr>
+              {data.columns.map((column, i) => (
+                <Head
+                  key={column.name}
+                  column={column}
+                  order={order}
+                  setOrder={props.setOrder}
+                  spark={spark !== null && i === labels.length ? spark.measure : null}
+                  view={data.view}
+                />
+              ))}
+            </tr>
+          </thead>
+          <tbody ref={body}>
+            {data.rows.map((row, index) => {
+              const filters = rowFilters(row);
+              const id = filters.map(matcher).join("\n");
+              return (
+                <tr
+                  key={id}
+                  aria-selected={id === chosen}
+                  class={id === chosen ? "chosen" : ""}
+                  onClick={(event) => {
+                    // The link in the row does its own; text that is being selected is no click.
+                    if (event.target instanceof Element && event.target.closest("a")) return;
+                    if (window.getSelection()?.isCollapsed !== false)
+                      props.select(id === chosen ? null : filters);
+                  }}
+                >
+                  {data.columns.map((column, i) => {
+                    const cell = row[i] ?? null;
+                    const first = i === 0;
+                    const before =
+                      spark !== null && i === labels.length ? (
+                        <td key="spark" class="spark-cell">
+                          <Sparkline
+                            values={spark.values[index] ?? []}
+                            name={`${measureName(spark.measure, data.view).short} over time`}
+                          />
+                        </td>
+                      ) : null;
+                    const content = first ? (
+                      <a
+                        data-row={index}
+                        href={props.hrefOf(filters)}
+                        tabIndex={index === tabbable ? 0 : -1}
+                        onFocus={() => setReached(index)}
+                        onKeyDown={(event) => key(event, index)}
+                        onClick={(event) => {
+                          if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+                          event.preventDefault();
+                          props.select(id === chosen ? null : filters);
+                        }}
+                      >
+                        {column.kind === "label" ? text(cell) : quantity(number(cell), column.unit)}
+                      </a>
                     ) : null;
-                  const content = first ? (
-                    <a
-                      data-row={index}
-                      href={props.hrefOf(filters)}
-                      tabIndex={index === tabbable ? 0 : -1}
-                      onFocus={() => setReached(index)}
-                      onKeyDown={(event) => key(event, index)}
-                      onClick={(event) => {
-                        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-                        event.preventDefault();
-                        props.select(id === chosen ? null : filters);
-                      }}
-                    >
-                      {column.kind === "label" ? text(cell) : quantity(number(cell), column.unit)}
-                    </a>
-                  ) : null;
-                  return [
-                    before,
-                    <Value key={column.name} column={column} cell={cell} content={content} first={first} />,
-                  ];
-                })}
-              </tr>
-            );
-          })}
-        </tbody>
-        <tfoot>
-          {data.other !== null && (
+                    return [
+                      before,
+                      <Value
+                        key={column.name}
+                        column={column}
+                        cell={cell}
+                        content={content}
+                        first={first}
+                        of={valueOf(data.columns, row)}
+                      />,
+                    ];
+                  })}
+                </tr>
+              );
+            })}
+          </tbody>
+          <tfoot>
+            {data.other !== null && (
+              <Sum
+                name={`other (${groups(data.groups - data.rows.length)})`}
+                kind="other"
+                row={data.other}
+                columns={data.columns}
+                spark={spark === null ? null : []}
+              />
+            )}
             <Sum
-              name={`other (${(data.groups - data.rows.length).toLocaleString()} groups)`}
-              kind="other"
-              row={data.other}
+              name={`total (${groups(data.groups)})`}
+              kind="total"
+              row={data.total}
               columns={data.columns}
-              spark={spark === null ? null : []}
+              spark={spark === null ? null : spark.total}
             />
-          )}
-          <Sum
-            name={`total (${data.groups.toLocaleString()} groups)`}
-            kind="total"
-            row={data.total}
-            columns={data.columns}
-            spark={spark === null ? null : spark.total}
-          />
-        </tfoot>
-      </table>
+          </tfoot>
+        </table>
+      </div>
     </div>
   );
 }
 
-function Head(props: { column: Column; order: string; setOrder(order: string): void; spark: string | null }) {
+function Head(props: {
+  column: Column;
+  order: string;
+  setOrder(order: string): void;
+  spark: string | null;
+  view: FlowView;
+}) {
   const { column, order } = props;
   const descending = order.startsWith("-");
   const sorted = order.replace(/^-/, "") === column.name;
   const measure = column.kind === "measure";
-  const name = measure ? (MEASURES[column.name]?.short ?? column.name) : labelName(column.name);
+  const name = measure ? measureName(column.name, props.view).short : labelName(column.name);
   // Measures begin with the most, labels with A.
   const next = sorted
     ? descending
@@ -181,7 +201,7 @@ function Head(props: { column: Column; order: string; setOrder(order: string): v
     <>
       {props.spark !== null && (
         <th scope="col" class="spark-cell">
-          {MEASURES[props.spark]?.short ?? props.spark} over time
+          {measureName(props.spark, props.view).short} over time
         </th>
       )}
       <th
@@ -192,7 +212,7 @@ function Head(props: { column: Column; order: string; setOrder(order: string): v
         <button
           type="button"
           class="sort"
-          title={MEASURES[column.name]?.title}
+          title={measure ? measureName(column.name, props.view).title : undefined}
           onClick={() => props.setOrder(next)}
         >
           {name}
@@ -203,7 +223,24 @@ function Head(props: { column: Column; order: string; setOrder(order: string): v
   );
 }
 
-function Value(props: { column: Column; cell: Cell; content: preact.ComponentChild; first: boolean }) {
+/** Measures of one end that are nothing but trouble. */
+const TROUBLE = new Set(["timeouts", "server_timeouts", "drops", "server_drops", "connect_failures"]);
+/** The retransmits that tell whether a difference between both ends is a loss. */
+const SENDER: Record<string, string> = { lost_tx: "retransmits", lost_rx: "server_retransmits" };
+
+type Of = (measure: string) => number | null;
+
+function valueOf(columns: readonly Column[], row: readonly Cell[]): Of {
+  return (measure) => number(row[columns.findIndex((column) => column.name === measure)] ?? null);
+}
+
+function Value(props: {
+  column: Column;
+  cell: Cell;
+  content: preact.ComponentChild;
+  first: boolean;
+  of: Of;
+}) {
   const { column, cell, content, first } = props;
   if (column.kind === "label") {
     const shown = content ?? text(cell);
@@ -218,7 +255,22 @@ function Value(props: { column: Column; cell: Cell; content: preact.ComponentChi
     );
   }
   const value = number(cell);
-  const much = column.name.endsWith("retransmit_ratio") && value !== null && value >= MUCH;
+  const sender = SENDER[column.name];
+  if (sender !== undefined) {
+    const loss = lossOf(value, props.of(sender));
+    return (
+      <td
+        class={`number ${loss === "lost" ? "much" : "muted"}`}
+        title={lossTitle(value, loss)}
+        data-column={column.name}
+      >
+        {content ?? lossText(value)}
+      </td>
+    );
+  }
+  const much =
+    value !== null &&
+    (column.name.endsWith("retransmit_ratio") ? value >= MUCH : TROUBLE.has(column.name) && value > 0);
   return (
     <td
       class={`number ${value === null || value === 0 ? "muted" : ""} ${much ? "much" : ""}`}
@@ -252,11 +304,22 @@ function Sum(props: {
       )}
       {props.columns.map((column, i) =>
         column.kind === "measure" ? (
-          <Value key={column.name} column={column} cell={props.row[i] ?? null} content={null} first={false} />
+          <Value
+            key={column.name}
+            column={column}
+            cell={props.row[i] ?? null}
+            content={null}
+            first={false}
+            of={valueOf(props.columns, props.row)}
+          />
         ) : null,
       )}
     </tr>
   );
+}
+
+function groups(count: number): string {
+  return `${count.toLocaleString()} ${count === 1 ? "group" : "groups"}`;
 }
 
 function text(cell: Cell): string {

@@ -7,7 +7,7 @@ import type { Shared } from "../state/shared.ts";
 import { Chooser } from "../ui/Chooser.tsx";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { Popover } from "../ui/Popover.tsx";
-import { FLOW_VIEWS, MEASURES, measuresOf } from "./measures.ts";
+import { FLOW_VIEWS, measureName, measuresOf } from "./measures.ts";
 import { LIMITS, toView, type TableState } from "./state.ts";
 
 export function Toolbar(props: {
@@ -54,8 +54,8 @@ export function Toolbar(props: {
             all={measuresOf(state.view)}
             chosen={state.measures}
             least={1}
-            label={(one) => MEASURES[one]?.short ?? one}
-            title={(one) => MEASURES[one]?.title ?? one}
+            label={(one) => measureName(one, state.view).short}
+            title={(one) => measureName(one, state.view).title}
             set={(measures) => setParams({ cols: measures.join(",") })}
           />
         )}

@@ -3,7 +3,7 @@ import type { FlowQuestion, FlowView } from "../api/flows.ts";
 import { parseMatcher, selectors, type Filter } from "../state/filters.ts";
 import type { Changes } from "../state/location.ts";
 import type { Shared } from "../state/shared.ts";
-import { FLOW_VIEWS, MEASURES, measuresOf } from "./measures.ts";
+import { FLOW_VIEWS, isOverTime, measuresOf } from "./measures.ts";
 
 export interface TableState {
   view: FlowView;
@@ -57,7 +57,7 @@ export function question(shared: Shared, state: TableState): FlowQuestion {
     order: state.order,
     limit: state.limit,
     points: POINTS,
-    spark: ordering in MEASURES ? ordering : (state.measures[0] ?? "bytes"),
+    spark: isOverTime(ordering) ? ordering : (state.measures.find(isOverTime) ?? "bytes"),
   };
 }
 

@@ -27,3 +27,12 @@ export function utc(unix: number): string {
     .replace("T", " ")
     .replace(/\.000Z$|Z$/, " UTC");
 }
+
+/** The reader's zone at that moment: `UTC`, `UTC+1`, `UTC−3:30`. */
+export function zone(unix: number): string {
+  const minutes = -new Date(unix * 1000).getTimezoneOffset();
+  if (minutes === 0) return "UTC";
+  const size = Math.abs(minutes);
+  const rest = size % 60 === 0 ? "" : `:${two(size % 60)}`;
+  return `UTC${minutes < 0 ? "−" : "+"}${Math.floor(size / 60)}${rest}`;
+}

@@ -45,6 +45,7 @@ export function Toolbar(props: {
         aria-label="Find workloads"
         placeholder="Find"
         value={state.find}
+        disabled={graph === null}
         onInput={(event) => change({ find: event.currentTarget.value }, true)}
       />
       <label
@@ -55,6 +56,7 @@ export function Toolbar(props: {
         <input
           type="range"
           min="0"
+          disabled={graph === null}
           max={String(STEPS)}
           value={String(stepAt(state.share ?? graph?.threshold ?? 0))}
           aria-valuetext={`${percent(state.share ?? graph?.threshold ?? 0)} of bytes`}
@@ -116,10 +118,20 @@ export function Toolbar(props: {
         </span>
       )}
       <div class="map-show" role="group" aria-label="Shown as">
-        <button type="button" aria-pressed={!props.list} onClick={() => change({ show: "map" })}>
+        <button
+          type="button"
+          aria-pressed={!props.list}
+          disabled={graph === null}
+          onClick={() => change({ show: "map" })}
+        >
           Map
         </button>
-        <button type="button" aria-pressed={props.list} onClick={() => change({ show: "list" })}>
+        <button
+          type="button"
+          aria-pressed={props.list}
+          disabled={graph === null}
+          onClick={() => change({ show: "list" })}
+        >
           List
         </button>
       </div>

@@ -30,11 +30,18 @@ export interface MapEdge {
   tx_bytes: number;
   rx_bytes: number;
   tx_packets: number | null;
+  rx_packets: number | null;
   retransmits: number | null;
   retransmit_ratio: number | null;
   server_tx_packets: number | null;
+  server_rx_packets: number | null;
   server_retransmits: number | null;
   timeouts: number | null;
+  server_timeouts: number | null;
+  /** Packets that the kernel of the client's, of the server's node dropped. */
+  drops: number | null;
+  server_drops: number | null;
+  resets: number | null;
   connects: number | null;
   connect_failures: number | null;
   lost_tx: number | null;

@@ -80,7 +80,7 @@ export function ServiceMap(shared: Shared) {
           <div ref={main} class={`map-main pending ${answer.error ? "outdated" : ""}`}>
             <Loading on={answer.loading} what="map" />
             {graph === null ? (
-              <div class="placeholder map-place" />
+              <div class="placeholder map-place waits">Asking who talks to whom…</div>
             ) : list ? (
               <MapList
                 graph={graph}
@@ -90,7 +90,7 @@ export function ServiceMap(shared: Shared) {
                 select={select}
               />
             ) : laid === null ? (
-              <div class="placeholder map-place" />
+              <div class="placeholder map-place waits">Placing {graph.nodes.length} nodes…</div>
             ) : (
               <MapCanvas
                 laid={laid}
@@ -105,22 +105,23 @@ export function ServiceMap(shared: Shared) {
             )}
             {graph && <Legend graph={graph} state={state} />}
           </div>
-          {graph &&
-            (edge ? (
-              <EdgePanel shared={shared} graph={graph} edge={edge} measure={state.measure} select={select} />
-            ) : node !== undefined ? (
-              <NodePanel
-                shared={shared}
-                graph={graph}
-                node={node}
-                state={state}
-                change={change}
-                select={select}
-                expand={expand}
-              />
-            ) : (
-              <HotEdges graph={graph} measure={state.measure} select={select} />
-            ))}
+          {graph === null ? (
+            <div class="placeholder" />
+          ) : edge ? (
+            <EdgePanel shared={shared} graph={graph} edge={edge} measure={state.measure} select={select} />
+          ) : node !== undefined ? (
+            <NodePanel
+              shared={shared}
+              graph={graph}
+              node={node}
+              state={state}
+              change={change}
+              select={select}
+              expand={expand}
+            />
+          ) : (
+            <HotEdges graph={graph} measure={state.measure} select={select} />
+          )}
         </div>
       )}
       {data && (

@@ -3,7 +3,7 @@ import type { MapAnswer, MapEdge, MapNode } from "./answer.ts";
 import { edgeBetween, graphOf, hottest, within } from "./graph.ts";
 import { MEASURES, crossing, grade, retransmitRatio } from "./measures.ts";
 import { rowsOf } from "./panel/ends.ts";
-import { finding, pairsOf } from "./panel/pods.ts";
+import { finding, pairsOf } from "../flows/verdict/pods.ts";
 import { changed } from "../state/location.ts";
 import { readState, writeState, type MapState } from "./state.ts";
 
@@ -31,11 +31,17 @@ const edge = (source: string, target: string, bytes: number, more: Partial<MapEd
   tx_bytes: bytes,
   rx_bytes: 0,
   tx_packets: 1000,
+  rx_packets: 1000,
   retransmits: 0,
   retransmit_ratio: 0,
   server_tx_packets: null,
+  server_rx_packets: null,
   server_retransmits: null,
   timeouts: 0,
+  server_timeouts: null,
+  drops: 0,
+  server_drops: null,
+  resets: 0,
   connects: 10,
   connect_failures: 0,
   lost_tx: null,

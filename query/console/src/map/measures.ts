@@ -12,6 +12,8 @@ export interface Measure {
   meaning: string;
   unit: Unit;
   value(edge: MapEdge, seconds: number): number | null;
+  /** The end whose value it is; null where that says nothing. */
+  end(edge: MapEdge): "client" | "server" | null;
   /** From the first on raised, from the second on high; `outside`: the peer is a cloud or external one. */
   steps(outside: boolean): readonly [number, number];
   /** Whether there is enough behind a value to call it anything but calm. */
@@ -28,16 +30,33 @@ function worse(a: number | null, b: number | null): number | null {
 
 /** Share of retransmitted segments of the end for which it is larger: loss on the way to the other one. */
 export function retransmitRatio(edge: MapEdge): number | null {
-  return worse(edge.retransmit_ratio, ratio(edge.server_retransmits, edge.server_tx_packets));
+  return worse(edge.retransmit_ratio, serverRatio(edge));
+}
+
+function timeoutsOf(edge: MapEdge): number | null {
+  if (edge.timeouts === null && edge.server_timeouts === null) return null;
+  return (edge.timeouts ?? 0) + (edge.server_timeouts ?? 0);
+}
+
+function serverRatio(edge: MapEdge): number | null {
+  return ratio(edge.server_retransmits, edge.server_tx_packets);
+}
+
+/** The end with the larger share of retransmits; null if one alone is measured. */
+export function worseEnd(edge: MapEdge): "client" | "server" | null {
+  const server = serverRatio(edge);
+  if (edge.retransmit_ratio === null || server === null) return null;
+  return server > edge.retransmit_ratio ? "server" : "client";
 }
 
 export const MEASURES: readonly Measure[] = [
   {
     id: "retransmits",
     name: "Retransmit rate",
-    meaning: "segments sent again, of those sent; of the two ends the worse one",
+    meaning: "retransmits of an end, of the segments that it sent; of the two ends the worse one",
     unit: "ratio",
     value: retransmitRatio,
+    end: worseEnd,
     steps: () => [0.001, 0.01],
     // One lost segment of a hundred is no incident.
     backed: (edge) => Math.max(edge.retransmits ?? 0, edge.server_retransmits ?? 0) >= 5,
@@ -45,11 +64,15 @@ export const MEASURES: readonly Measure[] = [
   {
     id: "timeouts",
     name: "Timeouts",
-    meaning: "retransmission timeouts a second, at the client",
+    meaning: "retransmission timeouts a second, of both ends",
     unit: "per second",
-    value: (edge, seconds) => (edge.timeouts === null || seconds <= 0 ? null : edge.timeouts / seconds),
+    value: (edge, seconds) => {
+      const count = timeoutsOf(edge);
+      return count === null || seconds <= 0 ? null : count / seconds;
+    },
+    end: () => null,
     steps: () => [1 / 60, 10 / 60],
-    backed: (edge) => (edge.timeouts ?? 0) >= 3,
+    backed: (edge) => (timeoutsOf(edge) ?? 0) >= 3,
   },
   {
     id: "rtt",
@@ -57,6 +80,7 @@ export const MEASURES: readonly Measure[] = [
     meaning: "round-trip time that 95 of 100 measurements stay below, at the client",
     unit: "seconds",
     value: (edge) => edge.rtt_p95,
+    end: () => null,
     steps: (outside) => (outside ? [0.1, 0.3] : [0.01, 0.05]),
     backed: () => true,
   },
@@ -69,6 +93,7 @@ export const MEASURES: readonly Measure[] = [
       edge.connects === null || edge.connect_failures === null
         ? null
         : ratio(edge.connect_failures, edge.connects + edge.connect_failures),
+    end: () => null,
     steps: () => [0.001, 0.02],
     backed: (edge) => (edge.connect_failures ?? 0) >= 2,
   },

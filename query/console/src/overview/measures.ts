@@ -45,7 +45,7 @@ export const MEASURES: readonly Measure[] = [
   {
     key: "retransmits",
     title: "Retransmit rate",
-    what: "Segments that were sent again, of all data segments that were sent, at both ends",
+    what: "Retransmitted segments, of all data segments that were sent, at both ends",
     unit: "ratio",
     lines: [{ name: "retransmitted", expression: retransmitted }],
     headline: { unit: "ratio", expression: retransmitted, note: "of segments" },

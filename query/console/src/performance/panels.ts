@@ -122,7 +122,7 @@ export const SECTIONS: readonly Section[] = [
             .join(" + "),
       },
       {
-        title: "Segments sent again",
+        title: "Retransmitted segments",
         what: "The kernel's own count (RetransSegs) in all network namespaces of the node",
         unit: "per second",
         metrics: ["weir_tcp_retransmitted_segments_total"],
@@ -245,7 +245,7 @@ export const SECTIONS: readonly Section[] = [
       },
       {
         title: "Retransmits",
-        what: "Segments sent again",
+        what: "TCP segments that were sent once more",
         unit: "per second",
         metrics: ["weir_workload_retransmits_total"],
         missing: AGENTS,

@@ -1,6 +1,6 @@
 /** The time range: quick ranges, or two bounds, relative or absolute. */
 import { useState } from "preact/hooks";
-import { localMinute, localTime, utc } from "../format/time.ts";
+import { localMinute, localTime, utc, zone } from "../format/time.ts";
 import { duration } from "../format/numbers.ts";
 import {
   QUICK_RANGES,
@@ -21,7 +21,10 @@ export function describe(time: TimeChoice, range: Range): string {
   const last = time.to === "now" ? /^now-(.+)$/.exec(time.from) : null;
   if (last) return `Last ${duration(durationSeconds(last[1] ?? "") ?? 0)}`;
   if (isRelative(time)) return `${time.from} – ${time.to}`;
-  return `${localMinute(range.start)} – ${sameDay(range) ? localTime(range.end, range.end).slice(0, 5) : localMinute(range.end)}`;
+  const seconds = range.start % 60 !== 0 || range.end % 60 !== 0;
+  const clock = localTime(range.end, range.end);
+  const end = sameDay(range) ? (seconds ? clock : clock.slice(0, 5)) : localMinute(range.end);
+  return `${localMinute(range.start)} – ${end} ${zone(range.end)}`;
 }
 
 function sameDay(range: Range): boolean {

@@ -59,7 +59,7 @@ export function Chooser(props: {
       <input
         type="search"
         aria-label={`Search ${props.name}`}
-        placeholder="Add…"
+        placeholder={rest.length === 0 ? "Add…" : `Add… (${rest.length} more)`}
         value={search}
         onInput={(event) => setSearch(event.currentTarget.value)}
       />

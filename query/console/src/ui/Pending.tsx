@@ -59,7 +59,7 @@ export function Pending<T>(props: {
       <Loading on={loading} what={props.what} />
       {error && <Failure error={error} retry={retry} outdated={data !== null} />}
       {data !== null ? (
-        <div class={error ? "outdated" : undefined}>{props.children(data)}</div>
+        <div class={error ? "outdated" : loading ? "renewing" : undefined}>{props.children(data)}</div>
       ) : (
         !error && <div class="placeholder" style={{ height: `${height}px` }} />
       )}

@@ -42,14 +42,14 @@ export interface Layout {
 }
 
 /** Lengths in pixels at zoom 1. */
-export const CARD = { w: 138, h: 50 };
-export const POD = { w: 160, h: 30, gap: 5 };
+export const CARD = { w: 158, h: 58 };
+export const POD = { w: 196, h: 32, gap: 6 };
 /** Around the pods of an expanded workload, and its title. */
 export const CELL = { pad: 7, title: 24 };
-export const BOX = { pad: 18, title: 30 };
+export const BOX = { pad: 16, title: 30 };
 /** Between columns and between rows: inside of boxes, and between them. */
-export const INSIDE = { x: 72, y: 38 };
-export const BETWEEN = { x: 76, y: 50 };
+export const INSIDE = { x: 56, y: 40 };
+export const BETWEEN = { x: 60, y: 52 };
 
 export function cellSize(pods: number): { w: number; h: number } {
   if (pods === 0) return CARD;

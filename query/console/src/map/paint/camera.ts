@@ -15,8 +15,8 @@ export interface Size {
 
 export const ZOOM = { least: 0.04, most: 2.5 };
 /** The whole of a small map is not blown up beyond this. */
-const FIT_MOST = 1.15;
-const MARGIN = 28;
+const FIT_MOST = 1.3;
+const MARGIN = 16;
 
 export function fit(bounds: Rect, screen: Size): Camera {
   const zoom = Math.min(

@@ -4,11 +4,15 @@ import { expandable } from "../graph.ts";
 import type { LaidOut } from "../layout/useLayout.ts";
 import { CARD, type Rect } from "../layout/types.ts";
 import type { Camera, Size } from "./camera.ts";
+import { shortPod } from "../podName.ts";
 import type { Palette } from "./colours.ts";
 
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 /** Below this zoom text is too small to be read. */
 const LEGIBLE = 0.42;
+
+/** Characters of a pod's name that tell it from others. */
+const NAMED = 14;
 
 /** Below this one round corners cannot be seen, and take time. */
 const SQUARE = 0.3;
@@ -156,36 +160,49 @@ function write(
   context.textAlign = "left";
   context.fillStyle = p.text;
   // Text grows while the map shrinks, as far as the card has room.
-  const size = Math.min(17, Math.max(13, 11 / zoom));
-  const small = Math.min(13.5, Math.max(11, 9.5 / zoom));
+  const size = Math.min(21, Math.max(13, 11 / zoom));
+  const small = Math.min(17, Math.max(11, 9.5 / zoom));
   const bytes = quantity(at.tx_bytes + at.rx_bytes, "bytes");
   if (pod) {
-    const size = Math.min(14, Math.max(11, 9.5 / zoom));
+    const size = Math.min(18, Math.max(11, 9.5 / zoom));
     context.font = `${size}px ${FONT}`;
-    context.textAlign = "right";
-    context.fillStyle = p.muted;
-    context.fillText(bytes, rect.x + rect.w - 8, rect.y + 13);
-    const room = rect.w - 26 - context.measureText(bytes).width;
-    context.textAlign = "left";
-    context.fillStyle = p.text;
-    // The end of a pod's name tells it from its siblings.
-    const name = podName(at.label, at.workload);
-    const short = context.measureText(name).width <= room ? name : `…${name.slice(name.lastIndexOf("-"))}`;
-    context.fillText(fitted(context, short, room), rect.x + 8, rect.y + 13);
+    const wide = (text: string) => context.measureText(text).width;
+    // A name that says little is worth less than the amount, which the bar shows too.
+    const beside = rect.w - 26 - wide(bytes);
+    const both = wide(shortPod(at.label, at.workload, NAMED)) <= beside;
+    const room = both ? beside : rect.w - 16;
+    if (both) {
+      context.textAlign = "right";
+      context.fillStyle = p.muted;
+      context.fillText(bytes, rect.x + rect.w - 8, rect.y + 14);
+      context.textAlign = "left";
+      context.fillStyle = p.text;
+    }
+    let most = at.label.length;
+    let name = at.label;
+    while (most > 8 && wide(name) > room) name = shortPod(at.label, at.workload, --most);
+    context.fillText(fitted(context, name, room), rect.x + 8, rect.y + 14);
     return;
   }
   const outside = at.kind === "cloud" || at.kind === "external";
   const inset = outside ? 16 : 10;
-  context.font = `600 ${size}px ${FONT}`;
-  context.fillText(fitted(context, at.label, rect.w - inset - 24), rect.x + inset, rect.y + 18);
+  const right = expandable(at) === null ? inset : 26;
+  let large = size;
+  do context.font = `600 ${large}px ${FONT}`;
+  while (
+    large > Math.max(13, size - 5) &&
+    context.measureText(at.label).width > rect.w - inset - right &&
+    --large
+  );
+  context.fillText(fitted(context, at.label, rect.w - inset - right), rect.x + inset, rect.y + 20);
   context.font = `${small}px ${FONT}`;
   context.fillStyle = p.muted;
-  const what = at.kind === "cloud" ? (at.region ?? "cloud") : at.kind === "external" ? "outside" : "";
-  context.fillText(
-    fitted(context, what === "" ? bytes : `${what} · ${bytes}`, rect.w - inset - 30),
-    rect.x + inset,
-    rect.y + 36,
-  );
+  // Its rim and its round ends say that a peer is outside.
+  const what = at.kind === "cloud" ? (at.region ?? "cloud") : "";
+  const room = rect.w - inset - right;
+  const long = what === "" ? bytes : `${what} · ${bytes}`;
+  const second = context.measureText(long).width <= room ? long : what === "" ? bytes : what;
+  context.fillText(fitted(context, second, room), rect.x + inset, rect.y + 42);
   if (expandable(at) === null) return;
   const sign = expander(rect);
   context.strokeStyle = p.muted;
@@ -198,11 +215,6 @@ function write(
   context.moveTo(mx, my - 4);
   context.lineTo(mx, my + 4);
   context.stroke();
-}
-
-/** The part of a pod's name that its workload's lacks. */
-export function podName(pod: string, workload: string | null): string {
-  return workload !== null && pod.startsWith(`${workload}-`) ? `…${pod.slice(workload.length)}` : pod;
 }
 
 function paintCell(
@@ -220,7 +232,7 @@ function paintCell(
   context.fill();
   context.stroke();
   if (camera.zoom < LEGIBLE) return;
-  context.font = `600 12px ${FONT}`;
+  context.font = `600 ${Math.min(17, Math.max(12, 10 / camera.zoom))}px ${FONT}`;
   context.fillStyle = p.text;
   context.textBaseline = "middle";
   context.textAlign = "left";

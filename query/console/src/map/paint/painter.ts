@@ -316,10 +316,11 @@ export class Painter {
     if (!scene || !laid || !measure || !palette) return;
     const { graph } = laid;
     const own = new Set(this.chosen.edges);
-    const all = this.chosen.edges.length === 0 && seen.length <= LABELLED && camera.zoom > 0.5;
+    const few = seen.length <= LABELLED && camera.zoom > 0.5;
     const wanted = [
       ...own,
-      ...seen.filter((i) => !own.has(i) && this.chosen.lit === null && (all || scene.tone[i]! > 1)).reverse(),
+      // What is calm says nothing until it is asked.
+      ...seen.filter((i) => !own.has(i) && this.chosen.lit === null && scene.tone[i]! > 1).reverse(),
     ].slice(0, LABELLED);
     const labels = wanted.map((i) => {
       const edge = graph.edges[i]!;
@@ -333,7 +334,7 @@ export class Painter {
       const long = `${value} · ${rate}${away}`;
       return {
         places: PLACES.map((part) => pointAt(scene, i, part)),
-        texts: all || own.has(i) ? [long, value] : [value],
+        texts: own.has(i) || few ? [long, value] : [value],
         tone,
         forced: tone > 1 || own.size === 1,
       };

@@ -1,15 +1,22 @@
-/** One edge: its numbers from both ends, its pods, and its course. */
-import { useEffect, useRef } from "preact/hooks";
+/** One edge: what happened, both ends of it, its pods, and its course. */
+import { useRef } from "preact/hooks";
+import { BothEnds } from "../../flows/BothEnds.tsx";
 import { ConversationCharts } from "../../flows/ConversationCharts.tsx";
+import { usePods } from "../../flows/verdict/usePods.ts";
+import { Verdict } from "../../flows/verdict/Verdict.tsx";
 import { exact, quantity, type Unit } from "../../format/numbers.ts";
 import { follow } from "../../shell/Header.tsx";
 import type { Shared } from "../../state/shared.ts";
+import { Pending } from "../../ui/Pending.tsx";
+import type { MapEdge } from "../answer.ts";
 import type { Edge, Graph } from "../graph.ts";
-import { retransmitRatio, written, type Measure } from "../measures.ts";
+import { retransmitRatio, worseEnd, written, type Measure } from "../measures.ts";
 import type { Selection } from "../state.ts";
 import { nodeName } from "../words.ts";
+import "../../flows/flows.css";
 import { rowsOf } from "./ends.ts";
 import { PodByPod } from "./PodByPod.tsx";
+import { useArrival } from "./useArrival.ts";
 
 export function EdgePanel(props: {
   shared: Shared;
@@ -23,8 +30,11 @@ export function EdgePanel(props: {
   const target = graph.nodes[edge.target]!.at;
   const { view, filters: own, turned } = rowsOf(source, target);
   const filters = [...shared.filters, ...own];
+  const order = orderBy(measure, edge.at);
+  const pods = usePods(shared, view, filters, view === "cluster" ? order : undefined);
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus({ preventScroll: true }), [edge.at.source, edge.at.target]);
+  useArrival(heading, `${edge.at.source} ${edge.at.target}`);
+  const end = measure.end(edge.at);
   return (
     <aside
       class="card map-panel"
@@ -47,101 +57,109 @@ export function EdgePanel(props: {
           ×
         </button>
       </header>
-      <p class={`edge-value grade ${edge.grade}`}>
-        <strong>{written(measure, edge.value)}</strong> {measure.name.toLowerCase()}
+      <p class={`edge-value grade ${edge.grade}`} title={measure.meaning}>
+        <strong>{written(measure, edge.value)}</strong>{" "}
+        {measure.id === "rtt" ? measure.name : measure.name.toLowerCase()}
+        {end === null ? "" : ` of the ${end}`}
         {edge.grade === "high" ? " · high" : edge.grade === "raised" ? " · raised" : ""}
       </p>
-      <PodByPod
-        shared={shared}
-        view={view}
-        filters={filters}
-        turned={turned}
-        workloads={[source.workload, target.workload]}
-      />
-      <Numbers edge={edge} />
-      <ConversationCharts shared={shared} view={view} filters={filters} />
+      <Pending of={pods} what="verdict" height={84}>
+        {(table) => (
+          <Verdict
+            shared={shared}
+            view={view}
+            filters={filters}
+            ends={turned ? { near: "server", far: "client" } : { near: "client", far: "server" }}
+            turned={turned}
+            pods={table}
+          />
+        )}
+      </Pending>
+      <BothEnds of={countsOf(edge.at, turned)} id="edge-ends" />
+      <Pending of={pods} what="pods" height={120}>
+        {(table) => <PodByPod table={table} turned={turned} workloads={[source.workload, target.workload]} />}
+      </Pending>
       <p>
-        <a href={shared.href("flows", flowsParams(view), filters)} onClick={follow}>
+        <a href={shared.href("flows", flowsParams(view, order), filters)} onClick={follow}>
           All rows in the flow table
         </a>
       </p>
+      <Numbers at={edge.at} />
+      <ConversationCharts shared={shared} view={view} filters={filters} />
     </aside>
   );
 }
 
-function flowsParams(view: string): Record<string, string> {
-  return view === "cluster" ? { by: "pod,peer_pod" } : { view, by: "pod" };
+/** The column of the flow table that the measure's trouble is in, the end that has more of it. */
+function orderBy(measure: Measure, edge: MapEdge): string {
+  switch (measure.id) {
+    case "timeouts":
+      return (edge.server_timeouts ?? 0) > (edge.timeouts ?? 0) ? "-server_timeouts" : "-timeouts";
+    case "rtt":
+      return "-rtt_p95";
+    case "failures":
+      return "-connect_failures";
+    default:
+      return worseEnd(edge) === "server" ? "-server_retransmits" : "-retransmits";
+  }
 }
 
-/** What the API says of the edge, the client's count beside the server's. */
-function Numbers({ edge }: { edge: Edge }) {
-  const { at } = edge;
-  const rows: { name: string; key: string; unit: Unit; client: number | null; server?: number | null }[] = [
-    { name: "Bytes", key: "bytes", unit: "bytes", client: at.bytes },
-    { name: "Request bytes", key: "tx_bytes", unit: "bytes", client: at.tx_bytes },
-    { name: "Answer bytes", key: "rx_bytes", unit: "bytes", client: at.rx_bytes },
-    {
-      name: "Segments sent",
-      key: "tx_packets",
-      unit: "",
-      client: at.tx_packets,
-      server: at.server_tx_packets,
-    },
-    {
-      name: "Sent again",
-      key: "retransmits",
-      unit: "",
-      client: at.retransmits,
-      server: at.server_retransmits,
-    },
-    {
-      name: "Sent again, share",
-      key: "retransmit_ratio",
-      unit: "ratio",
-      client: at.retransmit_ratio,
-      server:
-        at.server_tx_packets !== null && at.server_retransmits !== null && at.server_tx_packets > 0
-          ? at.server_retransmits / at.server_tx_packets
-          : null,
-    },
-    { name: "Lost on the way", key: "lost", unit: "", client: at.lost_tx, server: at.lost_rx },
-    { name: "Timeouts", key: "timeouts", unit: "", client: at.timeouts },
-    { name: "Connections opened", key: "connects", unit: "", client: at.connects },
-    { name: "Failed connects", key: "connect_failures", unit: "", client: at.connect_failures },
-    { name: "RTT p50", key: "rtt_p50", unit: "seconds", client: at.rtt_p50 },
-    { name: "RTT p95", key: "rtt_p95", unit: "seconds", client: at.rtt_p95 },
+function flowsParams(view: string, order: string): Record<string, string> {
+  return view === "cluster"
+    ? { by: "pod,peer_pod", order }
+    : { view, by: "pod", order: order.replace("server_", "") };
+}
+
+/** Where the server alone is measured (`turned`), what it counted is the edge's. */
+function countsOf(at: MapEdge, turned: boolean): (name: keyof MapEdge) => number | null {
+  const of = (name: string) => {
+    const value = (at as unknown as Record<string, unknown>)[name];
+    return typeof value === "number" ? value : null;
+  };
+  if (!turned) return of;
+  const other: Record<string, string | null> = {
+    tx_packets: null,
+    retransmits: null,
+    timeouts: null,
+    drops: null,
+    rx_packets: null,
+    server_tx_packets: "tx_packets",
+    server_rx_packets: "rx_packets",
+    server_retransmits: "retransmits",
+    server_timeouts: "timeouts",
+    server_drops: "drops",
+  };
+  return (name) => {
+    const to = other[name];
+    return to === undefined ? of(name) : to === null ? null : of(to);
+  };
+}
+
+/** The rest of what the API says of the edge. */
+function Numbers({ at }: { at: MapEdge }) {
+  const rows: [name: string, key: keyof MapEdge, unit: Unit][] = [
+    ["Bytes", "bytes", "bytes"],
+    ["RTT p50", "rtt_p50", "seconds"],
+    ["Client to server", "tx_bytes", "bytes"],
+    ["RTT p95", "rtt_p95", "seconds"],
+    ["Server to client", "rx_bytes", "bytes"],
+    ["Failed connects", "connect_failures", ""],
+    ["Connects", "connects", ""],
+    ["Resets", "resets", ""],
   ];
   const crossings = Object.entries(at.crossing).sort((a, b) => b[1] - a[1]);
   return (
     <>
-      <table class="edge-numbers" data-ratio={retransmitRatio(at) ?? ""}>
-        <thead>
-          <tr>
-            <th scope="col">
-              <span class="hidden">Measure</span>
-            </th>
-            <th scope="col" class="number">
-              client
-            </th>
-            <th scope="col" class="number">
-              server
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr key={row.key} data-measure={row.key}>
-              <th scope="row">{row.name}</th>
-              <td class="number" title={exact(row.client, row.unit)}>
-                {quantity(row.client, row.unit)}
-              </td>
-              <td class="number" title={row.server === undefined ? undefined : exact(row.server, row.unit)}>
-                {row.server === undefined ? "" : quantity(row.server, row.unit)}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <dl class="edge-numbers" data-ratio={retransmitRatio(at) ?? ""}>
+        {rows.map(([name, key, unit]) => (
+          <div key={key}>
+            <dt>{name}</dt>
+            <dd class="number" title={exact(at[key] as number | null, unit)} data-measure={key}>
+              {quantity(at[key] as number | null, unit)}
+            </dd>
+          </div>
+        ))}
+      </dl>
       <p class="muted">
         {at.protocols.join(", ")}
         {crossings.map(

@@ -1,5 +1,5 @@
 /** One node: its totals, whom it talks to, and ways to see more of it. */
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import { exact, quantity } from "../../format/numbers.ts";
 import { follow } from "../../shell/Header.tsx";
 import type { Shared } from "../../state/shared.ts";
@@ -8,6 +8,7 @@ import { written, type Measure } from "../measures.ts";
 import { MOST_HOPS, type MapState, type Selection } from "../state.ts";
 import { nodeName } from "../words.ts";
 import { rowsOfNode } from "./ends.ts";
+import { useArrival } from "./useArrival.ts";
 
 export function NodePanel(props: {
   shared: Shared;
@@ -22,7 +23,7 @@ export function NodePanel(props: {
   const { at, edges } = graph.nodes[node]!;
   const workload = expandable(at);
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus({ preventScroll: true }), [at.id]);
+  useArrival(heading, at.id);
   const { view, filters } = rowsOfNode(at);
   const focused = state.focus === at.id;
   const open = workload !== null && state.expand.includes(workload);

@@ -4,6 +4,8 @@ import type { Cell, FlowTable } from "../../api/flows.ts";
 export interface Pair {
   client: string | null;
   server: string | null;
+  clientNode: string | null;
+  serverNode: string | null;
   of(measure: string): number | null;
 }
 
@@ -14,9 +16,13 @@ export function pairsOf(table: FlowTable, turned: boolean): Pair[] {
   return table.rows.map((row) => {
     const near = text(cell(row, "pod"));
     const far = text(cell(row, "peer_pod"));
+    const nearNode = text(cell(row, "node"));
+    const farNode = text(cell(row, "peer_node"));
     return {
       client: turned ? far : near,
       server: turned ? near : far,
+      clientNode: turned ? farNode : nearNode,
+      serverNode: turned ? nearNode : farNode,
       of: (measure) => {
         const value = cell(row, measure);
         return typeof value === "number" ? value : null;
@@ -25,7 +31,7 @@ export function pairsOf(table: FlowTable, turned: boolean): Pair[] {
   });
 }
 
-/** Segments sent again by both ends. */
+/** Retransmits of both ends. */
 export function again(pair: Pair): number {
   return (pair.of("retransmits") ?? 0) + (pair.of("server_retransmits") ?? 0);
 }
@@ -46,15 +52,17 @@ export function pairRatio(pair: Pair): number | null {
 export interface Finding {
   end: "client" | "server";
   pod: string;
-  /** Of all segments sent again, and of all segments sent. */
+  /** Where it runs. */
+  node: string | null;
+  /** Of all retransmits, and of all segments sent. */
   trouble: number;
   traffic: number;
 }
 
-/** Fewer segments sent again than this say nothing about any pod. */
+/** Fewer retransmits than this say nothing about any pod. */
 const ENOUGH = 20;
 
-/** The pod whose share of the trouble is most beyond its share of the traffic: at least twice, and half of all. */
+/** The pod whose share of the trouble is most beyond its share of the traffic: half as much again, and half of all. */
 export function finding(pairs: readonly Pair[]): Finding | null {
   const whole = pairs.reduce((sum, pair) => sum + again(pair), 0);
   const packets = pairs.reduce((sum, pair) => sum + sent(pair), 0);
@@ -69,8 +77,23 @@ export function finding(pairs: readonly Pair[]): Finding | null {
       const traffic = own.reduce((sum, pair) => sum + sent(pair), 0) / packets;
       if (trouble < 0.5 || trouble < 1.5 * traffic) continue;
       if (best === null || trouble - traffic > best.trouble - best.traffic)
-        best = { end, pod, trouble, traffic };
+        best = { end, pod, node: own[0]?.[`${end}Node`] ?? null, trouble, traffic };
     }
   }
   return best;
+}
+
+/** Drops by the node whose kernel they were counted at, the most first: those of what an end sent are its node's. */
+export function dropsByNode(pairs: readonly Pair[]): [string, number][] {
+  const by = new Map<string, number>();
+  for (const pair of pairs) {
+    for (const [node, measure] of [
+      [pair.clientNode, "drops"],
+      [pair.serverNode, "server_drops"],
+    ] as const) {
+      const drops = pair.of(measure) ?? 0;
+      if (node !== null && drops > 0) by.set(node, (by.get(node) ?? 0) + drops);
+    }
+  }
+  return [...by].sort((a, b) => b[1] - a[1]);
 }
