@@ -42,8 +42,8 @@ export interface Layout {
 }
 
 /** Lengths in pixels at zoom 1. */
-export const CARD = { w: 158, h: 58 };
-export const POD = { w: 196, h: 32, gap: 6 };
+export const CARD = { w: 150, h: 58 };
+export const POD = { w: 176, h: 32, gap: 6 };
 /** Around the pods of an expanded workload, and its title. */
 export const CELL = { pad: 7, title: 24 };
 export const BOX = { pad: 16, title: 30 };

@@ -9,7 +9,7 @@ import type { Palette } from "./colours.ts";
 
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 /** Below this zoom text is too small to be read. */
-const LEGIBLE = 0.42;
+const LEGIBLE = 0.36;
 
 /** Characters of a pod's name that tell it from others. */
 const NAMED = 14;
