@@ -78,7 +78,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
 
     /// What it answers, after at most the time of a query.
     fn answers(self, data: Shape) -> Self {
-        self.with(|operation| operation.gives(data).is_query())
+        self.with(|operation| operation.gives(data).query_like())
     }
 
     /// The handler for these methods.
@@ -112,7 +112,7 @@ fn queries() -> Vec<Route<Api>> {
                         ("application/x-www-form-urlencoded", fields()),
                     ],
                 )
-                .is_query()
+                .query_like()
                 .refuses(&[406]);
             sql::media().fold(operation, |operation, media| {
                 operation.answers(200, "The rows.", [(media, shapes::rows(media))])

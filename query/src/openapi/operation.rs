@@ -165,7 +165,7 @@ impl Operation {
 
     /// Statuses of a query's refusals.
     #[must_use]
-    pub(crate) fn is_query(self) -> Self {
+    pub(crate) fn query_like(self) -> Self {
         let large: &[u16] = if self.methods.contains(&"post") { &[413] } else { &[] };
         self.refuses(&[400, 422, 500, 503]).refuses(large)
     }
