@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{
-    ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, DictionaryArray, Int32Array, Int64Array, Int64Builder, ListBuilder, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Schema};
 use arrow::ipc::writer::StreamWriter;
@@ -23,6 +23,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use tower::ServiceExt;
 use weir_storage::{Entry, Part, Store, conform};
+use weir_wire::histogram::index_of;
 
 const RUNS: usize = 9;
 const HOURS: i64 = 24;
@@ -86,7 +87,7 @@ fn hour(edges: u64, hour: i64, role: &str) -> RecordBatch {
         Arc::new((0..edges).map(|edge| Some(of(edge))).collect::<Int64Array>())
     };
     let namespace = |workload: u64| format!("team-{}", workload % NAMESPACES);
-    let columns = vec![
+    let mut columns = vec![
         ("start", time(BEGIN + hour * HOUR)),
         ("end", time(BEGIN + (hour + 1) * HOUR)),
         ("node", all("node")),
@@ -117,6 +118,7 @@ fn hour(edges: u64, hour: i64, role: &str) -> RecordBatch {
         ("connects", number(&|edge| (seed(edge) % 20) as i64)),
         ("connect_failures", number(&|edge| i64::from(seed(edge).is_multiple_of(500)))),
     ];
+    columns.extend(round_trips(edges, &|edge| seed(edge)));
     let spec = weir_ingest::flows_table();
     let fields: Vec<_> = columns
         .iter()
@@ -125,6 +127,38 @@ fn hour(edges: u64, hour: i64, role: &str) -> RecordBatch {
     let columns = columns.into_iter().map(|(_, column)| column).collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("rows");
     conform(&spec, &batch).expect("rows of the table")
+}
+
+/// Round trips of each edge: some hundred samples around a time of its own, in up to five buckets.
+fn round_trips(edges: u64, seed: &dyn Fn(u64) -> u64) -> Vec<(&'static str, ArrayRef)> {
+    let mut buckets = ListBuilder::new(Int64Builder::new());
+    let (mut counts, mut sums, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
+    let typical = |edge: u64| 200 << (mixed(edge) % 8);
+    for edge in 0..edges {
+        let width = 1 + seed(edge) % 5;
+        let mut count = 0;
+        for bucket in 0..width {
+            let samples = 10 + (seed(edge) >> bucket) % 90;
+            buckets.values().append_value(samples as i64);
+            count += samples;
+        }
+        buckets.append(true);
+        counts.push(count as i64);
+        sums.push((count * typical(edge)) as i64);
+        offsets.push(index_of(typical(edge)));
+    }
+    let times = |factor: u64| -> ArrayRef {
+        let times = (0..edges).map(|edge| Some((typical(edge) * factor / 2) as i64));
+        Arc::new(times.collect::<Int64Array>())
+    };
+    vec![
+        ("rtt_count", Arc::new(Int64Array::from(counts))),
+        ("rtt_sum_us", Arc::new(Int64Array::from(sums))),
+        ("rtt_min_us", times(1)),
+        ("rtt_max_us", times(8)),
+        ("rtt_offset", Arc::new(Int32Array::from(offsets))),
+        ("rtt_buckets", Arc::new(buckets.finish())),
+    ]
 }
 
 async fn fill(store: &Store, edges: u64) {
@@ -160,6 +194,7 @@ async fn run(dir: &Path, edges: u64) {
     for (what, path) in [
         ("flow table, one end", format!("flows?{day}&view=cluster&{usual}")),
         ("flow table, both ends", format!("flows?{day}&view=cluster")),
+        ("flow table with quantiles", format!("flows?{day}&view=cluster&{usual},rtt_p50,rtt_p95")),
         (
             "flow table by namespace",
             format!("flows?{day}&view=cluster&by=namespace,peer_namespace&{usual}"),

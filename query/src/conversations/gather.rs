@@ -1,6 +1,6 @@
 //! Sums by group, over all parts of a period.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::ends::{counted, of_the_other_end};
 use super::groups::{Groups, Which};
-use super::measure::{Histogram, Input, Slots};
+use super::measure::{Histogram, Input};
 use super::question::Question;
 use crate::error::{Error, ErrorKind};
 use crate::flows::bucket_sum;
@@ -68,6 +68,8 @@ struct Rows<'a> {
     inputs: &'a [Input],
     /// Which of the inputs.
     places: Vec<usize>,
+    /// Those that are added up over all rows.
+    histograms: &'a [Histogram],
 }
 
 impl Rows<'_> {
@@ -86,6 +88,7 @@ impl Rows<'_> {
             let Some(input) = self.inputs.get(*place) else { continue };
             columns.push(value(*input, session)?.alias(format!("number_{place}")));
         }
+        columns.extend(histogram_columns(self.histograms).map(ident));
         Ok(frame.select(columns)?)
     }
 
@@ -101,11 +104,16 @@ impl Rows<'_> {
             let mut parts = JoinSet::new();
             for mut rows in execute_stream_partitioned(plan, gather.session.task_ctx())? {
                 let (mut part, places) = (groups.none_alike(), self.places.clone());
-                let stop = gather.stop.clone();
+                let (stop, histograms) = (gather.stop.clone(), self.histograms.to_vec());
+                let numbers = self.by.len() + places.len();
                 parts.spawn(async move {
                     while let Some(batch) = rows.try_next().await? {
                         stop.check()?;
                         part.add(&batch, &places, &[], Which::Any)?;
+                        part.add_to_all(
+                            batch.columns().get(numbers..).unwrap_or(&[]),
+                            &histograms,
+                        )?;
                     }
                     Ok::<_, Error>(part)
                 });
@@ -182,10 +190,12 @@ impl<'a> Gather<'a> {
         self.tiers.split(columns, period, None)
     }
 
-    /// Sums of a question's groups, the parts that they are of, and what is to be said of them.
+    /// Sums of a question's groups, the parts that they are of, and what is to be said of them. Of histograms only the sums of
+    /// all rows.
     pub(crate) async fn groups(
         &self,
         question: &Question,
+        histograms: &[Histogram],
         notes: &mut BTreeSet<String>,
     ) -> Result<(Groups, Vec<Span>), Error> {
         let mut inputs: Vec<Input> = Vec::new();
@@ -207,12 +217,16 @@ impl<'a> Gather<'a> {
         for column in columns_of(&inputs) {
             columns.insert(column);
         }
+        for column in histogram_columns(histograms) {
+            columns.insert(column);
+        }
         let spans = self.spans(&columns, question.period);
         notes.extend(self.tiers.lost_in(&spans, &columns));
         let mut groups = self.no_groups(question.by.len(), inputs.clone());
         let (by, filters) = (question.by.clone(), counted(question));
-        let rows = Rows { by, filters: &filters, inputs: &inputs, places: own };
+        let rows = Rows { by, filters: &filters, inputs: &inputs, places: own, histograms };
         rows.add(self, &spans, &mut groups).await?;
+        groups.one_without_labels();
         if server.is_empty() {
             return Ok((groups, spans));
         }
@@ -229,13 +243,13 @@ impl<'a> Gather<'a> {
             columns.extend(super::ends::turned(&matcher.name));
         }
         let other = self.spans(&columns, question.period);
-        let rows = Rows { by: names, filters: &filters, inputs: &inputs, places: server };
+        let rows =
+            Rows { by: names, filters: &filters, inputs: &inputs, places: server, histograms: &[] };
         rows.add(self, &other, &mut groups).await?;
         Ok((groups, spans))
     }
 
-    /// Counts of histograms, added to the groups that are wanted. All others count in the total alone, which is returned.
-    /// `shown` may leave out what is none of them.
+    /// Counts of histograms, added to the groups that are wanted. `shown` may leave out what is none of them.
     pub(super) async fn histograms(
         &self,
         question: &Question,
@@ -243,34 +257,28 @@ impl<'a> Gather<'a> {
         groups: &mut Groups,
         wanted: &HashSet<usize>,
         shown: &[Expr],
-    ) -> Result<HashMap<Histogram, Box<Slots>>, Error> {
+    ) -> Result<(), Error> {
         let mut columns = Self::labels(question);
-        columns.extend(histograms.iter().flat_map(|h| {
-            let (offset, buckets) = h.columns();
-            [offset, buckets]
-        }));
+        for column in histogram_columns(histograms) {
+            columns.insert(column);
+        }
         let spans = self.spans(&columns, question.period);
-        let values: Vec<Expr> = histograms
-            .iter()
-            .map(|h| {
-                let (offset, buckets) = h.columns();
-                bucket_sum().call(vec![ident(offset), ident(buckets)])
-            })
-            .collect();
+        let counts = |h: &Histogram| {
+            let (offset, buckets) = h.columns();
+            bucket_sum().call(vec![ident(offset), ident(buckets)])
+        };
+        let values: Vec<Expr> = histograms.iter().map(counts).collect();
         let mut filters = counted(question);
-        let mut all = self.no_groups(0, Vec::new());
-        let total = Aggregate { by: Vec::new(), filters: &filters, values: values.clone() };
-        let run = total.run(self.session, &spans, self.stop, |batch| {
-            all.add(batch, &[], histograms, Which::Any)
-        });
-        run.await?;
         filters.extend(shown.iter().cloned());
         let by: Vec<Expr> = question.by.iter().map(|name| ident(*name)).collect();
         let each = Aggregate { by, filters: &filters, values };
         let run = each.run(self.session, &spans, self.stop, |batch| {
             groups.add(batch, &[], histograms, Which::Of(wanted))
         });
-        run.await?;
-        Ok(all.total(|_| true).into_slots())
+        run.await
     }
+}
+
+fn histogram_columns(histograms: &[Histogram]) -> impl Iterator<Item = &'static str> {
+    histograms.iter().flat_map(|h| <[_; 2]>::from(h.columns()))
 }

@@ -13,6 +13,7 @@ use super::keys::Keys;
 use super::measure::{Histogram, Input, Slots, Sums};
 use super::texts::{Reader, Texts};
 use crate::error::{Error, ErrorKind};
+use crate::flows::add_all;
 
 /// Nobody knew it.
 const UNKNOWN: i64 = i64::MIN;
@@ -33,6 +34,8 @@ pub(crate) struct Groups {
     /// A number for each input of each group.
     sums: Vec<i64>,
     slots: HashMap<(usize, Histogram), Box<Slots>, RandomState>,
+    /// Counts of all rows.
+    all_slots: HashMap<Histogram, Box<Slots>>,
     /// What all of it takes, out of the memory of all queries.
     memory: MemoryReservation,
 }
@@ -129,6 +132,7 @@ impl Groups {
             inputs,
             sums: Vec::new(),
             slots: HashMap::default(),
+            all_slots: HashMap::new(),
             memory: MemoryConsumer::new("groups of conversations").register(pool),
         }
     }
@@ -142,7 +146,16 @@ impl Groups {
             inputs: self.inputs.clone(),
             sums: Vec::new(),
             slots: HashMap::default(),
+            all_slots: HashMap::new(),
             memory: self.memory.new_empty(),
+        }
+    }
+
+    /// Without labels there is one group, also of no rows.
+    pub(super) fn one_without_labels(&mut self) {
+        if self.keys.width() == 0 {
+            self.keys.number(&[]);
+            self.sums.resize(self.inputs.len(), UNKNOWN);
         }
     }
 
@@ -256,6 +269,28 @@ impl Groups {
         Ok(())
     }
 
+    /// Adds the histograms of rows up, whatever their groups: of each its two columns.
+    ///
+    /// # Errors
+    /// These are no such columns: a defect.
+    pub(super) fn add_to_all(
+        &mut self,
+        columns: &[ArrayRef],
+        histograms: &[Histogram],
+    ) -> Result<(), Error> {
+        for (histogram, pair) in histograms.iter().zip(columns.chunks_exact(2)) {
+            let [offsets, buckets] = pair else { continue };
+            let slots = self.all_slots.entry(*histogram);
+            add_all(offsets, buckets, slots.or_insert_with(|| Box::new([0; BUCKETS])).as_mut())?;
+        }
+        Ok(())
+    }
+
+    /// Counts of all rows, of the histograms that were asked for.
+    pub(super) fn of_all(&self) -> &HashMap<Histogram, Box<Slots>> {
+        &self.all_slots
+    }
+
     /// The group of each row.
     fn of_rows(
         &mut self,
@@ -289,7 +324,7 @@ impl Groups {
     /// # Errors
     /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
     pub(super) fn absorb(&mut self, others: Self) -> Result<(), Error> {
-        if self.len() == 0 {
+        if self.len() == 0 && self.all_slots.is_empty() {
             *self = others;
             return Ok(());
         }
@@ -314,6 +349,10 @@ impl Groups {
             let Some(own) = of_others.get(*number) else { continue };
             let entry = self.slots.entry((*own, *histogram));
             add(entry.or_insert_with(|| Box::new([0; BUCKETS])), counts);
+        }
+        for (histogram, counts) in &others.all_slots {
+            let all = self.all_slots.entry(*histogram);
+            add(all.or_insert_with(|| Box::new([0; BUCKETS])), counts);
         }
         self.memory.try_resize(self.bytes())?;
         Ok(())
@@ -343,11 +382,6 @@ impl Total {
     pub(super) fn with_slots(mut self, slots: HashMap<Histogram, Box<Slots>>) -> Self {
         self.slots = slots;
         self
-    }
-
-    /// Its counts of histograms.
-    pub(super) fn into_slots(self) -> HashMap<Histogram, Box<Slots>> {
-        self.slots
     }
 }
 

@@ -259,7 +259,7 @@ fn is_of_both(name: &str) -> bool {
 /// All groups: edges are put together from several.
 async fn table(gather: &Gather<'_>, question: Question) -> Result<Table, Error> {
     let order = Order::usual(&question);
-    Table::sums(gather, question, order).await
+    Table::sums(gather, question, order, &[]).await
 }
 
 fn label<'a>(question: &Question, group: Group<'a>, name: &str) -> &'a str {

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use weir_wire::schema::{FLOW_COLUMNS, flow_column};
 
 use super::ends::{is_label_name, not_a_label};
-use super::measure::{Measure, named};
+use super::measure::{Histogram, Measure, named};
 use crate::error::Error;
 use crate::flows::catalog::Period;
 use crate::flows::filter::is_label;
@@ -144,6 +144,14 @@ impl Question {
             by: labels(by.unwrap_or(view.labels()))?,
             measures: measures(of.unwrap_or(view.measures()))?,
         })
+    }
+
+    /// The histograms that its measures need, each once.
+    pub(crate) fn histograms(&self) -> Vec<Histogram> {
+        let mut all: Vec<_> = self.measures.iter().filter_map(|one| one.histogram()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// The columns of its answer, in order.

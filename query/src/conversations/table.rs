@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::answer::{Cell, Described, describe, text};
 use super::gather::Gather;
 use super::groups::{Group, Groups, Total, add};
-use super::measure::{Histogram, Measure, Slots, Sums};
+use super::measure::{Histogram, Measure, Sums};
 use super::question::{Column, Question, View};
 use super::spark::Lines;
 use super::statement;
@@ -104,8 +104,6 @@ pub(crate) struct Table {
     shown: Vec<usize>,
     /// Rows before them.
     offset: usize,
-    /// Histograms of all rows.
-    counts: HashMap<Histogram, Box<Slots>>,
     pub(crate) spans: Vec<Span>,
     pub(crate) notes: BTreeSet<String>,
 }
@@ -132,7 +130,8 @@ impl Table {
         limit: usize,
         offset: usize,
     ) -> Result<Self, Error> {
-        let mut table = Self::sums(gather, question, order).await?;
+        let histograms = question.histograms();
+        let mut table = Self::sums(gather, question, order, &histograms).await?;
         // An order by a quantile needs it of all groups; otherwise only those that are shown.
         let first = order.measure().and_then(|measure| measure.histogram());
         if first.is_some() {
@@ -148,7 +147,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Asks for all groups, without their histograms, and shows none.
+    /// Asks for all groups, and shows none. Of histograms only the sums of all rows, of those that are named.
     ///
     /// # Errors
     /// The query fails, or the answer is too large.
@@ -156,11 +155,11 @@ impl Table {
         gather: &Gather<'_>,
         question: Question,
         order: Order,
+        histograms: &[Histogram],
     ) -> Result<Self, Error> {
         let mut notes = BTreeSet::new();
-        let (groups, spans) = gather.groups(&question, &mut notes).await?;
-        let (shown, counts) = (Vec::new(), HashMap::new());
-        Ok(Self { question, order, groups, shown, offset: 0, counts, spans, notes })
+        let (groups, spans) = gather.groups(&question, histograms, &mut notes).await?;
+        Ok(Self { question, order, groups, shown: Vec::new(), offset: 0, spans, notes })
     }
 
     /// Shows these groups, in this order, and asks for their histograms. Once only.
@@ -172,23 +171,19 @@ impl Table {
         gather: &Gather<'_>,
         shown: Vec<usize>,
     ) -> Result<(), Error> {
-        let mut histograms: Vec<Histogram> =
-            self.question.measures.iter().filter_map(|measure| measure.histogram()).collect();
-        histograms.sort_unstable();
-        histograms.dedup();
-        if !histograms.is_empty() {
+        let histograms = self.question.histograms();
+        if !histograms.is_empty() && !shown.is_empty() {
             let only = only(&self.groups, &shown, &self.question);
             let wanted = shown.iter().copied().collect();
             let groups = &mut self.groups;
-            let counts = gather.histograms(&self.question, &histograms, groups, &wanted, &only);
-            self.counts = counts.await?;
+            gather.histograms(&self.question, &histograms, groups, &wanted, &only).await?;
         }
         self.shown = shown;
         Ok(())
     }
 
     fn total(&self) -> Total {
-        self.groups.total(|_| true).with_slots(self.counts.clone())
+        self.groups.total(|_| true).with_slots(self.groups.of_all().clone())
     }
 
     /// The sum of what is not shown, where there is such.
@@ -198,7 +193,7 @@ impl Table {
             return None;
         }
         let shown_counts = self.groups.total_of(self.shown.iter().copied());
-        let rest = self.counts.iter().map(|(histogram, all)| {
+        let rest = self.groups.of_all().iter().map(|(histogram, all)| {
             let mut rest = all.clone();
             if let Some(shown) = shown_counts.slots(*histogram) {
                 let negative = shown.map(|count| -count);

@@ -104,14 +104,8 @@ impl Slots {
     }
 
     fn add_row(&mut self, group: usize, rows: &SparseRows<'_>, row: usize) {
-        let Some((offset, counts)) = rows.get(row) else { return };
-        let slots = self.group(group);
-        for (i, count) in counts.iter().enumerate() {
-            let index = i64::from(offset) + i64::try_from(i).unwrap_or(i64::MAX >> 1);
-            let slot = (index - i64::from(FIRST_INDEX)).clamp(0, i64::from(LIST_LENGTH) - 1);
-            if let Some(total) = usize::try_from(slot).ok().and_then(|s| slots.get_mut(s)) {
-                *total += count;
-            }
+        if let Some((offset, counts)) = rows.get(row) {
+            add_counts(self.group(group), offset, counts);
         }
     }
 
@@ -143,6 +137,30 @@ fn dense_array(counts: Vec<i64>, seen: Vec<bool>) -> Result<ArrayRef> {
     Ok(Arc::new(FixedSizeListArray::try_new(dense_field(), LIST_LENGTH, values, nulls)?))
 }
 
+/// Adds consecutive counts to dense ones.
+fn add_counts(slots: &mut [i64], offset: i32, counts: &[i64]) {
+    for (i, count) in counts.iter().enumerate() {
+        let index = i64::from(offset) + i64::try_from(i).unwrap_or(i64::MAX >> 1);
+        let slot = (index - i64::from(FIRST_INDEX)).clamp(0, i64::from(LIST_LENGTH) - 1);
+        if let Some(total) = usize::try_from(slot).ok().and_then(|s| slots.get_mut(s)) {
+            *total = total.saturating_add(*count);
+        }
+    }
+}
+
+/// Adds the histograms of all rows up: a column of offsets and one of counts, as `bucket_sum` takes them.
+///
+/// # Errors
+/// These are no such columns.
+pub(crate) fn add_all(offsets: &ArrayRef, buckets: &ArrayRef, slots: &mut [i64]) -> Result<()> {
+    let columns = [Arc::clone(offsets), Arc::clone(buckets)];
+    let rows = SparseRows::new(&columns)?;
+    for (offset, counts) in (0..offsets.len()).filter_map(|row| rows.get(row)) {
+        add_counts(slots, offset, counts);
+    }
+    Ok(())
+}
+
 /// The two argument columns.
 struct SparseRows<'a> {
     offsets: &'a Int32Array,
@@ -155,12 +173,12 @@ impl<'a> SparseRows<'a> {
         let [offsets, lists] = values else {
             return internal_err!("bucket_sum takes two columns, not {}", values.len());
         };
-        let lists = lists.as_list::<i32>();
-        Ok(Self {
-            offsets: offsets.as_primitive::<Int32Type>(),
-            lists,
-            counts: lists.values().as_primitive::<Int64Type>(),
-        })
+        let (Some(offsets), Some(lists)) =
+            (offsets.as_primitive_opt::<Int32Type>(), lists.as_list_opt::<i32>())
+        else {
+            return internal_err!("bucket_sum takes offsets and lists of counts");
+        };
+        Ok(Self { offsets, lists, counts: lists.values().as_primitive::<Int64Type>() })
     }
 
     fn get(&self, row: usize) -> Option<(i32, &[i64])> {
