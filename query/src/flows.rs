@@ -24,7 +24,7 @@ mod sums;
 pub(crate) mod tiers;
 mod windows;
 
-pub(crate) use buckets::{add_all, bucket_sum};
+pub(crate) use buckets::{add_counts, bucket_sum, each_histogram};
 pub(crate) use source::{FlowSource, Used, metrics_of};
 pub(crate) use tiers::Tiers;
 

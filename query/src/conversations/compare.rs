@@ -112,9 +112,10 @@ pub(crate) async fn compare(
         )));
     }
     let mut notes = BTreeSet::new();
-    let (now, spans) = gather.groups(question, &[], &mut notes).await?;
+    let (now, mut spans) = gather.groups(question, &[], &mut notes).await?;
     let asked = Question { period: before, ..question.clone() };
-    let (then, _) = gather.groups(&asked, &[], &mut notes).await?;
+    let (then, spans_then) = gather.groups(&asked, &[], &mut notes).await?;
+    spans.extend(spans_then);
     let mut rows: Vec<Pair<'_>> = Vec::new();
     for group in now.all() {
         let labels: Vec<&str> = group.labels().collect();

@@ -1,6 +1,6 @@
 //! Sums by group, over all parts of a period.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,11 +14,10 @@ use futures::TryStreamExt;
 use tokio::task::JoinSet;
 
 use super::ends::{counted, of_the_other_end};
-use super::groups::{Groups, Which};
+use super::groups::{Counter, Groups, Into};
 use super::measure::{Histogram, Input};
 use super::question::Question;
 use crate::error::{Error, ErrorKind};
-use crate::flows::bucket_sum;
 use crate::flows::catalog::Period;
 use crate::flows::fetch::ends_within;
 use crate::flows::tiers::{Span, Tiers};
@@ -99,32 +98,77 @@ impl Rows<'_> {
         spans: &[Span],
         groups: &mut Groups,
     ) -> Result<(), Error> {
+        let numbers = self.by.len() + self.places.len();
         for span in spans {
-            let plan = self.plan(gather.session, span).await?.create_physical_plan().await?;
-            let mut parts = JoinSet::new();
-            for mut rows in execute_stream_partitioned(plan, gather.session.task_ctx())? {
-                let (mut part, places) = (groups.none_alike(), self.places.clone());
-                let (stop, histograms) = (gather.stop.clone(), self.histograms.to_vec());
-                let numbers = self.by.len() + places.len();
-                parts.spawn(async move {
-                    while let Some(batch) = rows.try_next().await? {
-                        stop.check()?;
-                        part.add(&batch, &places, &[], Which::Any)?;
-                        part.add_to_all(
-                            batch.columns().get(numbers..).unwrap_or(&[]),
-                            &histograms,
-                        )?;
-                    }
-                    Ok::<_, Error>(part)
-                });
-            }
-            while let Some(part) = parts.join_next().await {
-                let failed = |e| Error::new(ErrorKind::Internal, format!("query failed: {e}"));
-                groups.absorb(part.map_err(failed)??)?;
+            let each = || {
+                let (part, places) = (groups.none_alike(), self.places.clone());
+                let histograms = self.histograms.to_vec();
+                (part, move |part: &mut Groups, batch: &RecordBatch| {
+                    part.add(batch, &places)?;
+                    part.add_to_all(batch.columns().get(numbers..).unwrap_or(&[]), &histograms)
+                })
+            };
+            for part in in_parts(gather, self.plan(gather.session, span).await?, each).await? {
+                groups.absorb(part)?;
             }
         }
         Ok(())
     }
+
+    /// Counts the histograms of groups that are known.
+    async fn count(
+        &self,
+        gather: &Gather<'_>,
+        spans: &[Span],
+        groups: &mut Arc<Groups>,
+        into: &Arc<Into>,
+    ) -> Result<(), Error> {
+        for span in spans {
+            let each = || {
+                let histograms = self.histograms.to_vec();
+                let add = move |counter: &mut Counter, batch: &RecordBatch| {
+                    counter.add(batch, &histograms)
+                };
+                (Groups::counter(groups, into), add)
+            };
+            let counters = in_parts(gather, self.plan(gather.session, span).await?, each).await?;
+            let counted: Vec<_> = counters.into_iter().map(Counter::finish).collect();
+            let own = Arc::get_mut(groups);
+            let own = own.ok_or_else(|| Error::new(ErrorKind::Internal, "groups are in use"))?;
+            counted.into_iter().try_for_each(|counted| own.take(counted))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads all parts of a plan at the same time, each with a state of its own, and returns those.
+async fn in_parts<S, A>(
+    gather: &Gather<'_>,
+    rows: DataFrame,
+    mut each: impl FnMut() -> (S, A),
+) -> Result<Vec<S>, Error>
+where
+    S: Send + 'static,
+    A: FnMut(&mut S, &RecordBatch) -> Result<(), Error> + Send + 'static,
+{
+    let plan = rows.create_physical_plan().await?;
+    let mut parts = JoinSet::new();
+    for mut rows in execute_stream_partitioned(plan, gather.session.task_ctx())? {
+        let ((mut state, mut add), stop) = (each(), gather.stop.clone());
+        parts.spawn(async move {
+            while let Some(batch) = rows.try_next().await? {
+                stop.check()?;
+                add(&mut state, &batch)?;
+            }
+            Ok::<_, Error>(state)
+        });
+    }
+    let mut states = Vec::with_capacity(parts.len());
+    while let Some(part) = parts.join_next().await {
+        let failed = |e| Error::new(ErrorKind::Internal, format!("query failed: {e}"));
+        states.push(part.map_err(failed)??);
+    }
+    Ok(states)
 }
 
 /// An input's number of one row.
@@ -220,7 +264,7 @@ impl<'a> Gather<'a> {
         for column in histogram_columns(histograms) {
             columns.insert(column);
         }
-        let spans = self.spans(&columns, question.period);
+        let mut spans = self.spans(&columns, question.period);
         notes.extend(self.tiers.lost_in(&spans, &columns));
         let mut groups = self.no_groups(question.by.len(), inputs.clone());
         let (by, filters) = (question.by.clone(), counted(question));
@@ -246,36 +290,29 @@ impl<'a> Gather<'a> {
         let rows =
             Rows { by: names, filters: &filters, inputs: &inputs, places: server, histograms: &[] };
         rows.add(self, &other, &mut groups).await?;
+        spans.extend(other.into_iter().filter(|span| !spans.contains(span)).collect::<Vec<_>>());
         Ok((groups, spans))
     }
 
-    /// Counts of histograms, added to the groups that are wanted. `shown` may leave out what is none of them.
+    /// Histograms of groups, added to those that `into` names for them. `shown` may leave out rows of others.
     pub(super) async fn histograms(
         &self,
         question: &Question,
-        histograms: &[Histogram],
-        groups: &mut Groups,
-        wanted: &HashSet<usize>,
+        groups: &mut Arc<Groups>,
+        into: Into,
         shown: &[Expr],
     ) -> Result<(), Error> {
+        let histograms = question.histograms();
         let mut columns = Self::labels(question);
-        for column in histogram_columns(histograms) {
+        for column in histogram_columns(&histograms) {
             columns.insert(column);
         }
         let spans = self.spans(&columns, question.period);
-        let counts = |h: &Histogram| {
-            let (offset, buckets) = h.columns();
-            bucket_sum().call(vec![ident(offset), ident(buckets)])
-        };
-        let values: Vec<Expr> = histograms.iter().map(counts).collect();
         let mut filters = counted(question);
         filters.extend(shown.iter().cloned());
-        let by: Vec<Expr> = question.by.iter().map(|name| ident(*name)).collect();
-        let each = Aggregate { by, filters: &filters, values };
-        let run = each.run(self.session, &spans, self.stop, |batch| {
-            groups.add(batch, &[], histograms, Which::Of(wanted))
-        });
-        run.await
+        let (by, places) = (question.by.clone(), Vec::new());
+        let rows = Rows { by, filters: &filters, inputs: &[], places, histograms: &histograms };
+        rows.count(self, &spans, groups, &Arc::new(into)).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Groups of rows that are alike in some labels, and the sums of their numbers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -11,14 +12,12 @@ use weir_wire::histogram::BUCKETS;
 
 use super::keys::Keys;
 use super::measure::{Histogram, Input, Slots, Sums};
-use super::texts::{Reader, Texts};
+use super::texts::{NO_TEXT, Reader, Texts};
 use crate::error::{Error, ErrorKind};
-use crate::flows::add_all;
+use crate::flows::{add_counts, each_histogram};
 
 /// Nobody knew it.
 const UNKNOWN: i64 = i64::MIN;
-/// A row that is of no group that is wanted.
-const NO_GROUP: usize = usize::MAX / 2;
 /// Bytes of a group's counts beside their own.
 const OVERHEAD: usize = 64;
 
@@ -38,15 +37,6 @@ pub(crate) struct Groups {
     all_slots: HashMap<Histogram, Box<Slots>>,
     /// What all of it takes, out of the memory of all queries.
     memory: MemoryReservation,
-}
-
-/// Which groups rows are added to.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Which<'a> {
-    /// Their own, which may be new.
-    Any,
-    /// These alone; other rows are left out.
-    Of(&'a HashSet<usize>),
 }
 
 /// One group's numbers, or those of several.
@@ -214,21 +204,17 @@ impl Groups {
         Total { inputs: self.inputs.clone().into(), sums, paired, slots }
     }
 
-    /// Adds rows, or sums of some: labels, then numbers for the inputs at `places`, then counts of histograms.
+    /// Adds rows: labels, then numbers for the inputs at `places`; more columns are left alone.
     ///
     /// # Errors
     /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
-    pub(super) fn add(
-        &mut self,
-        batch: &RecordBatch,
-        places: &[usize],
-        histograms: &[Histogram],
-        which: Which<'_>,
-    ) -> Result<(), Error> {
+    pub(super) fn add(&mut self, batch: &RecordBatch, places: &[usize]) -> Result<(), Error> {
         let labels = self.keys.width();
         let (keys, rest) = batch.columns().split_at_checked(labels).ok_or_else(misshapen)?;
-        let (numbers, counts) = rest.split_at_checked(places.len()).ok_or_else(misshapen)?;
-        let of_rows = self.of_rows(keys, batch.num_rows(), which)?;
+        let numbers = rest.get(..places.len()).ok_or_else(misshapen)?;
+        let (texts, readers) = (&mut self.texts, &mut self.readers);
+        let rows = rows_of(keys, readers, batch.num_rows(), |text| texts.number(text))?;
+        let of_rows: Vec<usize> = rows.iter().map(|key| self.keys.number(key)).collect();
         let width = self.inputs.len();
         self.sums.resize(self.keys.len() * width, UNKNOWN);
         for (place, column) in places.iter().zip(numbers) {
@@ -249,22 +235,6 @@ impl Groups {
                     .for_each(|((group, value), _)| add(*group, *value)),
             }
         }
-        for (histogram, column) in histograms.iter().zip(counts) {
-            let dense = column.as_fixed_size_list_opt().ok_or_else(misshapen)?;
-            for (row, group) in of_rows.iter().enumerate().filter(|(_, group)| **group != NO_GROUP)
-            {
-                if dense.is_null(row) {
-                    continue;
-                }
-                let counts = dense.value(row);
-                let counts = counts.as_primitive_opt::<Int64Type>().ok_or_else(misshapen)?;
-                let entry = self.slots.entry((*group, *histogram));
-                let into = entry.or_insert_with(|| Box::new([0; BUCKETS]));
-                for (slot, count) in into.iter_mut().zip(counts.values()) {
-                    *slot = slot.saturating_add(*count);
-                }
-            }
-        }
         self.memory.try_resize(self.bytes())?;
         Ok(())
     }
@@ -280,8 +250,10 @@ impl Groups {
     ) -> Result<(), Error> {
         for (histogram, pair) in histograms.iter().zip(columns.chunks_exact(2)) {
             let [offsets, buckets] = pair else { continue };
-            let slots = self.all_slots.entry(*histogram);
-            add_all(offsets, buckets, slots.or_insert_with(|| Box::new([0; BUCKETS])).as_mut())?;
+            let slots = self.all_slots.entry(*histogram).or_insert_with(|| Box::new([0; BUCKETS]));
+            each_histogram(offsets, buckets, |_, offset, counts| {
+                add_counts(slots.as_mut(), offset, counts);
+            })?;
         }
         Ok(())
     }
@@ -291,32 +263,33 @@ impl Groups {
         &self.all_slots
     }
 
-    /// The group of each row.
-    fn of_rows(
-        &mut self,
-        labels: &[ArrayRef],
-        rows: usize,
-        which: Which<'_>,
-    ) -> Result<Vec<usize>, Error> {
-        let width = labels.len();
-        let mut numbers = Vec::with_capacity(rows);
-        let mut all = vec![0; rows * width];
-        for (at, (column, reader)) in labels.iter().zip(&mut self.readers).enumerate() {
-            reader.read(column, &mut self.texts, &mut numbers)?;
-            let of_label = all.iter_mut().skip(at).step_by(width);
-            of_label.zip(&numbers).for_each(|(to, number)| *to = *number);
+    /// What counts the histograms of rows for these groups.
+    pub(super) fn counter(groups: &Arc<Self>, into: &Arc<Into>) -> Counter {
+        Counter {
+            readers: std::iter::repeat_with(Reader::default).take(groups.keys.width()).collect(),
+            last: 0,
+            slots: HashMap::default(),
+            memory: groups.memory.new_empty(),
+            groups: Arc::clone(groups),
+            into: Arc::clone(into),
         }
-        let keys = &mut self.keys;
-        let mut group = |key: &[u32]| match which {
-            Which::Any => keys.number(key),
-            Which::Of(wanted) => {
-                keys.find(key).filter(|group| wanted.contains(group)).unwrap_or(NO_GROUP)
+    }
+
+    /// Takes over what was counted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
+    pub(super) fn take(&mut self, counted: Counted) -> Result<(), Error> {
+        for (of, counts) in counted.0 {
+            match self.slots.entry(of) {
+                Entry::Occupied(known) => add(known.into_mut(), &counts),
+                Entry::Vacant(new) => {
+                    new.insert(counts);
+                }
             }
-        };
-        if width == 0 {
-            return Ok(vec![group(&[]); rows]);
         }
-        Ok(all.chunks_exact(width).map(group).collect())
+        self.memory.try_resize(self.bytes())?;
+        Ok(())
     }
 
     /// Adds the groups of others that are of the same labels and inputs.
@@ -366,6 +339,89 @@ impl Groups {
     }
 }
 
+/// The group that the histograms of each group are added to; groups that are not there are left out.
+pub(super) type Into = HashMap<usize, usize, RandomState>;
+
+/// Adds histograms of rows to groups that are known: one for each thread.
+pub(super) struct Counter {
+    groups: Arc<Groups>,
+    into: Arc<Into>,
+    readers: Vec<Reader>,
+    last: usize,
+    slots: HashMap<(usize, Histogram), Box<Slots>, RandomState>,
+    memory: MemoryReservation,
+}
+
+/// What a [`Counter`] has counted.
+pub(super) struct Counted(HashMap<(usize, Histogram), Box<Slots>, RandomState>);
+
+impl Counter {
+    /// Adds rows: labels, then two columns for each histogram.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
+    pub(super) fn add(
+        &mut self,
+        batch: &RecordBatch,
+        histograms: &[Histogram],
+    ) -> Result<(), Error> {
+        let Groups { texts, keys, .. } = self.groups.as_ref();
+        let columns = batch.columns().split_at_checked(keys.width());
+        let (labels, columns) = columns.ok_or_else(misshapen)?;
+        let number = |text: &str| texts.find(text).unwrap_or(NO_TEXT);
+        let rows = rows_of(labels, &mut self.readers, batch.num_rows(), number)?;
+        let (last, into) = (&mut self.last, &self.into);
+        let group = |key: &[u32]| into.get(&keys.find_after(last, key)?).copied();
+        let of_rows: Vec<Option<usize>> = rows.iter().map(group).collect();
+        for (histogram, pair) in histograms.iter().zip(columns.chunks_exact(2)) {
+            let [offsets, buckets] = pair else { continue };
+            each_histogram(offsets, buckets, |row, offset, counts| {
+                let Some(group) = of_rows.get(row).copied().flatten() else { return };
+                let slots = self.slots.entry((group, *histogram));
+                let slots = slots.or_insert_with(|| Box::new([0; BUCKETS]));
+                add_counts(slots.as_mut(), offset, counts);
+            })?;
+        }
+        self.memory.try_resize(self.slots.len() * (size_of::<Slots>() + OVERHEAD))?;
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Counted {
+        Counted(self.slots)
+    }
+}
+
+/// Keys of rows, one after the other.
+struct RowKeys {
+    rows: usize,
+    width: usize,
+    all: Vec<u32>,
+}
+
+impl RowKeys {
+    fn iter(&self) -> impl Iterator<Item = &[u32]> {
+        (0..self.rows)
+            .map(|row| self.all.get(row * self.width..(row + 1) * self.width).unwrap_or(&[]))
+    }
+}
+
+fn rows_of(
+    labels: &[ArrayRef],
+    readers: &mut [Reader],
+    rows: usize,
+    mut number: impl FnMut(&str) -> u32,
+) -> Result<RowKeys, Error> {
+    let width = labels.len();
+    let mut numbers = Vec::with_capacity(rows);
+    let mut all = vec![0; rows * width];
+    for (at, (column, reader)) in labels.iter().zip(readers).enumerate() {
+        reader.read(column, &mut number, &mut numbers)?;
+        let of_label = all.iter_mut().skip(at).step_by(width);
+        of_label.zip(&numbers).for_each(|(to, number)| *to = *number);
+    }
+    Ok(RowKeys { rows, width, all })
+}
+
 /// Adds counts up.
 pub(super) fn add(into: &mut Slots, counts: &Slots) {
     for (slot, count) in into.iter_mut().zip(counts) {
@@ -403,26 +459,43 @@ mod tests {
     fn groups_take_the_memory_of_queries_and_give_it_back() {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
         let mut groups = Groups::new(1, vec![Input::Sum("tx_bytes")], &pool);
-        groups.add(&batch(100), &[0], &[], Which::Any).expect("room for them");
+        groups.add(&batch(100), &[0]).expect("room for them");
         let taken = pool.reserved();
         assert!(taken > 100 * 16, "{taken}");
-        groups.add(&batch(100), &[0], &[], Which::Any).expect("the same groups");
+        groups.add(&batch(100), &[0]).expect("the same groups");
         assert_eq!(pool.reserved(), taken);
         assert_eq!(groups.get(7).get(Input::Sum("tx_bytes")), Some(14));
-        let error = groups.add(&batch(100_000), &[0], &[], Which::Any).expect_err("no room");
+        let error = groups.add(&batch(100_000), &[0]).expect_err("no room");
         assert_eq!(error.kind(), ErrorKind::Execution);
         drop(groups);
         assert_eq!(pool.reserved(), 0);
     }
 
     #[test]
-    fn rows_of_groups_that_are_not_wanted_are_left_out() {
+    fn histograms_are_added_to_the_groups_that_are_named_for_them() {
+        use arrow::array::{Int32Array, ListArray};
+
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
         let mut groups = Groups::new(1, vec![Input::Sum("tx_bytes")], &pool);
-        groups.add(&batch(3), &[0], &[], Which::Any).expect("room");
-        let wanted = HashSet::from([2]);
-        groups.add(&batch(5), &[0], &[], Which::Of(&wanted)).expect("room");
-        let sums: Vec<_> = groups.all().map(|group| group.get(Input::Sum("tx_bytes"))).collect();
-        assert_eq!(sums, [Some(0), Some(1), Some(4)]);
+        groups.add(&batch(3), &[0]).expect("room");
+        let lists = (0..5).map(|n| Some(vec![Some(1), Some(10 * n)]));
+        let columns: [(&str, ArrayRef); 3] = [
+            ("workload", Arc::clone(batch(5).column(0))),
+            ("rtt_offset", Arc::new(Int32Array::from(vec![0, 0, 0, 0, 0]))),
+            ("rtt_buckets", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).expect("rows");
+        // The second and the third group count as the third; the first is not wanted, more are not known.
+        let (mut groups, into) =
+            (Arc::new(groups), Arc::new([(1, 2), (2, 2)].into_iter().collect()));
+        let mut counter = Groups::counter(&groups, &into);
+        counter.add(&rows, &[Histogram::Rtt]).expect("room");
+        let counted = counter.finish();
+        let groups = Arc::get_mut(&mut groups).expect("nobody else has them");
+        groups.take(counted).expect("room");
+        let third = groups.get(2);
+        let counts = third.slots(Histogram::Rtt).expect("counts");
+        assert_eq!(counts[..4], [0, 2, 30, 0]);
+        assert!([0, 1].into_iter().all(|n| groups.get(n).slots(Histogram::Rtt).is_none()));
     }
 }

@@ -47,13 +47,13 @@ impl Keys {
 
     /// The number of a key, a new one if need be.
     pub(super) fn number(&mut self, wanted: &[u32]) -> usize {
-        if let Some(number) = self.find_near(wanted) {
+        if let Some(number) = self.find_near(wanted, self.last) {
             self.last = number;
             return number;
         }
         let (all, width, hasher) = (&self.all, self.width, &self.hasher);
         let hash = hasher.hash_one(wanted);
-        let is = |number: &u32| key(all, width, *number as usize) == wanted;
+        let is = |number: &u32| are_same(key(all, width, *number as usize), wanted);
         let number = if let Some(number) = self.table.find(hash, is) {
             *number as usize
         } else {
@@ -69,13 +69,21 @@ impl Keys {
 
     /// The number of a key, if it has one.
     pub(super) fn find(&self, wanted: &[u32]) -> Option<usize> {
-        let is = |number: &u32| self.get(*number as usize) == wanted;
+        let is = |number: &u32| are_same(self.get(*number as usize), wanted);
         self.table.find(self.hasher.hash_one(wanted), is).map(|number| *number as usize)
     }
 
-    fn find_near(&self, wanted: &[u32]) -> Option<usize> {
-        let near = [self.last, self.last + 1];
-        near.into_iter().find(|number| *number < self.count && self.get(*number) == wanted)
+    /// The same for one of many keys that come in about the same order as they did at first: `last` is the number of the one
+    /// before.
+    pub(super) fn find_after(&self, last: &mut usize, wanted: &[u32]) -> Option<usize> {
+        let found = self.find_near(wanted, *last).or_else(|| self.find(wanted))?;
+        *last = found;
+        Some(found)
+    }
+
+    fn find_near(&self, wanted: &[u32], last: usize) -> Option<usize> {
+        let near = [last, last + 1];
+        near.into_iter().find(|number| *number < self.count && are_same(self.get(*number), wanted))
     }
 
     /// Bytes that they take, about.
@@ -86,6 +94,12 @@ impl Keys {
 
 fn key(all: &[u32], width: usize, number: usize) -> &[u32] {
     all.get(number * width..(number + 1) * width).unwrap_or(&[])
+}
+
+/// Keys are short: a loop ends sooner than a comparison of memory begins.
+#[inline]
+fn are_same(a: &[u32], b: &[u32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b)
 }
 
 #[cfg(test)]

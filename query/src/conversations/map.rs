@@ -1,7 +1,10 @@
 //! The service map: workloads as nodes, conversations as edges.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use serde::Serialize;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -48,19 +51,53 @@ pub(crate) struct MapQuestion {
 const MEASURES: &str = "bytes,tx_bytes,rx_bytes,tx_packets,rx_packets,retransmits,retransmit_ratio,timeouts,connects,connect_failures,\
     resets,drops,rtt_avg,rtt_p50,rtt_p95,server_tx_packets,server_rx_packets,server_retransmits,server_timeouts,server_drops,server_tx_bytes,server_rx_bytes,lost_tx,lost_rx";
 
-/// One end of an edge.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Node {
+/// One end of an edge, and a node once it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Node<T = String> {
     kind: &'static str,
     /// Namespace, workload, kind of workload and pod; or service and region; or network.
-    texts: [String; 4],
+    texts: [T; 4],
+}
+
+/// Number of a node.
+type At = u32;
+
+/// All nodes, each once.
+#[derive(Default)]
+struct Nodes {
+    all: Vec<Node>,
+    table: HashTable<At>,
+    hasher: RandomState,
+}
+
+impl Nodes {
+    fn number(&mut self, node: &Node<&str>) -> At {
+        let (all, hasher) = (&self.all, &self.hasher);
+        let hash_of = |kind: &str, texts: [&str; 4]| hasher.hash_one((kind, texts));
+        let hash = hash_of(node.kind, node.texts);
+        let get = |at: &At| all.get(*at as usize);
+        let is = |at: &At| {
+            get(at).is_some_and(|known| known.kind == node.kind && known.texts == node.texts)
+        };
+        if let Some(at) = self.table.find(hash, is) {
+            return *at;
+        }
+        let at = At::try_from(all.len()).unwrap_or(At::MAX);
+        let again = |at: &At| {
+            get(at)
+                .map_or(0, |known| hash_of(known.kind, known.texts.each_ref().map(String::as_str)))
+        };
+        self.table.insert_unique(hash, at, again);
+        self.all.push(Node { kind: node.kind, texts: node.texts.map(str::to_owned) });
+        at
+    }
+
+    fn get(&self, at: At) -> Option<&Node> {
+        self.all.get(at as usize)
+    }
 }
 
 impl Node {
-    fn of(texts: [&str; 4]) -> [String; 4] {
-        texts.map(str::to_owned)
-    }
-
     fn id(&self) -> String {
         let parts = self.texts.iter().filter(|text| !text.is_empty());
         let parts: Vec<&str> = parts.map(String::as_str).collect();
@@ -190,36 +227,54 @@ pub(crate) async fn map(gather: &Gather<'_>, asked: &MapQuestion) -> Result<Map,
         tables.push(table(gather, ask(view, by(OUTSIDE, "pod"))?).await?);
     }
     // Largest first: edges of all tables, of which so many are given.
-    let mut edges: BTreeMap<(usize, Node, Node), Edge> = BTreeMap::new();
+    let mut found = Nodes::default();
+    let mut edges: HashMap<(usize, At, At), Edge, RandomState> = HashMap::default();
     let bytes = named("bytes");
     for (number, table) in tables.iter().enumerate() {
+        gather.stop.check()?;
+        let place = |name: &str| table.question.by.iter().position(|label| *label == name);
+        let (protocol, crossing) = (place("protocol"), place("crossing"));
         for group in table.groups().all() {
             let (source, target) = ends(&table.question, group, asked);
+            let (source, target) = (found.number(&source), found.number(&target));
             let edge = edges.entry((number, source, target)).or_default();
-            let of = |name: &str| label(&table.question, group, name);
+            let of = |place: Option<usize>| place.map_or("", |place| group.label(place));
             let sent = bytes.and_then(|bytes| bytes.whole(&group)).unwrap_or(0);
             edge.groups.push(group.number());
             edge.bytes = edge.bytes.saturating_add(sent);
-            edge.protocols.insert(of("protocol").to_owned());
-            if !of("crossing").is_empty() {
-                let sum = edge.crossing.entry(of("crossing").to_owned()).or_insert(0);
-                *sum = sum.saturating_add(sent);
+            if !edge.protocols.contains(of(protocol)) {
+                edge.protocols.insert(of(protocol).to_owned());
+            }
+            match (of(crossing), edge.crossing.get_mut(of(crossing))) {
+                ("", _) => {}
+                (_, Some(sum)) => *sum = sum.saturating_add(sent),
+                (new, None) => {
+                    edge.crossing.insert(new.to_owned(), sent);
+                }
             }
         }
     }
     let mut edges: Vec<_> = edges.into_iter().collect();
-    edges.sort_by(|a, b| b.1.bytes.cmp(&a.1.bytes).then_with(|| a.0.cmp(&b.0)));
+    let ends_of =
+        |(number, source, target): (usize, At, At)| (number, found.get(source), found.get(target));
+    edges.sort_by(|a, b| b.1.bytes.cmp(&a.1.bytes).then_with(|| ends_of(a.0).cmp(&ends_of(b.0))));
     let hidden = edges.split_off(asked.limit.min(edges.len()));
     // Histograms are large, and wanted for the edges that are given alone.
     for (number, table) in tables.iter_mut().enumerate() {
-        let of_table = edges.iter().filter(|((of, ..), _)| *of == number);
-        let groups = of_table.flat_map(|(_, edge)| &edge.groups).copied();
-        table.show(gather, groups.collect()).await?;
+        let of_table = || edges.iter().filter(|((of, ..), _)| *of == number).map(|(_, edge)| edge);
+        let groups: Vec<usize> = of_table().flat_map(|edge| &edge.groups).copied().collect();
+        // Those of an edge are added up in its first group.
+        let first = |edge: &Edge| edge.groups.first().copied().unwrap_or(0);
+        let of_edge =
+            |edge: &'_ Edge| edge.groups.iter().map(|g| (*g, first(edge))).collect::<Vec<_>>();
+        let into = of_table().flat_map(of_edge).collect();
+        table.count(gather, &groups, into).await?;
     }
-    let mut nodes: BTreeMap<Node, (i64, i64, usize)> = BTreeMap::new();
+    let mut nodes: BTreeMap<&Node, (i64, i64, usize)> = BTreeMap::new();
     let mut given = Vec::with_capacity(edges.len());
     for ((number, source, target), edge) in &edges {
-        let Some(table) = tables.get(*number) else { continue };
+        let ends = found.get(*source).zip(found.get(*target));
+        let Some((table, (source, target))) = tables.get(*number).zip(ends) else { continue };
         gather.stop.check()?;
         let total = table.groups().total_of(edge.groups.iter().copied());
         let sum = |name| total.get(Input::Sum(name)).unwrap_or(0);
@@ -228,7 +283,7 @@ pub(crate) async fn map(gather: &Gather<'_>, asked: &MapQuestion) -> Result<Map,
         let is_inward = source.kind == "external" || source.kind == "cloud";
         let (out, back) = if is_inward { (received, sent) } else { (sent, received) };
         for (node, out, back) in [(source, out, back), (target, back, out)] {
-            let entry = nodes.entry(node.clone()).or_default();
+            let entry = nodes.entry(node).or_default();
             entry.0 = entry.0.saturating_add(out);
             entry.1 = entry.1.saturating_add(back);
             entry.2 += 1;
@@ -268,35 +323,32 @@ fn label<'a>(question: &Question, group: Group<'a>, name: &str) -> &'a str {
 }
 
 /// The node of an end that is a workload, as large as it is asked for.
-fn workload(texts: [&str; 4], asked: &MapQuestion) -> Node {
+fn workload<'a>(texts: [&'a str; 4], asked: &MapQuestion) -> Node<&'a str> {
     let [namespace, workload, kind, pod] = texts;
     if asked.level == Level::Namespace && !namespace.is_empty() {
-        return Node { kind: "namespace", texts: Node::of([namespace, "", "", ""]) };
+        return Node { kind: "namespace", texts: [namespace, "", "", ""] };
     }
-    let is_open =
-        asked.level == Level::Pod || asked.expand.contains(&format!("{namespace}/{workload}"));
-    if is_open && !pod.is_empty() {
-        return Node { kind: "pod", texts: Node::of([namespace, workload, kind, pod]) };
+    let is_expanded = || asked.expand.contains(&format!("{namespace}/{workload}"));
+    if !pod.is_empty() && (asked.level == Level::Pod || is_expanded()) {
+        return Node { kind: "pod", texts };
     }
     let is_node = kind == "Node";
-    Node {
-        kind: if is_node { "node" } else { "workload" },
-        texts: Node::of([namespace, workload, kind, ""]),
-    }
+    Node { kind: if is_node { "node" } else { "workload" }, texts: [namespace, workload, kind, ""] }
 }
 
 /// Client and server of a group.
-fn ends(question: &Question, group: Group<'_>, asked: &MapQuestion) -> (Node, Node) {
+fn ends<'a>(
+    question: &Question,
+    group: Group<'a>,
+    asked: &MapQuestion,
+) -> (Node<&'a str>, Node<&'a str>) {
     let of = |name: &str| label(question, group, name);
     let own = workload([of("namespace"), of("workload"), of("workload_kind"), of("pod")], asked);
     let peer = match question.view {
-        View::Cloud => Node {
-            kind: "cloud",
-            texts: Node::of([of("peer_cloud_service"), of("peer_region"), "", ""]),
-        },
-        View::External => {
-            Node { kind: "external", texts: Node::of([of("peer_network"), "", "", ""]) }
+        View::Cloud => {
+            Node { kind: "cloud", texts: [of("peer_cloud_service"), of("peer_region"), "", ""] }
         }
+        View::External => Node { kind: "external", texts: [of("peer_network"), "", "", ""] },
         _ => workload(
             [of("peer_namespace"), of("peer_workload"), of("peer_workload_kind"), of("peer_pod")],
             asked,

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::answer::{Cell, Described, describe, text};
 use super::gather::Gather;
-use super::groups::{Group, Groups, Total, add};
+use super::groups::{Group, Groups, Into, Total, add};
 use super::measure::{Histogram, Measure, Sums};
 use super::question::{Column, Question, View};
 use super::spark::Lines;
@@ -99,7 +99,7 @@ pub(crate) struct FlowTable {
 pub(crate) struct Table {
     pub(crate) question: Question,
     pub(crate) order: Order,
-    groups: Groups,
+    groups: Arc<Groups>,
     /// Numbers of the groups that are shown, in order.
     shown: Vec<usize>,
     /// Rows before them.
@@ -159,6 +159,7 @@ impl Table {
     ) -> Result<Self, Error> {
         let mut notes = BTreeSet::new();
         let (groups, spans) = gather.groups(&question, histograms, &mut notes).await?;
+        let groups = Arc::new(groups);
         Ok(Self { question, order, groups, shown: Vec::new(), offset: 0, spans, notes })
     }
 
@@ -171,15 +172,27 @@ impl Table {
         gather: &Gather<'_>,
         shown: Vec<usize>,
     ) -> Result<(), Error> {
-        let histograms = self.question.histograms();
-        if !histograms.is_empty() && !shown.is_empty() {
-            let only = only(&self.groups, &shown, &self.question);
-            let wanted = shown.iter().copied().collect();
-            let groups = &mut self.groups;
-            gather.histograms(&self.question, &histograms, groups, &wanted, &only).await?;
-        }
+        let each = shown.iter().map(|group| (*group, *group)).collect();
+        self.count(gather, &shown, each).await?;
         self.shown = shown;
         Ok(())
+    }
+
+    /// Asks for the histograms of some groups, and adds them to the groups that `into` names for them. Once only.
+    ///
+    /// # Errors
+    /// The query fails, or the answer is too large.
+    pub(super) async fn count(
+        &mut self,
+        gather: &Gather<'_>,
+        groups: &[usize],
+        into: Into,
+    ) -> Result<(), Error> {
+        if self.question.histograms().is_empty() || groups.is_empty() {
+            return Ok(());
+        }
+        let only = only(&self.groups, groups, &self.question);
+        gather.histograms(&self.question, &mut self.groups, into, &only).await
     }
 
     fn total(&self) -> Total {

@@ -17,6 +17,8 @@ use crate::error::{Error, ErrorKind};
 const OVERHEAD: usize = 64;
 /// The text has not been looked at.
 const NOT_YET: u32 = u32::MAX;
+/// The number of a text that has none.
+pub(super) const NO_TEXT: u32 = u32::MAX - 1;
 
 /// Numbers for texts; 0 is the empty one, which is also what is absent.
 #[derive(Debug)]
@@ -77,14 +79,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Puts the number of each row's text into `out`.
+    /// Puts the number of each row's text into `out`; `number_of` tells that of a text, always the same.
     ///
     /// # Errors
     /// The column is none of a label: a defect.
     pub(super) fn read(
         &mut self,
         column: &ArrayRef,
-        texts: &mut Texts,
+        mut number_of: impl FnMut(&str) -> u32,
         out: &mut Vec<u32>,
     ) -> Result<(), Error> {
         out.clear();
@@ -99,7 +101,7 @@ impl Reader {
                 let Some(known) = known.get_mut(key) else { return 0 };
                 if *known == NOT_YET {
                     let text = if strings.is_valid(key) { strings.value(key) } else { "" };
-                    *known = texts.number(text);
+                    *known = number_of(text);
                 }
                 *known
             };
@@ -115,14 +117,14 @@ impl Reader {
             let integers = integers.as_primitive::<Int64Type>();
             let mut number = |integer: i64| {
                 let known = self.integers.entry(integer);
-                *known.or_insert_with(|| texts.number(&integer.to_string()))
+                *known.or_insert_with(|| number_of(&integer.to_string()))
             };
             out.extend(integers.iter().map(|integer| integer.map_or(0, &mut number)));
             return Ok(());
         }
         let strings = cast(column, &DataType::Utf8View).map_err(|e| no_text(&e))?;
         let strings = strings.as_string_view();
-        out.extend(strings.iter().map(|text| texts.number(text.unwrap_or(""))));
+        out.extend(strings.iter().map(|text| number_of(text.unwrap_or(""))));
         Ok(())
     }
 
@@ -162,7 +164,7 @@ mod tests {
 
     fn read(reader: &mut Reader, texts: &mut Texts, column: ArrayRef) -> Vec<String> {
         let mut numbers = Vec::new();
-        reader.read(&column, texts, &mut numbers).expect("labels");
+        reader.read(&column, |text| texts.number(text), &mut numbers).expect("labels");
         numbers.iter().map(|number| texts.get(*number).to_owned()).collect()
     }
 

@@ -138,7 +138,7 @@ fn dense_array(counts: Vec<i64>, seen: Vec<bool>) -> Result<ArrayRef> {
 }
 
 /// Adds consecutive counts to dense ones.
-fn add_counts(slots: &mut [i64], offset: i32, counts: &[i64]) {
+pub(crate) fn add_counts(slots: &mut [i64], offset: i32, counts: &[i64]) {
     for (i, count) in counts.iter().enumerate() {
         let index = i64::from(offset) + i64::try_from(i).unwrap_or(i64::MAX >> 1);
         let slot = (index - i64::from(FIRST_INDEX)).clamp(0, i64::from(LIST_LENGTH) - 1);
@@ -148,15 +148,22 @@ fn add_counts(slots: &mut [i64], offset: i32, counts: &[i64]) {
     }
 }
 
-/// Adds the histograms of all rows up: a column of offsets and one of counts, as `bucket_sum` takes them.
+/// Visits the histograms of rows, in a column of offsets and one of counts as `bucket_sum` takes them: row, index of the first
+/// bucket, counts. Rows without one are passed over.
 ///
 /// # Errors
 /// These are no such columns.
-pub(crate) fn add_all(offsets: &ArrayRef, buckets: &ArrayRef, slots: &mut [i64]) -> Result<()> {
+pub(crate) fn each_histogram(
+    offsets: &ArrayRef,
+    buckets: &ArrayRef,
+    mut visit: impl FnMut(usize, i32, &[i64]),
+) -> Result<()> {
     let columns = [Arc::clone(offsets), Arc::clone(buckets)];
     let rows = SparseRows::new(&columns)?;
-    for (offset, counts) in (0..offsets.len()).filter_map(|row| rows.get(row)) {
-        add_counts(slots, offset, counts);
+    for row in 0..offsets.len() {
+        if let Some((offset, counts)) = rows.get(row) {
+            visit(row, offset, counts);
+        }
     }
     Ok(())
 }
