@@ -6,6 +6,7 @@
 //! [`measure`]    the numbers of an answer, and what each is made of
 //! [`gather`]     asks the tiers that answer each part of the period exactly
 //! [`groups`]     sums by group        [`keys`]      which group a row is of        [`texts`]     labels as numbers
+//! [`counts`]     their histograms
 //! [`table`]      rows in order, totals, and what is not shown
 //! [`spark`]      a measure over time, for the rows that are shown
 //! [`statement`]  the same question in PromQL and SQL
@@ -24,6 +25,7 @@
 pub(crate) mod answer;
 pub(crate) mod compare;
 pub(crate) mod completeness;
+mod counts;
 mod ends;
 pub(crate) mod gather;
 mod groups;

@@ -13,8 +13,9 @@ use datafusion::prelude::{DataFrame, SessionContext, ident};
 use futures::TryStreamExt;
 use tokio::task::JoinSet;
 
+use super::counts::{Counter, Into};
 use super::ends::{counted, of_the_other_end};
-use super::groups::{Counter, Groups, Into};
+use super::groups::Groups;
 use super::measure::{Histogram, Input};
 use super::question::Question;
 use crate::error::{Error, ErrorKind};
@@ -129,7 +130,7 @@ impl Rows<'_> {
                 let add = move |counter: &mut Counter, batch: &RecordBatch| {
                     counter.add(batch, &histograms)
                 };
-                (Groups::counter(groups, into), add)
+                (Counter::new(groups, into), add)
             };
             let counters = in_parts(gather, self.plan(gather.session, span).await?, each).await?;
             let counted: Vec<_> = counters.into_iter().map(Counter::finish).collect();

@@ -10,23 +10,24 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use foldhash::fast::RandomState;
 use weir_wire::histogram::BUCKETS;
 
+use super::counts::Counted;
 use super::keys::Keys;
 use super::measure::{Histogram, Input, Slots, Sums};
-use super::texts::{NO_TEXT, Reader, Texts};
+use super::texts::{Reader, Texts};
 use crate::error::{Error, ErrorKind};
 use crate::flows::{add_counts, each_histogram};
 
 /// Nobody knew it.
 const UNKNOWN: i64 = i64::MIN;
 /// Bytes of a group's counts beside their own.
-const OVERHEAD: usize = 64;
+pub(super) const OVERHEAD: usize = 64;
 
 /// Sums of groups of rows that are alike in some labels.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    texts: Texts,
+    pub(super) texts: Texts,
     /// Numbers of the texts of each group's labels.
-    keys: Keys,
+    pub(super) keys: Keys,
     /// One for each label.
     readers: Vec<Reader>,
     inputs: Vec<Input>,
@@ -36,7 +37,7 @@ pub(crate) struct Groups {
     /// Counts of all rows.
     all_slots: HashMap<Histogram, Box<Slots>>,
     /// What all of it takes, out of the memory of all queries.
-    memory: MemoryReservation,
+    pub(super) memory: MemoryReservation,
 }
 
 /// One group's numbers, or those of several.
@@ -263,24 +264,12 @@ impl Groups {
         &self.all_slots
     }
 
-    /// What counts the histograms of rows for these groups.
-    pub(super) fn counter(groups: &Arc<Self>, into: &Arc<Into>) -> Counter {
-        Counter {
-            readers: std::iter::repeat_with(Reader::default).take(groups.keys.width()).collect(),
-            last: 0,
-            slots: HashMap::default(),
-            memory: groups.memory.new_empty(),
-            groups: Arc::clone(groups),
-            into: Arc::clone(into),
-        }
-    }
-
     /// Takes over what was counted.
     ///
     /// # Errors
     /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
     pub(super) fn take(&mut self, counted: Counted) -> Result<(), Error> {
-        for (of, counts) in counted.0 {
+        for (of, counts) in counted {
             match self.slots.entry(of) {
                 Entry::Occupied(known) => add(known.into_mut(), &counts),
                 Entry::Vacant(new) => {
@@ -339,73 +328,25 @@ impl Groups {
     }
 }
 
-/// The group that the histograms of each group are added to; groups that are not there are left out.
-pub(super) type Into = HashMap<usize, usize, RandomState>;
-
-/// Adds histograms of rows to groups that are known: one for each thread.
-pub(super) struct Counter {
-    groups: Arc<Groups>,
-    into: Arc<Into>,
-    readers: Vec<Reader>,
-    last: usize,
-    slots: HashMap<(usize, Histogram), Box<Slots>, RandomState>,
-    memory: MemoryReservation,
-}
-
-/// What a [`Counter`] has counted.
-pub(super) struct Counted(HashMap<(usize, Histogram), Box<Slots>, RandomState>);
-
-impl Counter {
-    /// Adds rows: labels, then two columns for each histogram.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
-    pub(super) fn add(
-        &mut self,
-        batch: &RecordBatch,
-        histograms: &[Histogram],
-    ) -> Result<(), Error> {
-        let Groups { texts, keys, .. } = self.groups.as_ref();
-        let columns = batch.columns().split_at_checked(keys.width());
-        let (labels, columns) = columns.ok_or_else(misshapen)?;
-        let number = |text: &str| texts.find(text).unwrap_or(NO_TEXT);
-        let rows = rows_of(labels, &mut self.readers, batch.num_rows(), number)?;
-        let (last, into) = (&mut self.last, &self.into);
-        let group = |key: &[u32]| into.get(&keys.find_after(last, key)?).copied();
-        let of_rows: Vec<Option<usize>> = rows.iter().map(group).collect();
-        for (histogram, pair) in histograms.iter().zip(columns.chunks_exact(2)) {
-            let [offsets, buckets] = pair else { continue };
-            each_histogram(offsets, buckets, |row, offset, counts| {
-                let Some(group) = of_rows.get(row).copied().flatten() else { return };
-                let slots = self.slots.entry((group, *histogram));
-                let slots = slots.or_insert_with(|| Box::new([0; BUCKETS]));
-                add_counts(slots.as_mut(), offset, counts);
-            })?;
-        }
-        self.memory.try_resize(self.slots.len() * (size_of::<Slots>() + OVERHEAD))?;
-        Ok(())
-    }
-
-    pub(super) fn finish(self) -> Counted {
-        Counted(self.slots)
-    }
-}
-
 /// Keys of rows, one after the other.
-struct RowKeys {
+pub(super) struct RowKeys {
     rows: usize,
     width: usize,
     all: Vec<u32>,
 }
 
 impl RowKeys {
-    fn iter(&self) -> impl Iterator<Item = &[u32]> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u32]> {
         (0..self.rows)
             .map(|row| self.all.get(row * self.width..(row + 1) * self.width).unwrap_or(&[]))
     }
 }
 
-fn rows_of(
+/// The keys of rows by the columns of their labels.
+///
+/// # Errors
+/// One of them is none of a label: a defect.
+pub(super) fn rows_of(
     labels: &[ArrayRef],
     readers: &mut [Reader],
     rows: usize,
@@ -429,7 +370,7 @@ pub(super) fn add(into: &mut Slots, counts: &Slots) {
     }
 }
 
-fn misshapen() -> Error {
+pub(super) fn misshapen() -> Error {
     Error::new(ErrorKind::Internal, "aggregate has not the columns that it was asked for")
 }
 
@@ -469,33 +410,5 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Execution);
         drop(groups);
         assert_eq!(pool.reserved(), 0);
-    }
-
-    #[test]
-    fn histograms_are_added_to_the_groups_that_are_named_for_them() {
-        use arrow::array::{Int32Array, ListArray};
-
-        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
-        let mut groups = Groups::new(1, vec![Input::Sum("tx_bytes")], &pool);
-        groups.add(&batch(3), &[0]).expect("room");
-        let lists = (0..5).map(|n| Some(vec![Some(1), Some(10 * n)]));
-        let columns: [(&str, ArrayRef); 3] = [
-            ("workload", Arc::clone(batch(5).column(0))),
-            ("rtt_offset", Arc::new(Int32Array::from(vec![0, 0, 0, 0, 0]))),
-            ("rtt_buckets", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))),
-        ];
-        let rows = RecordBatch::try_from_iter(columns).expect("rows");
-        // The second and the third group count as the third; the first is not wanted, more are not known.
-        let (mut groups, into) =
-            (Arc::new(groups), Arc::new([(1, 2), (2, 2)].into_iter().collect()));
-        let mut counter = Groups::counter(&groups, &into);
-        counter.add(&rows, &[Histogram::Rtt]).expect("room");
-        let counted = counter.finish();
-        let groups = Arc::get_mut(&mut groups).expect("nobody else has them");
-        groups.take(counted).expect("room");
-        let third = groups.get(2);
-        let counts = third.slots(Histogram::Rtt).expect("counts");
-        assert_eq!(counts[..4], [0, 2, 30, 0]);
-        assert!([0, 1].into_iter().all(|n| groups.get(n).slots(Histogram::Rtt).is_none()));
     }
 }

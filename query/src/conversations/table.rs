@@ -13,8 +13,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Cell, Described, describe, text};
+use super::counts::Into;
 use super::gather::Gather;
-use super::groups::{Group, Groups, Into, Total, add};
+use super::groups::{Group, Groups, Total, add};
 use super::measure::{Histogram, Measure, Sums};
 use super::question::{Column, Question, View};
 use super::spark::Lines;
