@@ -5,6 +5,7 @@
 //! [`ends`]       which rows count, and how rows of the server's end are turned round
 //! [`measure`]    the numbers of an answer, and what each is made of
 //! [`gather`]     asks the tiers that answer each part of the period exactly
+//! [`rows`]       rows of a period, read once
 //! [`groups`]     sums by group        [`keys`]      which group a row is of        [`texts`]     labels as numbers
 //! [`counts`]     their histograms
 //! [`table`]      rows in order, totals, and what is not shown
@@ -34,6 +35,7 @@ pub(crate) mod map;
 pub(crate) mod measure;
 pub(crate) mod node_graph;
 pub(crate) mod question;
+mod rows;
 pub(crate) mod spark;
 mod statement;
 pub(crate) mod table;

@@ -10,7 +10,8 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use foldhash::fast::RandomState;
 use weir_wire::histogram::BUCKETS;
 
-use super::groups::{Groups, OVERHEAD, misshapen, rows_of};
+use super::groups::{Groups, OVERHEAD, misshapen, read};
+use super::keys::Walk;
 use super::measure::{Histogram, Slots};
 use super::texts::{NO_TEXT, Reader};
 use crate::error::Error;
@@ -24,7 +25,7 @@ pub(super) struct Counter {
     groups: Arc<Groups>,
     into: Arc<Into>,
     readers: Vec<Reader>,
-    last: usize,
+    walk: Walk,
     slots: Counted,
     memory: MemoryReservation,
 }
@@ -37,7 +38,7 @@ impl Counter {
     pub(super) fn new(groups: &Arc<Groups>, into: &Arc<Into>) -> Self {
         Self {
             readers: std::iter::repeat_with(Reader::default).take(groups.keys.width()).collect(),
-            last: 0,
+            walk: Walk::default(),
             slots: HashMap::default(),
             memory: groups.memory.new_empty(),
             groups: Arc::clone(groups),
@@ -58,10 +59,14 @@ impl Counter {
         let columns = batch.columns().split_at_checked(keys.width());
         let (labels, columns) = columns.ok_or_else(misshapen)?;
         let number = |text: &str| texts.find(text).unwrap_or(NO_TEXT);
-        let rows = rows_of(labels, &mut self.readers, batch.num_rows(), number)?;
-        let (last, into) = (&mut self.last, &self.into);
-        let group = |key: &[u32]| into.get(&keys.find_after(last, key)?).copied();
-        let of_rows: Vec<Option<usize>> = rows.iter().map(group).collect();
+        let texts = read(labels, &mut self.readers, number)?;
+        let (walk, into, mut key) = (&mut self.walk, &self.into, Vec::new());
+        let group = |row: usize| {
+            key.clear();
+            key.extend(texts.iter().map(|of_rows| of_rows.get(row).copied().unwrap_or(0)));
+            into.get(&keys.find_next(walk, &key)?).copied()
+        };
+        let of_rows: Vec<Option<usize>> = (0..batch.num_rows()).map(group).collect();
         for (histogram, pair) in histograms.iter().zip(columns.chunks_exact(2)) {
             let [offsets, buckets] = pair else { continue };
             each_histogram(offsets, buckets, |row, offset, counts| {
@@ -88,6 +93,7 @@ mod tests {
     use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 
     use super::*;
+    use crate::conversations::groups::Side;
     use crate::conversations::measure::{Input, Sums};
 
     fn labels(rows: i64) -> ArrayRef {
@@ -100,7 +106,9 @@ mod tests {
         let mut groups = Groups::new(1, vec![Input::Sum("tx_bytes")], &pool);
         let sums: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
         let first = RecordBatch::try_from_iter([("workload", labels(3)), ("tx_bytes", sums)]);
-        groups.add(&first.expect("rows"), &[0]).expect("room");
+        let side =
+            Side { labels: vec![0], numbers: vec![(0, 1)], histograms: Vec::new(), counts: None };
+        groups.add(&first.expect("rows"), 1, &[side], &mut Vec::new()).expect("room");
         let lists = (0..5).map(|n| Some(vec![Some(1), Some(10 * n)]));
         let columns: [(&str, ArrayRef); 3] = [
             ("workload", labels(5)),

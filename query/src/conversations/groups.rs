@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use weir_wire::histogram::BUCKETS;
 
 use super::counts::Counted;
-use super::keys::Keys;
+use super::keys::{Keys, Walk};
 use super::measure::{Histogram, Input, Slots, Sums};
 use super::texts::{Reader, Texts};
 use crate::error::{Error, ErrorKind};
@@ -28,7 +28,7 @@ pub(crate) struct Groups {
     pub(super) texts: Texts,
     /// Numbers of the texts of each group's labels.
     pub(super) keys: Keys,
-    /// One for each label.
+    /// One for each column of labels.
     readers: Vec<Reader>,
     inputs: Vec<Input>,
     /// A number for each input of each group.
@@ -39,6 +39,22 @@ pub(crate) struct Groups {
     /// What all of it takes, out of the memory of all queries.
     pub(super) memory: MemoryReservation,
 }
+
+/// Which rows of a batch count, and as what.
+#[derive(Debug, Clone)]
+pub(super) struct Side {
+    /// The columns of the labels that make a group, in their order.
+    pub(super) labels: Vec<usize>,
+    /// Places among the inputs, and the columns of their numbers.
+    pub(super) numbers: Vec<(usize, usize)>,
+    /// Histograms that are added up over all rows, and their two columns.
+    pub(super) histograms: Vec<(Histogram, [usize; 2])>,
+    /// The column that says which rows count; without one all do.
+    pub(super) counts: Option<usize>,
+}
+
+/// A row that does not count.
+const NO_GROUP: usize = usize::MAX / 2;
 
 /// One group's numbers, or those of several.
 #[derive(Debug, Clone)]
@@ -119,7 +135,7 @@ impl Groups {
         Self {
             texts: Texts::new(),
             keys: Keys::new(labels),
-            readers: std::iter::repeat_with(Reader::default).take(labels).collect(),
+            readers: Vec::new(),
             inputs,
             sums: Vec::new(),
             slots: HashMap::default(),
@@ -133,7 +149,7 @@ impl Groups {
         Self {
             texts: Texts::new(),
             keys: Keys::new(self.keys.width()),
-            readers: std::iter::repeat_with(Reader::default).take(self.keys.width()).collect(),
+            readers: Vec::new(),
             inputs: self.inputs.clone(),
             sums: Vec::new(),
             slots: HashMap::default(),
@@ -145,7 +161,7 @@ impl Groups {
     /// Without labels there is one group, also of no rows.
     pub(super) fn one_without_labels(&mut self) {
         if self.keys.width() == 0 {
-            self.keys.number(&[]);
+            self.keys.number(&mut Walk::default(), &[]);
             self.sums.resize(self.inputs.len(), UNKNOWN);
         }
     }
@@ -205,21 +221,63 @@ impl Groups {
         Total { inputs: self.inputs.clone().into(), sums, paired, slots }
     }
 
-    /// Adds rows: labels, then numbers for the inputs at `places`; more columns are left alone.
+    /// Adds the rows of a batch whose first columns are `labels` labels. `walks` has one for each side.
     ///
     /// # Errors
     /// [`ErrorKind::Execution`] for more than the memory of all queries has room for.
-    pub(super) fn add(&mut self, batch: &RecordBatch, places: &[usize]) -> Result<(), Error> {
-        let labels = self.keys.width();
-        let (keys, rest) = batch.columns().split_at_checked(labels).ok_or_else(misshapen)?;
-        let numbers = rest.get(..places.len()).ok_or_else(misshapen)?;
+    pub(super) fn add(
+        &mut self,
+        batch: &RecordBatch,
+        labels: usize,
+        sides: &[Side],
+        walks: &mut Vec<Walk>,
+    ) -> Result<(), Error> {
+        let columns = batch.columns();
         let (texts, readers) = (&mut self.texts, &mut self.readers);
-        let rows = rows_of(keys, readers, batch.num_rows(), |text| texts.number(text))?;
-        let of_rows: Vec<usize> = rows.iter().map(|key| self.keys.number(key)).collect();
+        readers.resize_with(labels, Reader::default);
+        walks.resize_with(sides.len(), Walk::default);
+        let labels = columns.get(..labels).ok_or_else(misshapen)?;
+        let texts = read(labels, readers, |text| texts.number(text))?;
+        for (side, walk) in sides.iter().zip(&mut *walks) {
+            self.add_side(columns, batch.num_rows(), &texts, side, walk)?;
+        }
+        let walked: usize = walks.iter().map(Walk::bytes).sum();
+        self.memory.try_resize(self.bytes() + walked)?;
+        Ok(())
+    }
+
+    fn add_side(
+        &mut self,
+        columns: &[ArrayRef],
+        rows: usize,
+        texts: &[Vec<u32>],
+        side: &Side,
+        walk: &mut Walk,
+    ) -> Result<(), Error> {
+        let counts = match side.counts {
+            None => None,
+            Some(at) => {
+                let counts = columns.get(at).and_then(|column| column.as_boolean_opt());
+                Some(counts.ok_or_else(misshapen)?)
+            }
+        };
+        let labels: Vec<&[u32]> =
+            side.labels.iter().filter_map(|at| texts.get(*at)).map(Vec::as_slice).collect();
+        let mut key = Vec::with_capacity(labels.len());
+        let mut group = |row: usize| {
+            if counts.is_some_and(|counts| counts.is_null(row) || !counts.value(row)) {
+                return NO_GROUP;
+            }
+            key.clear();
+            key.extend(labels.iter().map(|of_rows| of_rows.get(row).copied().unwrap_or(0)));
+            self.keys.number(walk, &key)
+        };
+        let of_rows: Vec<usize> = (0..rows).map(&mut group).collect();
         let width = self.inputs.len();
         self.sums.resize(self.keys.len() * width, UNKNOWN);
-        for (place, column) in places.iter().zip(numbers) {
-            let column = column.as_primitive_opt::<Int64Type>().ok_or_else(misshapen)?;
+        for (place, column) in &side.numbers {
+            let column = columns.get(*column).and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let column = column.ok_or_else(misshapen)?;
             let input = self.inputs.get(*place).copied().ok_or_else(misshapen)?;
             let sums = &mut self.sums;
             let mut add = |group: usize, value: i64| {
@@ -236,24 +294,14 @@ impl Groups {
                     .for_each(|((group, value), _)| add(*group, *value)),
             }
         }
-        self.memory.try_resize(self.bytes())?;
-        Ok(())
-    }
-
-    /// Adds the histograms of rows up, whatever their groups: of each its two columns.
-    ///
-    /// # Errors
-    /// These are no such columns: a defect.
-    pub(super) fn add_to_all(
-        &mut self,
-        columns: &[ArrayRef],
-        histograms: &[Histogram],
-    ) -> Result<(), Error> {
-        for (histogram, pair) in histograms.iter().zip(columns.chunks_exact(2)) {
-            let [offsets, buckets] = pair else { continue };
+        for (histogram, [offsets, buckets]) in &side.histograms {
+            let pair = columns.get(*offsets).zip(columns.get(*buckets));
+            let (offsets, buckets) = pair.ok_or_else(misshapen)?;
             let slots = self.all_slots.entry(*histogram).or_insert_with(|| Box::new([0; BUCKETS]));
-            each_histogram(offsets, buckets, |_, offset, counts| {
-                add_counts(slots.as_mut(), offset, counts);
+            each_histogram(offsets, buckets, |row, offset, counts| {
+                if of_rows.get(row).is_some_and(|group| *group != NO_GROUP) {
+                    add_counts(slots.as_mut(), offset, counts);
+                }
             })?;
         }
         Ok(())
@@ -292,13 +340,13 @@ impl Groups {
         }
         let texts = self.texts.of(&others.texts);
         let width = self.inputs.len();
-        let mut key = Vec::with_capacity(self.keys.width());
+        let (mut walk, mut key) = (Walk::default(), Vec::with_capacity(self.keys.width()));
         let mut of_others = Vec::with_capacity(others.len());
         for number in 0..others.len() {
             key.clear();
             let own = |text: &u32| texts.get(*text as usize).copied().unwrap_or(0);
             key.extend(others.keys.get(number).iter().map(own));
-            of_others.push(self.keys.number(&key));
+            of_others.push(self.keys.number(&mut walk, &key));
         }
         self.sums.resize(self.keys.len() * width, UNKNOWN);
         for (from, to) in of_others.iter().enumerate() {
@@ -328,39 +376,21 @@ impl Groups {
     }
 }
 
-/// Keys of rows, one after the other.
-pub(super) struct RowKeys {
-    rows: usize,
-    width: usize,
-    all: Vec<u32>,
-}
-
-impl RowKeys {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u32]> {
-        (0..self.rows)
-            .map(|row| self.all.get(row * self.width..(row + 1) * self.width).unwrap_or(&[]))
-    }
-}
-
-/// The keys of rows by the columns of their labels.
+/// Numbers of the texts of rows, label by label.
 ///
 /// # Errors
-/// One of them is none of a label: a defect.
-pub(super) fn rows_of(
+/// A column is none of a label: a defect.
+pub(super) fn read(
     labels: &[ArrayRef],
     readers: &mut [Reader],
-    rows: usize,
     mut number: impl FnMut(&str) -> u32,
-) -> Result<RowKeys, Error> {
-    let width = labels.len();
-    let mut numbers = Vec::with_capacity(rows);
-    let mut all = vec![0; rows * width];
-    for (at, (column, reader)) in labels.iter().zip(readers).enumerate() {
+) -> Result<Vec<Vec<u32>>, Error> {
+    let each = labels.iter().zip(readers).map(|(column, reader)| {
+        let mut numbers = Vec::with_capacity(column.len());
         reader.read(column, &mut number, &mut numbers)?;
-        let of_label = all.iter_mut().skip(at).step_by(width);
-        of_label.zip(&numbers).for_each(|(to, number)| *to = *number);
-    }
-    Ok(RowKeys { rows, width, all })
+        Ok(numbers)
+    });
+    each.collect()
 }
 
 /// Adds counts up.
@@ -389,6 +419,12 @@ mod tests {
 
     use super::*;
 
+    /// A label and a number.
+    fn side() -> Vec<Side> {
+        let numbers = vec![(0, 1)];
+        vec![Side { labels: vec![0], numbers, histograms: Vec::new(), counts: None }]
+    }
+
     fn batch(rows: i64) -> RecordBatch {
         let labels: ArrayRef =
             Arc::new((0..rows).map(|n| Some(n.to_string())).collect::<StringArray>());
@@ -400,13 +436,14 @@ mod tests {
     fn groups_take_the_memory_of_queries_and_give_it_back() {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
         let mut groups = Groups::new(1, vec![Input::Sum("tx_bytes")], &pool);
-        groups.add(&batch(100), &[0]).expect("room for them");
+        let mut walks = Vec::new();
+        groups.add(&batch(100), 1, &side(), &mut walks).expect("room for them");
         let taken = pool.reserved();
         assert!(taken > 100 * 16, "{taken}");
-        groups.add(&batch(100), &[0]).expect("the same groups");
+        groups.add(&batch(100), 1, &side(), &mut walks).expect("the same groups");
         assert_eq!(pool.reserved(), taken);
         assert_eq!(groups.get(7).get(Input::Sum("tx_bytes")), Some(14));
-        let error = groups.add(&batch(100_000), &[0]).expect_err("no room");
+        let error = groups.add(&batch(100_000), 1, &side(), &mut walks).expect_err("no room");
         assert_eq!(error.kind(), ErrorKind::Execution);
         drop(groups);
         assert_eq!(pool.reserved(), 0);
