@@ -82,6 +82,15 @@ fn the_document_is_valid() {
 }
 
 #[test]
+fn queries_do_what_the_document_says() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let arguments = ["--exclude-tag", "Sending", "--exclude-tag", "Deleting"];
+    nothing_found(&schemathesis(&python, &server, dir.path(), &arguments));
+}
+
+#[test]
 fn writes_do_what_the_document_says() {
     let Some(python) = python() else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -130,14 +130,37 @@ impl Kind for Time {
 #[derive(Clone, Copy)]
 pub(super) struct Duration;
 
+impl Duration {
+    /// Seconds that a duration may have at most: Prometheus counts nanoseconds in 63 bits.
+    const BOUND: u64 = 9_223_372_036;
+
+    /// With units, from long to short and each at most once.
+    fn with_units() -> Value {
+        let unit = |unit: &str| format!("([0-9]{{1,2}}{unit})?");
+        let units: String = ["y", "w", "d", "h", "m", "s", "ms"].map(unit).concat();
+        json!({ "type": "string", "pattern": format!("^{units}$"), "minLength": 2 })
+    }
+}
+
 impl Kind for Duration {
     fn schema(&self) -> Value {
-        let unit = |unit: &str| format!("([0-9]{{1,3}}{unit})?");
-        let units: String = ["y", "w", "d", "h", "m", "s", "ms"].map(unit).concat();
-        json!({ "anyOf": [
-            { "type": "number", "minimum": -9.0e9, "maximum": 9.0e9 },
-            { "type": "string", "pattern": format!("^{units}$"), "minLength": 2 },
-        ] })
+        let seconds = json!({
+            "type": "number",
+            "minimum": -(Self::BOUND as f64),
+            "maximum": Self::BOUND,
+        });
+        json!({ "anyOf": [seconds, Self::with_units()] })
+    }
+}
+
+/// A duration that is not negative.
+#[derive(Clone, Copy)]
+pub(super) struct Timeout;
+
+impl Kind for Timeout {
+    fn schema(&self) -> Value {
+        let seconds = json!({ "type": "number", "minimum": 0, "maximum": Duration::BOUND });
+        json!({ "anyOf": [seconds, Duration::with_units()] })
     }
 }
 
@@ -221,9 +244,9 @@ impl Kind for Names {
 /// Of several endpoints.
 pub(super) const START: Parameter<Time> = Parameter::new("start", Time, "Begin of the period.");
 pub(super) const END: Parameter<Time> = Parameter::new("end", Time, "End of the period.");
-pub(super) const TIMEOUT: Parameter<Duration> = Parameter::new(
+pub(super) const TIMEOUT: Parameter<Timeout> = Parameter::new(
     "timeout",
-    Duration,
+    Timeout,
     "How long the answer may take; it can only shorten the server's own two minutes.",
 );
 pub(super) const LIMIT: Parameter<Limit> =

@@ -143,10 +143,14 @@ impl Params {
 
     /// The `timeout` parameter.
     pub(super) fn timeout(&self) -> Result<Option<std::time::Duration>, Error> {
-        Ok(self
-            .duration(&parameter::TIMEOUT)?
-            .and_then(|ms| u64::try_from(ms).ok())
-            .map(std::time::Duration::from_millis))
+        let Some(text) = self.last(&parameter::TIMEOUT) else { return Ok(None) };
+        let millis = duration(text).map_err(|why| invalid("timeout", &why))?;
+        // Also what is rounded to nothing.
+        if text.starts_with('-') && text.parse() != Ok(0.0) {
+            return Err(invalid("timeout", "it must not be negative"));
+        }
+        let millis = u64::try_from(millis).unwrap_or(0);
+        Ok(Some(std::time::Duration::from_millis(millis)))
     }
 
     /// How many are wanted; 0 is none.

@@ -11,7 +11,8 @@ use crate::openapi::Shape;
 fn sample() -> Value {
     json!({
         "type": "array",
-        "prefixItems": [{ "type": "number" }, { "type": "string" }],
+        "description": "The time, seconds since 1970, and the value.",
+        "items": { "type": ["number", "string"] },
         "minItems": 2,
         "maxItems": 2,
     })
