@@ -54,7 +54,7 @@ pub(super) struct Side {
 }
 
 /// A row that does not count.
-const NO_GROUP: usize = usize::MAX / 2;
+const NO_GROUP: usize = usize::MAX;
 
 /// One group's numbers, or those of several.
 #[derive(Debug, Clone)]
@@ -281,6 +281,9 @@ impl Groups {
             let input = self.inputs.get(*place).copied().ok_or_else(misshapen)?;
             let sums = &mut self.sums;
             let mut add = |group: usize, value: i64| {
+                if group == NO_GROUP {
+                    return;
+                }
                 if let Some(sum) = sums.get_mut(group * width + place) {
                     merge(sum, value, input);
                 }
@@ -437,15 +440,50 @@ mod tests {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
         let mut groups = Groups::new(1, vec![Input::Sum("tx_bytes")], &pool);
         let mut walks = Vec::new();
-        groups.add(&batch(100), 1, &side(), &mut walks).expect("room for them");
+        for _ in 0..2 {
+            groups.add(&batch(100), 1, &side(), &mut walks).expect("room for them");
+        }
         let taken = pool.reserved();
         assert!(taken > 100 * 16, "{taken}");
         groups.add(&batch(100), 1, &side(), &mut walks).expect("the same groups");
         assert_eq!(pool.reserved(), taken);
-        assert_eq!(groups.get(7).get(Input::Sum("tx_bytes")), Some(14));
+        assert_eq!(groups.get(7).get(Input::Sum("tx_bytes")), Some(21));
         let error = groups.add(&batch(100_000), 1, &side(), &mut walks).expect_err("no room");
         assert_eq!(error.kind(), ErrorKind::Execution);
         drop(groups);
         assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn rows_count_for_the_end_that_they_are_of() {
+        use arrow::array::BooleanArray;
+
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
+        let inputs =
+            vec![Input::Sum("tx_bytes"), Input::Server("tx_bytes"), Input::Sum("rx_bytes")];
+        let mut groups = Groups::new(2, inputs, &pool);
+        let texts = |all: [&str; 4]| -> ArrayRef { Arc::new(StringArray::from(all.to_vec())) };
+        let columns: [(&str, ArrayRef); 5] = [
+            ("workload", texts(["a", "b", "a", "c"])),
+            ("peer_workload", texts(["b", "a", "b", "c"])),
+            ("tx_bytes", Arc::new(Int64Array::from(vec![1, 20, 300, 4000]))),
+            ("own", Arc::new(BooleanArray::from(vec![Some(true), Some(false), Some(true), None]))),
+            ("other", Arc::new(BooleanArray::from(vec![false, true, false, false]))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).expect("rows");
+        let side = |labels: [usize; 2], place, counts| Side {
+            labels: labels.to_vec(),
+            numbers: vec![(place, 2)],
+            histograms: Vec::new(),
+            counts: Some(counts),
+        };
+        let sides = [side([0, 1], 0, 3), side([1, 0], 1, 4)];
+        groups.add(&rows, 2, &sides, &mut Vec::new()).expect("room");
+        assert_eq!(groups.len(), 1, "c to c is of no end");
+        let only = groups.get(0);
+        assert_eq!(only.labels().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(only.get(Input::Sum("tx_bytes")), Some(301));
+        assert_eq!(only.get(Input::Server("tx_bytes")), Some(20));
+        assert_eq!(only.get(Input::Sum("rx_bytes")), None);
     }
 }
