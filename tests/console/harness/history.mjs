@@ -25,6 +25,8 @@ export const API = {
   server_tx_packets: 2000,
   server_retransmits: 10,
   server_timeouts: 1,
+  drops: 6,
+  server_drops: 1,
   /** Sent by one end and not received by the other. */
   lost_tx: 1000 - 985,
   lost_rx: 2000 - 1990,

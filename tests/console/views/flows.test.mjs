@@ -295,15 +295,16 @@ test("a row's details have both ends' numbers, and Escape gives the focus back",
     return (await cells.evaluateAll((all) => all.map((cell) => cell.title))).map(exact);
   };
   const minutes = (...values) => values.map((value) => MINUTES * value);
-  const { tx_packets, lost_tx, retransmits, timeouts } = API;
+  const { tx_packets, lost_tx, retransmits, timeouts, drops } = API;
   assert.deepEqual(
     await line("client → server"),
-    minutes(tx_packets, tx_packets - lost_tx, lost_tx, retransmits, timeouts),
+    minutes(tx_packets, tx_packets - lost_tx, lost_tx, retransmits, timeouts, drops),
   );
-  const { server_tx_packets, lost_rx, server_retransmits, server_timeouts } = API;
+  const { server_tx_packets, lost_rx, server_retransmits, server_timeouts, server_drops } = API;
+  const arrived = server_tx_packets - lost_rx;
   assert.deepEqual(
     await line("server → client"),
-    minutes(server_tx_packets, server_tx_packets - lost_rx, lost_rx, server_retransmits, server_timeouts),
+    minutes(server_tx_packets, arrived, lost_rx, server_retransmits, server_timeouts, server_drops),
   );
   assert.ok(param("row") !== null);
   const bytes = await details
